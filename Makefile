@@ -1,0 +1,56 @@
+# Two commands need nothing but Python 3.11 or later with venv: `make demo` and `make test`.
+# Every target makes its own set-up in $(VENV): the first time it says so and installs, later it does not.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEMO_ARGS ?=
+TEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types wheel clean
+
+help:
+	@echo "make demo    one pool, five nodes and a client on this machine; fetches a file through three hops"
+	@echo "make test    all tests (TEST_ARGS=... is handed to pytest)"
+	@echo "make lint    ruff"
+	@echo "make types   mypy, strict"
+	@echo "make wheel   builds dist/*.whl and dist/*.tar.gz"
+	@echo "make clean   removes everything that the other targets made"
+
+demo: $(VENV)/.installed-cli
+	@$(BIN)/torpydo demo $(DEMO_ARGS)
+
+test: $(VENV)/.installed-test
+	@echo "torpydo: running the tests"
+	@$(BIN)/python -m pytest $(TEST_ARGS)
+
+lint: $(VENV)/.installed-dev
+	@echo "torpydo: ruff"
+	@$(BIN)/ruff check torpydo tests docs twisted
+
+types: $(VENV)/.installed-dev
+	@echo "torpydo: mypy --strict"
+	@$(BIN)/mypy
+
+wheel: $(VENV)/.installed-dev
+	@echo "torpydo: building the wheel and the source archive"
+	@rm -rf build dist
+	@$(BIN)/python -m build --outdir dist .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage _trial_temp*
+	rm -f twisted/plugins/dropin.cache
+	find torpydo tests twisted docs -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	    || { echo "torpydo: Python 3.11 or later is needed; say which one with make PYTHON=..." >&2; exit 1; }
+	@echo "torpydo: making a virtual environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+# The stamp is newer than the files that name the dependencies as long as nothing has to be installed again.
+$(VENV)/.installed-%: setup.cfg pyproject.toml | $(BIN)/python
+	@echo "torpydo: installing torpydo with its '$*' extra into $(VENV) (this needs the network once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$*]"
+	@touch $@

@@ -1,0 +1,148 @@
+"""Tests of torpydo.apps.status."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionRefusedError as Refused
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from torpydo.apps.status import ANSWER_LIMIT, ANSWER_TIME, REQUEST_LIMIT, StatusFactory, read_status, status_endpoint
+from torpydo.errors import StateError
+
+
+@attrs.frozen
+class Circuit:
+    """One row of a status."""
+
+    path: tuple[str, ...] = ("a", "b")
+
+
+@attrs.frozen
+class Status:
+    """What a client might say."""
+
+    nodes: int = 5
+    circuits: tuple[Circuit, ...] = (Circuit(),)
+
+
+class ClientDouble:
+    """Has a status."""
+
+    def status(self) -> Status:
+        """The same every time."""
+        return Status()
+
+
+class StatusProtocolTests(SynchronousTestCase):
+    """The side of the client."""
+
+    def setUp(self) -> None:
+        self.clock = MemoryReactorClock()
+        self.protocol = StatusFactory(ClientDouble(), self.clock).buildProtocol(None)
+        self.transport = StringTransport()
+        self.protocol.makeConnection(self.transport)
+
+    def answers(self) -> list[Any]:
+        """What was answered so far."""
+        return [json.loads(line) for line in self.transport.value().split(b"\n")[:-1]]
+
+    def test_the_status_is_one_line_of_json(self) -> None:
+        """Values inside values come along."""
+        self.protocol.dataReceived(b"status\n")
+        self.assertEqual(self.answers(), [{"nodes": 5, "circuits": [{"path": ["a", "b"]}]}])
+
+    def test_a_request_may_come_in_pieces(self) -> None:
+        """A line ends where its newline is, not where a read ends."""
+        for byte in b"status\r\nsta":
+            self.protocol.dataReceived(bytes([byte]))
+        self.assertEqual(len(self.answers()), 1)
+        self.protocol.dataReceived(b"tus\n")
+        self.assertEqual(len(self.answers()), 2)
+
+    def test_another_request_is_told_so(self) -> None:
+        """The connection stays usable."""
+        self.protocol.dataReceived(b"new-identity\nstatus\n")
+        self.assertEqual([sorted(answer) for answer in self.answers()], [["error"], ["circuits", "nodes"]])
+
+    def test_a_long_line_ends_the_connection(self) -> None:
+        """Nobody makes the client keep what it did not ask for."""
+        self.protocol.dataReceived(b"x" * (REQUEST_LIMIT + 1))
+        self.assertTrue(self.transport.disconnecting)
+
+    def test_silence_ends_the_connection(self) -> None:
+        """Each request begins the time again."""
+        self.clock.advance(ANSWER_TIME - 1)
+        self.protocol.dataReceived(b"status\n")
+        self.clock.advance(ANSWER_TIME - 1)
+        self.assertFalse(self.transport.disconnecting)
+        self.clock.advance(1)
+        self.assertTrue(self.transport.disconnecting)
+
+    def test_nothing_is_left_after_the_end(self) -> None:
+        """No timer outlives its connection."""
+        self.protocol.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_the_socket_is_private(self) -> None:
+        """Only the client's own user may ask."""
+        status_endpoint(self.clock, "/state").listen(StatusFactory(ClientDouble(), self.clock))
+        [(path, _, _, mode, want_pid)] = self.clock.unixServers
+        self.assertEqual((path, mode, want_pid), ("/state/status.sock", 0o600, True))
+
+
+class ReadTests(SynchronousTestCase):
+    """The side of the command."""
+
+    def setUp(self) -> None:
+        self.clock = MemoryReactorClock()
+        self.reading: Deferred[dict[str, Any]] = Deferred.fromCoroutine(read_status(self.clock, "/state"))
+        self.path, factory = self.clock.unixClients[0][:2]
+        self.protocol: Any = factory.buildProtocol(None)
+        self.factory = factory
+        self.transport = StringTransport()
+
+    def answer(self, data: bytes) -> None:
+        """Connect, answer, and close."""
+        self.protocol.makeConnection(self.transport)
+        self.protocol.dataReceived(data)
+        self.protocol.connectionLost(Failure(ConnectionDone()))
+
+    def test_the_answer_is_the_status(self) -> None:
+        """It asks at the socket in the state directory."""
+        self.answer(b'{"nodes": 5}\n')
+        self.assertEqual(self.successResultOf(self.reading), {"nodes": 5})
+        self.assertEqual((self.path, self.transport.value()), ("/state/status.sock", b"status\n"))
+
+    def test_nobody_there_is_said_with_the_path(self) -> None:
+        """The user learns what to look at."""
+        self.factory.clientConnectionFailed(None, Failure(Refused()))
+        error = self.failureResultOf(self.reading, StateError).value
+        self.assertIn("/state/status.sock", str(error))
+
+    def test_what_is_no_status_is_refused(self) -> None:
+        """Half a line, another protocol, or JSON of another shape."""
+        for data in (b"", b'{"nodes": 5}', b"220 mail\n", b"[1]\n", b"\xff\n"):
+            self.setUp()
+            self.answer(data)
+            self.failureResultOf(self.reading, StateError)
+
+    def test_an_endless_answer_is_cut_off(self) -> None:
+        """It is not kept in memory."""
+        self.protocol.makeConnection(self.transport)
+        self.protocol.dataReceived(b"x" * (ANSWER_LIMIT + 1))
+        self.assertTrue(self.transport.disconnecting)
+        self.protocol.connectionLost(Failure(ConnectionDone()))
+        self.failureResultOf(self.reading, StateError)
+
+    def test_silence_is_an_error(self) -> None:
+        """A client that hangs does not make the command hang."""
+        self.protocol.makeConnection(self.transport)
+        self.clock.advance(ANSWER_TIME)
+        self.failureResultOf(self.reading, StateError)

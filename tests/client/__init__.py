@@ -1,0 +1,1 @@
+"""Tests of the client: no sockets, a clock that tests move, circuits that tests build."""

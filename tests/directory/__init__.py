@@ -1,0 +1,1 @@
+"""Tests of the directory: pure values in, pure values out."""

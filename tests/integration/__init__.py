@@ -1,0 +1,1 @@
+"""The only tests with sockets and processes."""

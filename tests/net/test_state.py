@@ -1,0 +1,336 @@
+"""Tests of torpydo.net.state."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.python.filepath import FilePath
+from twisted.trial.unittest import SynchronousTestCase
+
+from torpydo.crypto import KEY_SIZE, Secret
+from torpydo.errors import StateError
+from torpydo.net import state as module
+from torpydo.net.state import StateDirectory
+
+
+def counting_rng() -> Callable[[int], bytes]:
+    """Randomness that gives other bytes each time."""
+    calls: list[int] = []
+
+    def rng(count: int) -> bytes:
+        calls.append(count)
+        return bytes([len(calls)]) * count
+
+    return rng
+
+
+class StateTestCase(SynchronousTestCase):
+    """A scratch directory under which state directories are made."""
+
+    def setUp(self) -> None:
+        self.scratch = os.path.realpath(tempfile.mkdtemp(prefix="torpydo-test-"))
+        self.addCleanup(shutil.rmtree, self.scratch, ignore_errors=True)
+
+    def below(self, *names: str) -> str:
+        return os.path.join(self.scratch, *names)
+
+    def open(self, *names: str) -> StateDirectory:
+        directory = StateDirectory.open(self.below(*names))
+        self.addCleanup(directory.close)
+        return directory
+
+    def assertRefused(self, path: str, *words: str) -> None:
+        error = self.assertRaises(StateError, StateDirectory.open, path)
+        for word in (path, *words):
+            self.assertIn(word, str(error))
+
+    def mode(self, path: str) -> int:
+        return stat.S_IMODE(os.stat(path).st_mode)
+
+
+class OpenTests(StateTestCase):
+    """Which directories are taken."""
+
+    def test_missing_is_made_private(self) -> None:
+        """A missing directory is made for its owner alone, and so are its missing parents, even with umask 0."""
+        self.addCleanup(os.umask, os.umask(0))
+        self.open("a", "b")
+        self.assertEqual(self.mode(self.below("a")), 0o700)
+        self.assertEqual(self.mode(self.below("a", "b")), 0o700)
+
+    def test_filepath(self) -> None:
+        """A FilePath names the directory as well."""
+        directory = StateDirectory.open(FilePath(self.below("a")))
+        self.addCleanup(directory.close)
+        self.assertEqual(directory.path("x"), self.below("a", "x"))
+
+    def test_again_after_close(self) -> None:
+        """A directory that was closed can be opened again; closing twice does no harm."""
+        directory = self.open("a")
+        directory.close()
+        directory.close()
+        self.open("a")
+
+    def test_in_use(self) -> None:
+        """A second user of a directory is refused."""
+        self.open("a")
+        self.assertRefused(self.below("a"), "another process")
+
+    def test_shared_directory(self) -> None:
+        """A directory that others may read is refused with the command that helps."""
+        os.mkdir(self.below("a"))
+        os.chmod(self.below("a"), 0o750)
+        self.assertRefused(self.below("a"), f"chmod 700 {self.below('a')}")
+
+    def test_writable_parent(self) -> None:
+        """A parent to which others may write is refused: they could put another directory in place."""
+        for mode in (0o720, 0o702):
+            os.makedirs(self.below("open", "between"), exist_ok=True)
+            os.chmod(self.below("open"), mode)
+            self.assertRefused(self.below("open", "between", "a"), f"chmod go-w {self.below('open')}")
+
+    def test_sticky_parent(self) -> None:
+        """A sticky parent such as /tmp is fine."""
+        os.mkdir(self.below("tmp"))
+        os.chmod(self.below("tmp"), 0o1777)
+        self.open("tmp", "a")
+
+    def test_foreign_parent(self) -> None:
+        """A parent of another user is refused."""
+        os.mkdir(self.below("theirs"), 0o755)
+        self.pretend_owner(self.below("theirs"))
+        self.assertRefused(self.below("theirs", "a"), "belongs to another user")
+
+    def test_foreign_directory(self) -> None:
+        """A directory of another user is refused."""
+        os.mkdir(self.below("theirs"), 0o700)
+        self.pretend_owner(self.below("theirs"))
+        self.assertRefused(self.below("theirs"), "belongs to another user")
+
+    def pretend_owner(self, path: str) -> None:
+        try:
+            os.chown(path, os.geteuid() + 1, -1)
+        except PermissionError:
+            self.skipTest("only root can give a directory away")
+
+    def test_file(self) -> None:
+        """A file in place of the directory is refused."""
+        with open(self.below("a"), "wb"):
+            pass
+        self.assertRefused(self.below("a"), "Not a directory")
+
+    def test_symbolic_link(self) -> None:
+        """A link in place of the directory is refused."""
+        os.mkdir(self.below("target"), 0o700)
+        os.symlink("target", self.below("a"))
+        self.assertRefused(self.below("a"), "symbolic link")
+
+    def test_linked_parent(self) -> None:
+        """A parent that is a link is taken, and judged by what it leads to."""
+        os.makedirs(self.below("open", "real"))
+        os.symlink(self.below("open", "real"), self.below("link"))
+        self.open("link", "a").close()
+        os.chmod(self.below("open"), 0o777)
+        self.assertRefused(self.below("link", "a"), self.below("open"))
+
+    def test_file_as_parent(self) -> None:
+        """A file in place of a parent is refused."""
+        with open(self.below("a"), "wb"):
+            pass
+        self.assertRefused(self.below("a", "b"))
+
+    def test_unwritable(self) -> None:
+        """A directory that cannot be written to is refused."""
+        if os.geteuid() == 0:
+            self.skipTest("root may write everywhere")
+        os.mkdir(self.below("a"), 0o500)
+        self.assertRefused(self.below("a"), "Permission denied")
+
+
+class FileTests(StateTestCase):
+    """Reading, writing and deleting."""
+
+    def test_round_trip(self) -> None:
+        """What was written is read, by the next process as well."""
+        directory = self.open("a")
+        directory.write("x", b"one")
+        directory.write("x", b"two")
+        directory.close()
+        self.assertEqual(self.open("a").read("x"), b"two")
+
+    def test_private_whatever_the_umask(self) -> None:
+        """A file is its owner's alone from its first moment."""
+        self.addCleanup(os.umask, os.umask(0))
+        self.open("a").write("x", b"")
+        self.assertEqual(self.mode(self.below("a", "x")), 0o600)
+
+    def test_absent(self) -> None:
+        """A file that does not exist is read as None and can be deleted."""
+        directory = self.open("a")
+        directory.delete("x")
+        self.assertIsNone(directory.read("x"))
+
+    def test_delete(self) -> None:
+        """A deleted file is gone."""
+        directory = self.open("a")
+        directory.write("x", b"one")
+        directory.delete("x")
+        self.assertEqual(os.listdir(self.below("a")), ["lock"])
+
+    def test_leftover(self) -> None:
+        """What a crash in the middle of a write left does not disturb the next one."""
+        directory = self.open("a")
+        with open(self.below("a", ".x.new"), "wb") as file:
+            file.write(b"ha")
+        directory.write("x", b"whole")
+        self.assertEqual(sorted(os.listdir(self.below("a"))), ["lock", "x"])
+
+    def test_disk_full(self) -> None:
+        """A write that fails leaves the old file, nothing else, and says what to do."""
+        directory = self.open("a")
+        directory.write("x", b"old")
+
+        def full(descriptor: int, data: bytes) -> int:
+            raise OSError(errno.ENOSPC, "full")
+
+        self.patch(module.os, "write", full)
+        error = self.assertRaises(StateError, directory.write, "x", b"new")
+        self.assertIn("free some space", str(error))
+        self.assertEqual(directory.read("x"), b"old")
+        self.assertEqual(sorted(os.listdir(self.below("a"))), ["lock", "x"])
+
+    def test_short_writes(self) -> None:
+        """A disk that takes few bytes at a time gets all of them."""
+        directory = self.open("a")
+        write = os.write
+        self.patch(module.os, "write", lambda descriptor, data: write(descriptor, data[:3]))
+        directory.write("x", b"0123456789")
+        self.assertEqual(directory.read("x"), b"0123456789")
+
+    def test_readable_by_others(self) -> None:
+        """A file that others may read is refused with the command that helps."""
+        directory = self.open("a")
+        directory.write("x", b"secret")
+        os.chmod(self.below("a", "x"), 0o640)
+        error = self.assertRaises(StateError, directory.read, "x")
+        self.assertIn(f"chmod 600 {self.below('a', 'x')}", str(error))
+
+    def test_symbolic_link(self) -> None:
+        """A link is not followed when reading, and replaced when writing."""
+        directory = self.open("a")
+        with open(self.below("target"), "wb") as file:
+            file.write(b"theirs")
+        os.chmod(self.below("target"), 0o600)
+        os.symlink(self.below("target"), self.below("a", "x"))
+        self.assertRaises(StateError, directory.read, "x")
+        self.assertRaises(StateError, directory.reserve, "x")
+        directory.write("x", b"mine")
+        with open(self.below("target"), "rb") as file:
+            self.assertEqual(file.read(), b"theirs")
+
+    def test_not_a_file(self) -> None:
+        """A pipe or a directory under the name of a file is refused, without waiting."""
+        directory = self.open("a")
+        os.mkfifo(self.below("a", "pipe"), 0o600)
+        os.mkdir(self.below("a", "folder"), 0o700)
+        for name in ("pipe", "folder"):
+            self.assertRaises(StateError, directory.read, name)
+
+    def test_too_large(self) -> None:
+        """A file too large to be ours is refused, not read."""
+        directory = self.open("a")
+        os.truncate(directory.reserve("x"), 65 * 1024 * 1024)
+        self.assertRaises(StateError, directory.read, "x")
+
+    def test_names(self) -> None:
+        """A name cannot lead out of the directory or to a file of the directory itself."""
+        directory = self.open("a")
+        for name in ("", ".", "..", "../x", "a/b", ".x.new", "x" * 201, "x\n", "é"):
+            self.assertRaises(StateError, directory.write, name, b"")
+
+    def test_reserve(self) -> None:
+        """A reserved file is private, and keeps what it holds."""
+        directory = self.open("a")
+        path = directory.reserve("x")
+        self.assertEqual(self.mode(path), 0o600)
+        directory.write("x", b"one")
+        directory.reserve("x")
+        self.assertEqual(directory.read("x"), b"one")
+
+    @given(st.binary(max_size=100))
+    def test_any_bytes(self, data: bytes) -> None:
+        """Any content comes back as it was."""
+        with tempfile.TemporaryDirectory() as scratch:
+            directory = StateDirectory.open(os.path.join(scratch, "a"))
+            directory.write("x", data)
+            self.assertEqual(directory.read("x"), data)
+            directory.close()
+
+
+class KeyTests(StateTestCase):
+    """Key files."""
+
+    def test_made_once(self) -> None:
+        """A key is made when there is none, and stays the same afterwards."""
+        rng = counting_rng()
+        directory = self.open("a")
+        first = directory.signing_key("key", rng)
+        directory.close()
+        second = self.open("a").signing_key("key", rng)
+        self.assertEqual(first.public, second.public)
+
+    def test_kinds(self) -> None:
+        """Both kinds of keys come from the file's bytes."""
+        directory = self.open("a")
+        secret = directory.key_bytes("key", counting_rng())
+        self.assertEqual(secret, bytes([1]) * KEY_SIZE)
+        self.assertEqual(directory.signing_key("key", counting_rng()).seed, secret)
+        self.assertEqual(directory.dh_key("key", counting_rng()).raw, secret)
+
+    def test_absent(self) -> None:
+        """A key that does not exist is read as None."""
+        self.assertIsNone(self.open("a").read_key("key"))
+
+    def test_rotated(self) -> None:
+        """A key that was replaced on purpose is the new one."""
+        directory = self.open("a")
+        directory.key_bytes("key", counting_rng())
+        directory.write_key("key", Secret(bytes(KEY_SIZE)))
+        self.assertEqual(directory.read_key("key"), bytes(KEY_SIZE))
+
+    def assertTorn(self, directory: StateDirectory, data: bytes) -> None:
+        directory.write("key", data)
+        error = self.assertRaises(StateError, directory.signing_key, "key", counting_rng())
+        self.assertIn("backup", str(error))
+        self.assertEqual(directory.read("key"), data)
+
+    def test_every_prefix_is_torn(self) -> None:
+        """A key file that lost its end, or everything, is refused and kept."""
+        directory = self.open("a")
+        directory.key_bytes("key", counting_rng())
+        whole = directory.read("key")
+        assert whole is not None
+        for length in range(0, len(whole), 5):
+            self.assertTorn(directory, whole[:length])
+        self.assertTorn(directory, whole[:-1])
+        self.assertTorn(directory, whole + b"\n")
+
+    def test_every_changed_byte_is_torn(self) -> None:
+        """A key file with a changed byte is refused and kept."""
+        directory = self.open("a")
+        directory.key_bytes("key", counting_rng())
+        whole = directory.read("key")
+        assert whole is not None
+        for place in range(0, len(whole), 3):
+            self.assertTorn(directory, whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+
+    def test_foreign(self) -> None:
+        """A file of something else is refused and kept."""
+        self.assertTorn(self.open("a"), b"-----BEGIN OPENSSH PRIVATE KEY-----\n")

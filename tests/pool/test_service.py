@@ -1,0 +1,247 @@
+"""Tests of torpydo.pool.service: a whole pool on a memory reactor and a scratch directory."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from typing import Any
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.endpoints import TCP4ServerEndpoint, UNIXServerEndpoint
+from twisted.internet.error import ConnectionLost
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.directory.build import NOW
+from tests.pool.build import Node, Probes, Reactor, Times
+from tests.pool.test_web import parse, request
+from torpydo.crypto import SigningKey
+from torpydo.directory import Listing, PoolURL, parse_listing
+from torpydo.errors import ConfigurationError, ListenError, LocalProtocolError, StateError
+from torpydo.net import StateDirectory
+from torpydo.pool import PoolConfig, PoolService
+from torpydo.pool.admission import Admission
+
+POOL = SigningKey(b"k" * 32)
+
+
+class PoolServiceTests(SynchronousTestCase):
+    """From start to stop."""
+
+    def setUp(self) -> None:
+        self.scratch = os.path.realpath(tempfile.mkdtemp(prefix="torpydo-test-"))
+        self.addCleanup(shutil.rmtree, self.scratch, ignore_errors=True)
+        self.reactor = Reactor()
+        self.probes = Probes()
+
+    def make(self, **overrides: Any) -> PoolService:
+        arguments: dict[str, Any] = {
+            "endpoint": TCP4ServerEndpoint(self.reactor, 8080, interface="127.0.0.1"),
+            "listen": "tcp:8080",
+            "state_dir": os.path.join(self.scratch, "state"),
+            **overrides,
+        }
+        return PoolService(
+            self.reactor,
+            PoolConfig(**arguments),
+            probe=self.probes,
+            wall_clock=lambda: NOW + self.reactor.seconds(),
+            rng=lambda count: b"k" * count,
+        )
+
+    def start(self, **overrides: Any) -> PoolService:
+        service = self.make(**overrides)
+        service.startService()
+        self.addCleanup(service.stopService)
+        return service
+
+    def url(self, service: PoolService) -> PoolURL:
+        return self.successResultOf(service.when_listening())
+
+    def file(self) -> str:
+        with open(os.path.join(self.scratch, "state", "pool.url")) as file:
+            return file.read()
+
+    def ask(self, *arguments: Any, **keywords: Any) -> tuple[int, dict[str, str], bytes]:
+        factory = self.reactor.tcpServers[-1][1]
+        channel = factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 5555))
+        transport = StringTransport()
+        channel.makeConnection(transport)
+        channel.dataReceived(request(*arguments, **keywords))
+        channel.connectionLost(Failure(ConnectionLost()))
+        return parse(transport.value())
+
+    def listing(self) -> Listing:
+        return parse_listing(self.ask("/v1/listing")[2], POOL.pool_id, NOW + self.reactor.seconds())
+
+    def beat(self, name: object = 0) -> int:
+        times = Times(self.reactor, NOW)
+        self.reactor.advance(0.001)
+        return self.ask("/v1/heartbeat", "POST", body=Node(times, name, pool=POOL).heartbeat())[0]
+
+    def test_url(self) -> None:
+        """The pool writes its URL with its key, for its owner alone, and tells whoever waits."""
+        url = self.url(self.start())
+        self.assertEqual(url, PoolURL("127.0.0.1", 8080, POOL.pool_id))
+        self.assertEqual(self.file(), f"{url}\n")
+        self.assertEqual(os.stat(os.path.join(self.scratch, "state", "pool.url")).st_mode & 0o777, 0o600)
+
+    def test_url_of_all_addresses(self) -> None:
+        """A pool that listens on all addresses is known by the name of the machine."""
+        endpoint = TCP4ServerEndpoint(self.reactor, 8080, interface="0.0.0.0")
+        url = self.url(self.start(endpoint=endpoint, host_name="pool.example"))
+        self.assertEqual((url.host, url.port), ("pool.example", 8080))
+
+    def test_url_of_a_unix_socket(self) -> None:
+        """A pool behind a web server is known by the name of the machine and port 80."""
+        endpoint = UNIXServerEndpoint(self.reactor, "/run/pool")
+        url = self.url(self.start(endpoint=endpoint, host_name="pool.example"))
+        self.assertEqual((url.host, url.port), ("pool.example", 80))
+
+    def test_same_key_after_restart(self) -> None:
+        """The key, the nodes and the order of listings survive."""
+        service = self.start()
+        first = self.url(service)
+        self.assertEqual(self.beat(), 200)
+        before = self.listing()
+        self.successResultOf(service.stopService())
+        again = self.start()
+        self.assertEqual(self.url(again), first)
+        after = self.listing()
+        self.assertEqual(after.entries, before.entries)
+        self.assertEqual(len(after.entries), 1)
+        self.assertGreater(after.sequence, before.sequence)
+
+    def test_parameters(self) -> None:
+        """The listing says whether the pool is a test network."""
+        for flag in (False, True):
+            service = self.start(test_network=flag)
+            self.assertEqual(dict(self.listing().parameters), {"test-network": flag})
+            self.successResultOf(service.stopService())
+
+    def test_collector(self) -> None:
+        """Silent nodes disappear at the first look after the delay."""
+        self.start(deprecation_delay=30, gc_cycle=7)
+        self.beat()
+        for steps, count in ([1] * 34, 1), ([1], 0):
+            self.reactor.pump(steps)
+            self.assertEqual(len(self.listing().entries), count)
+
+    def test_collector_survives(self) -> None:
+        """An error in one look does not end all looks."""
+        self.start()
+        collect = Admission.collect
+
+        def broken(admission: Admission) -> None:
+            raise ZeroDivisionError
+
+        self.patch(Admission, "collect", broken)
+        self.reactor.advance(10)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.patch(Admission, "collect", collect)
+        self.beat()
+        self.reactor.pump([10] * 5)
+        self.assertEqual(self.listing().entries, ())
+
+    def test_in_memory(self) -> None:
+        """Without a state directory nothing is written."""
+        self.start(state_dir=None)
+        self.assertEqual(self.beat(), 200)
+        self.assertEqual(os.listdir(self.scratch), [])
+
+    def test_stop(self) -> None:
+        """Stopping leaves no timer, no open state, and nobody is let in."""
+        service = self.start()
+        factory = self.reactor.tcpServers[-1][1]
+        self.beat()
+        self.successResultOf(service.stopService())
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        self.assertIsNone(factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 5555)))
+        StateDirectory.open(os.path.join(self.scratch, "state")).close()
+        self.assertFalse(service.running)
+
+    def test_stop_in_the_middle_of_a_probe(self) -> None:
+        """Stopping while a node is being probed leaves nothing behind."""
+        service = self.start()
+        self.probes.answer = False
+        factory = self.reactor.tcpServers[-1][1]
+        channel = factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 5555))
+        transport = StringTransport()
+        channel.makeConnection(transport)
+        node = Node(Times(self.reactor, NOW + 1), pool=POOL)
+        channel.dataReceived(request("/v1/heartbeat", "POST", body=node.heartbeat()))
+        self.successResultOf(service.stopService())
+        self.assertTrue(transport.disconnected)
+        channel.connectionLost(Failure(ConnectionLost()))
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_not_started(self) -> None:
+        """A pool that was not started has no URL to wait for."""
+        self.failureResultOf(self.make().when_listening(), LocalProtocolError)
+
+    def test_privileged_start(self) -> None:
+        """A privileged start listens, and the start does not do it again."""
+        service = self.make()
+        service.privilegedStartService()
+        self.assertEqual(len(self.reactor.tcpServers), 1)
+        self.assertEqual(os.listdir(self.scratch), [])
+        service.startService()
+        self.addCleanup(service.stopService)
+        self.assertEqual(len(self.reactor.tcpServers), 1)
+
+    def test_busy_port(self) -> None:
+        """A busy port is an error of the start, and nothing stays open."""
+        self.reactor.busy = True
+        service = self.make()
+        self.assertRaises(ListenError, service.privilegedStartService)
+        self.assertRaises(ListenError, service.startService)
+        self.assertEqual(os.listdir(self.scratch), [])
+
+    def test_bad_state(self) -> None:
+        """A state that cannot be used is an error of the start, and nothing stays open."""
+        state = StateDirectory.open(os.path.join(self.scratch, "state"))
+        for name, content in (("pool.key", b"torn"), ("pool.db", b"foreign" * 1000)):
+            state.write(name, content)
+            state.close()
+            service = self.make()
+            error = self.assertRaises(StateError, service.startService)
+            self.assertIn(name, str(error))
+            self.assertFalse(service.running)
+            self.assertFalse(self.reactor.ports[-1].is_open)
+            self.assertEqual(self.reactor.getDelayedCalls(), [])
+            state = StateDirectory.open(os.path.join(self.scratch, "state"))
+            self.assertEqual(state.read(name), content)
+            state.delete(name)
+        state.close()
+
+    def test_two_pools_on_one_state(self) -> None:
+        """A second pool on the same state is refused."""
+        self.start()
+        self.assertRaises(StateError, self.make().startService)
+
+
+class PoolConfigTests(SynchronousTestCase):
+    """What an operator may choose."""
+
+    def refuse(self, words: str, **overrides: Any) -> None:
+        error = self.assertRaises(ConfigurationError, self.make, **overrides)
+        self.assertIn(words, str(error))
+
+    def make(self, **overrides: Any) -> PoolConfig:
+        return PoolConfig(endpoint=None, listen="", state_dir=None, **overrides)
+
+    def test_times(self) -> None:
+        """Times that make no sense are refused, and the option is named."""
+        for value in (0.0, -1.0, float("nan"), float("inf")):
+            self.refuse("gc cycle", gc_cycle=value)
+            self.refuse("requested delay", requested_delay=value)
+            self.refuse("deprecation delay", deprecation_delay=value)
+
+    def test_delays(self) -> None:
+        """Nodes cannot be asked for more or less than they obey, nor be dropped before they were to speak."""
+        self.refuse("1 to 300", requested_delay=0.5)
+        self.refuse("1 to 300", requested_delay=301.0, deprecation_delay=1000.0)
+        self.refuse("longer", requested_delay=30.0, deprecation_delay=30.0)
+        self.make(requested_delay=300.0, deprecation_delay=301.0)

@@ -1,0 +1,259 @@
+"""Tests of torpydo.taps.client."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from typing import Any
+
+import attrs
+from twisted.application.service import IService
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IProtocolFactory
+from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import capturedLogs
+from twisted.python.usage import UsageError
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.directory.build import url
+from torpydo.errors import CircuitBuildError, ListenError, PoolUnreachable, StateError
+from torpydo.taps.client import STOP_TIME, ClientConfig, ClientService, Options, makeService
+from torpydo.taps.ending import CannotStart
+
+URL = str(url())
+
+
+class OptionsTests(SynchronousTestCase):
+    """What can be typed."""
+
+    def parse(self, *arguments: str) -> ClientConfig:
+        options = Options()
+        options.parseOptions(list(arguments))
+        return options.config(MemoryReactorClock())
+
+    def refused(self, *arguments: str) -> str:
+        return str(self.assertRaises(UsageError, Options().parseOptions, list(arguments)))
+
+    def test_defaults(self) -> None:
+        """A pool is all that must be given; both proxies are on loopback."""
+        config = self.parse(f"--pool={URL}")
+        assert config.socks is not None and config.http is not None
+        self.assertEqual((config.pools, config.threshold, config.hops), ((URL,), None, 3))
+        self.assertEqual(config.socks[1], "tcp:9050:interface=127.0.0.1")
+        self.assertEqual(config.http[1], "tcp:8118:interface=127.0.0.1")
+        self.assertTrue(config.state_dir)
+
+    def test_everything(self) -> None:
+        """Each option is used."""
+        other = str(url("other", "127.0.0.2"))
+        config = self.parse(
+            f"--pool={URL}", f"--pool={other}", f"--pool={URL}", "--pool-threshold=2", "--state-dir=/x", "--hops=5",
+            "--socks=tcp:1", "--http=unix:/y",
+        )  # fmt: skip
+        self.assertEqual(config.pools, (URL, other))
+        self.assertEqual((config.threshold, config.state_dir, config.hops), (2, "/x", 5))
+
+    def test_an_empty_endpoint_is_off(self) -> None:
+        """One of the two may be."""
+        self.assertIsNone(self.parse(f"--pool={URL}", "--socks=").socks)
+        self.assertIsNone(self.parse(f"--pool={URL}", "--http=").http)
+
+    def test_wrong_options(self) -> None:
+        """Each is one line that names what is wrong."""
+        pool = f"--pool={URL}"
+        for word, arguments in (
+            ("pool.url", []),
+            ("key", ["--pool=http://192.0.2.1:80/"]),
+            ("--pool-threshold=2", [pool, "--pool-threshold=2"]),
+            ("--pool-threshold=0", [pool, "--pool-threshold=0"]),
+            ("--hops=9", [pool, "--hops=9"]),
+            ("--hops=0", [pool, "--hops=0"]),
+            ("--state-dir", [pool, "--state-dir="]),
+            ("both empty", [pool, "--socks=", "--http="]),
+            ("--socks=nonsense", [pool, "--socks=nonsense:1"]),
+            ("--http=tcp", [pool, "--http=tcp"]),
+            ("'more'", [pool, "more"]),
+        ):
+            self.assertIn(word, self.refused(*arguments))
+        self.refused(pool, "--no-such-option")
+
+
+@attrs.define(eq=False)
+class ClientDouble:
+    """A client that is ready when the test says so."""
+
+    arguments: tuple[Any, ...] = ()
+    options: dict[str, Any] = attrs.field(factory=dict)
+    ready: Deferred[Any] = attrs.field(factory=Deferred)
+    closed: bool = False
+    closing: Deferred[None] | None = None
+    allows_private_destinations: bool = False
+
+    def when_ready(self) -> Deferred[Any]:
+        """Like ``Client.when_ready``."""
+        return self.ready
+
+    def close(self) -> Deferred[None]:
+        """Like ``Client.close``."""
+        self.closed = True
+        return succeed(None) if self.closing is None else self.closing
+
+
+@attrs.define(eq=False)
+class Endpoint:
+    """Listens, or does not."""
+
+    error: Exception | None = None
+    host: str = "127.0.0.1"
+    factory: IProtocolFactory | None = None
+    stopped: bool = False
+
+    def listen(self, factory: IProtocolFactory) -> Deferred[Any]:
+        """Like an endpoint."""
+        if self.error is not None:
+            raise self.error
+        self.factory = factory
+        return succeed(self)
+
+    def getHost(self) -> IPv4Address:
+        """Like a port."""
+        return IPv4Address("TCP", self.host, 9050)
+
+    def stopListening(self) -> None:
+        """Like a port."""
+        self.stopped = True
+
+
+class ServiceTests(SynchronousTestCase):
+    """Start and stop."""
+
+    def setUp(self) -> None:
+        self.reactor = MemoryReactorClock()
+        self.client = ClientDouble()
+        self.socks, self.http = Endpoint(), Endpoint()
+        self.config = ClientConfig((URL,), None, "/state", (self.socks, "tcp:9050"), (self.http, "tcp:8118"), 4)
+        self.service = ClientService(self.reactor, self.config, self.start)
+
+    def start(self, *arguments: Any, **options: Any) -> Any:
+        self.client.arguments, self.client.options = arguments, options
+        return self.client
+
+    def lines(self, level: str) -> list[str]:
+        return [line["log_format"].format(**line) for line in self.logs if line["log_level"].name == level]
+
+    def started(self) -> None:
+        with capturedLogs() as logs:
+            self.service.startService()
+        self.logs = logs
+
+    def test_the_client_gets_the_options(self) -> None:
+        """All of them."""
+        self.started()
+        self.assertEqual(self.client.arguments, (self.reactor, (URL,), "/state"))
+        self.assertEqual(self.client.options, {"pool_threshold": None, "hops": 4})
+
+    def test_both_proxies_listen_before_the_client_is_ready(self) -> None:
+        """And say where."""
+        self.started()
+        self.assertIsNotNone(self.socks.factory)
+        self.assertIsNotNone(self.http.factory)
+        self.assertEqual(
+            self.lines("info"),
+            ["the SOCKS proxy listens on 127.0.0.1:9050", "the HTTP proxy listens on 127.0.0.1:9050"],
+        )
+        self.assertEqual(self.lines("warn"), [])
+
+    def test_the_status_is_served_in_the_state_directory(self) -> None:
+        """To the same user only."""
+        self.started()
+        path, _, _, mode, _ = self.reactor.unixServers[0]
+        self.assertEqual((path, mode), ("/state/status.sock", 0o600))
+
+    def test_a_proxy_that_others_reach_is_warned_of(self) -> None:
+        """It has no password."""
+        self.socks.host = "0.0.0.0"
+        self.started()
+        self.assertIn("no password", self.lines("warn")[0])
+
+    def test_not_ready_is_said_and_it_goes_on(self) -> None:
+        """Pools that are down are no reason to end."""
+        self.started()
+        with capturedLogs() as self.logs:
+            self.client.ready.errback(PoolUnreachable("the pool is down"))
+        self.assertIn("keeps trying: the pool is down", self.lines("warn")[0])
+        self.assertFalse(self.client.closed)
+
+    def test_the_log_does_not_name_the_guard(self) -> None:
+        """Whoever reads the log need not know through which node this client enters."""
+        self.started()
+        with capturedLogs() as self.logs:
+            self.client.ready.errback(CircuitBuildError(1, 3, "GUARDNAME", "no answer"))
+        self.assertEqual(len(self.lines("warn")), 1)
+        self.assertNotIn("GUARDNAME", str(self.logs))
+
+    def test_a_busy_port_is_an_error_and_nothing_stays_open(self) -> None:
+        """It names the port and what to do."""
+        self.http.error = CannotListenError("127.0.0.1", 8118, OSError(98, "Address already in use"))
+        error = self.assertRaises(ListenError, self.service.startService)
+        for word in ("tcp:8118", "HTTP", "Address already in use", "another address"):
+            self.assertIn(word, str(error))
+        self.assertTrue(self.socks.stopped)
+        self.assertTrue(self.client.closed)
+
+    def test_stop(self) -> None:
+        """Ports and client are closed."""
+        self.started()
+        self.successResultOf(self.service.stopService())
+        self.assertTrue(self.socks.stopped and self.http.stopped and self.client.closed)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_stop_ends_in_time(self) -> None:
+        """Whatever a node does."""
+        self.client.closing = Deferred()
+        self.started()
+        stopped = self.service.stopService()
+        self.reactor.advance(STOP_TIME - 1)
+        self.assertNoResult(stopped)
+        self.reactor.advance(1)
+        self.successResultOf(stopped)
+
+    def test_a_reason_that_comes_after_the_stop_is_not_said(self) -> None:
+        """Closing the client makes it "not ready", which is no news."""
+        self.started()
+        self.service.stopService()
+        with capturedLogs() as self.logs:
+            self.client.ready.errback(PoolUnreachable("closed"))
+        self.assertEqual(self.lines("warn"), [])
+
+
+class MakeServiceTests(SynchronousTestCase):
+    """From options to a running client."""
+
+    def setUp(self) -> None:
+        self.reactor = MemoryReactorClock()
+        self.state = tempfile.mkdtemp(prefix="torpydo-test-")
+        self.addCleanup(shutil.rmtree, self.state, ignore_errors=True)
+
+    def make(self, *arguments: str) -> IService:
+        options = Options()
+        options.parseOptions([f"--pool={URL}", f"--state-dir={self.state}", *arguments])
+        return makeService(options, self.reactor)
+
+    def test_listens_and_asks_the_pool(self) -> None:
+        """The real client, on a reactor without sockets."""
+        service = self.make("--http=")
+        service.startService()
+        self.addCleanup(service.stopService)
+        self.assertEqual([server[0] for server in self.reactor.tcpServers], [9050])
+        self.assertEqual([client[:2] for client in self.reactor.tcpClients], [("127.0.0.1", 8080)])
+
+    def test_a_state_directory_that_others_may_read_ends_it(self) -> None:
+        """With the status for refused state, and one line."""
+        os.chmod(self.state, 0o755)
+        with capturedLogs() as lines:
+            ended = self.assertRaises(CannotStart, self.make().startService)
+        self.assertEqual(ended.code, StateError.exit_status)
+        self.assertEqual(len([line for line in lines if line["log_level"].name == "critical"]), 1)

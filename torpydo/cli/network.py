@@ -1,0 +1,134 @@
+"""A network of separate processes on this machine: a pool, nodes, and a web server to fetch from.
+
+Everything it keeps is in one directory; every process is the same command that a person would type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.error import ConnectError
+from twisted.internet.protocol import Protocol
+from twisted.python.filepath import FilePath
+
+from torpydo.cli.processes import ChildProcess, ChildProcesses, free_port, wait_until
+from torpydo.crypto import PoolId
+from torpydo.directory import PoolURL, parse_listing
+from torpydo.errors import DirectoryError
+from torpydo.net import fetch
+
+__all__ = ["LOOPBACK", "ProcessNetwork"]
+
+LOOPBACK = "127.0.0.1"
+# Seconds: a process needs about one on a busy machine, a node's listing some more.
+START_TIME = 30.0
+LIST_TIME = 60.0
+
+
+@attrs.define(eq=False)
+class ProcessNetwork:
+    """The network; ``processes`` has all that was started.
+
+    :param directory: an empty directory
+    :param randbelow: chooses the ports
+    """
+
+    reactor: Any
+    directory: FilePath[str]
+    randbelow: Callable[[int], int]
+    wall_clock: Callable[[], float]
+    processes: ChildProcesses = attrs.field(init=False)
+    pool_url: str = attrs.field(init=False, default="")
+    web_port: int = attrs.field(init=False, default=0)
+    _ports: set[int] = attrs.field(init=False, factory=set)
+
+    def __attrs_post_init__(self) -> None:
+        self.processes = ChildProcesses(self.reactor, self.directory)
+
+    def _port(self) -> int:
+        while True:
+            port = free_port(self.randbelow)
+            if port not in self._ports:
+                self._ports.add(port)
+                return port
+
+    def _state(self, name: str) -> str:
+        return f"--state-dir={self.directory.child(name).path}"
+
+    async def start_pool(self) -> ChildProcess:
+        """Start the pool and wait for its URL."""
+        port = self._port()
+        child = self.processes.start(
+            "pool", "-m", "torpydo", "pool", f"--listen=tcp:{port}:interface={LOOPBACK}",
+            self._state("pool"), "--requested-delay=2", "--gc-cycle=2", "--test-network",
+        )  # fmt: skip
+        await self.until_listening(port, "the pool does not listen")
+        url_file = self.directory.child("pool").child("pool.url")
+        await self._until(url_file.exists, START_TIME, "the pool has not written its URL")
+        self.pool_url = url_file.getContent().decode("ascii").strip()
+        return child
+
+    def start_node(self, name: str) -> ChildProcess:
+        """Start a node that exits to this machine."""
+        port = self._port()
+        return self.processes.start(
+            name, "-m", "torpydo", "node", f"--listen=tcp:{port}:interface={LOOPBACK}", self._state(name),
+            f"--advertise={LOOPBACK}:{port}", f"--pool={self.pool_url}", f"--nickname={name}",
+            "--exit-policy=accept 127.0.0.0/8:*",
+        )  # fmt: skip
+
+    async def start_web(self) -> ChildProcess:
+        """Start the web server."""
+        self.web_port = self._port()
+        child = self.processes.start("web server", "-m", "torpydo.cli.samples", str(self.web_port))
+        await self.until_listening(self.web_port, "the web server does not listen")
+        return child
+
+    async def start_client(self, socks_port: int, http_port: int) -> ChildProcess:
+        """Start a client with proxies for other programs."""
+        child = self.processes.start(
+            "client", "-m", "torpydo", "client", f"--pool={self.pool_url}", self._state("client"),
+            f"--socks=tcp:{socks_port}:interface={LOOPBACK}", f"--http=tcp:{http_port}:interface={LOOPBACK}",
+        )  # fmt: skip
+        await self.until_listening(socks_port, "the client does not listen")
+        return child
+
+    async def until_listed(self, count: int) -> None:
+        """Wait until the pool lists *count* nodes."""
+        url = PoolURL.parse(self.pool_url)
+        assert url.pool_id is not None
+        pool_id = url.pool_id
+
+        async def listed() -> bool:
+            return await self._listed(url, pool_id) >= count
+
+        await self._until(lambda: Deferred.fromCoroutine(listed()), LIST_TIME, f"the pool does not list {count} nodes")
+
+    async def _listed(self, url: PoolURL, pool_id: PoolId) -> int:
+        try:
+            fetched = await fetch(self.reactor, url.host, url.port, "/v1/listing")
+            return len(parse_listing(fetched.body, pool_id, self.wall_clock()).entries)
+        except DirectoryError:
+            # Not listening yet, or no listing signed yet.
+            return 0
+
+    async def until_listening(self, port: int, what: str) -> None:
+        """Wait until something accepts connections on *port*."""
+
+        async def accepts() -> bool:
+            endpoint = TCP4ClientEndpoint(self.reactor, LOOPBACK, port)
+            try:
+                protocol = await connectProtocol(endpoint, Protocol())
+            except ConnectError:
+                return False
+            protocol.transport.abortConnection()
+            return True
+
+        await self._until(lambda: Deferred.fromCoroutine(accepts()), START_TIME, what)
+
+    async def _until(self, true: Callable[[], bool | Deferred[bool]], timeout: float, what: str) -> None:
+        await wait_until(self.reactor, true, timeout=timeout, what=what, alive=self.processes.check)

@@ -1,0 +1,17 @@
+"""The client: the public API that applications use. Only what is named here is used from outside this room."""
+
+from torpydo.client.circuits import Circuit
+from torpydo.client.client import Client
+from torpydo.client.parser import TorpydoStringParser
+from torpydo.client.status import CircuitStatus, ClientStatus, PoolStatus
+from torpydo.client.world import World
+
+__all__ = [
+    "Circuit",
+    "CircuitStatus",
+    "Client",
+    "ClientStatus",
+    "PoolStatus",
+    "TorpydoStringParser",
+    "World",
+]

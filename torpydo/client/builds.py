@@ -1,0 +1,190 @@
+"""Circuits that are being built: how many at once, for whom, and how long to hold back after failures.
+
+Called by the circuit pool, which decides what is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Protocol
+
+import attrs
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall, IProtocol, IProtocolFactory, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from torpydo.client.paths import Paths, Want
+from torpydo.directory import Descriptor
+from torpydo.errors import CircuitError, TorpydoError
+
+MAX_PENDING = 32
+"""Builds at one time (SECURITY P4)."""
+FIRST_BACKOFF = 0.25
+LAST_BACKOFF = 60.0
+"""Seconds without new builds after failures in a row: doubled each time."""
+
+
+class UsableCircuit(Protocol):
+    """What the pool and the streams need of a circuit."""
+
+    @property
+    def path(self) -> Sequence[Descriptor]:
+        """The nodes, the guard first."""
+
+    @property
+    def streams(self) -> int:
+        """How many are open."""
+
+    @property
+    def rtt(self) -> float | None:
+        """Seconds."""
+
+    def when_closed(self) -> Deferred[Any]:
+        """Fires, or fails, once the circuit is gone."""
+
+    def open_stream(self, factory: IProtocolFactory, host: str, port: int) -> Deferred[IProtocol]:
+        """Open a stream."""
+
+    def resolve(self, host: str) -> Deferred[list[tuple[str, int]]]:
+        """Ask the exit for the addresses of a name."""
+
+    def close(self) -> object:
+        """End it with all its streams."""
+
+
+BuildFunction = Callable[[Sequence[Descriptor]], Deferred[UsableCircuit]]
+
+
+@attrs.define(eq=False)
+class Build:
+    """A circuit that is being built."""
+
+    path: Sequence[Descriptor]
+    deferred: Deferred[UsableCircuit] | None = None
+    claimed: bool = False
+    isolation: Hashable = None
+    """Which streams count on it; means nothing while it is not claimed."""
+
+    def is_for(self, want: Want) -> bool:
+        """True if a stream that wants *want* counts on this build."""
+        return self.claimed and self.isolation == want.isolation and want.fits(self.path)
+
+
+class Builds:
+    """Starts builds and tells what became of them.
+
+    :param build: builds a circuit along a path; cancellable
+    :param built: called with each circuit that was built
+    :param failed: called with each build that failed, and why
+    :param resume: called when new builds may be started again
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        paths: Paths,
+        build: BuildFunction,
+        randbelow: Callable[[int], int],
+        *,
+        built: Callable[[UsableCircuit], None],
+        failed: Callable[[Build, TorpydoError], None],
+        resume: Callable[[], None],
+    ) -> None:
+        self._clock = clock
+        self._paths = paths
+        self._build = build
+        self._randbelow = randbelow
+        self._built_call = built
+        self._failed_call = failed
+        self._resume_call = resume
+        self._pending: list[Build] = []
+        self._backoff: IDelayedCall | None = None
+        self.failures = 0
+        """In a row."""
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    @property
+    def held_back(self) -> bool:
+        """True while no new build may be started."""
+        return self._backoff is not None or len(self._pending) >= MAX_PENDING
+
+    def spare(self, want: Want) -> int:
+        """How many builds that fit *want* nobody counts on."""
+        return sum(1 for one in self._pending if not one.claimed and want.fits(one.path))
+
+    def release(self, wants: Sequence[Want]) -> None:
+        """Only streams that want one of *wants* still count on a build."""
+        for one in self._pending:
+            one.claimed = any(one.is_for(want) for want in wants)
+
+    def claim(self, want: Want) -> bool:
+        """Count on a build for *want*; false if there is none for it."""
+        free: Build | None = None
+        for one in self._pending:
+            if not want.fits(one.path) or self._paths.avoids(one.path[-1].node_id, want.port):
+                continue
+            if not one.claimed:
+                free = free or one
+            elif one.isolation == want.isolation:
+                return True
+        if free is None:
+            return False
+        free.claimed, free.isolation = True, want.isolation
+        return True
+
+    def launch(self, want: Want, *, claimed: bool) -> None:
+        """Start a build for *want*.
+
+        :raises PathError: if there is no path for it
+        """
+        one = Build(self._paths.choose(want), claimed=claimed, isolation=want.isolation)
+        self._pending.append(one)
+        # Kept before the callbacks are added: a build may be over at once.
+        one.deferred = self._build(one.path)
+        one.deferred.addCallbacks(
+            self._built, self._failed, callbackArgs=(one,), errbackArgs=(one,)
+        ).addErrback(lambda failure: self.log.failure("a circuit was not taken", failure))
+
+    def cancel(self) -> None:
+        """Give up every build."""
+        for one in list(self._pending):
+            if one.deferred is not None:
+                one.deferred.cancel()
+
+    def stop(self) -> None:
+        """Give up every build and the wait for the next."""
+        if self._backoff is not None:
+            self._backoff.cancel()
+            self._backoff = None
+        self.cancel()
+
+    def _built(self, circuit: UsableCircuit, one: Build) -> None:
+        self._pending.remove(one)
+        self.failures = 0
+        self._paths.built(one.path)
+        self._built_call(circuit)
+
+    def _failed(self, failure: Failure, one: Build) -> None:
+        self._pending.remove(one)
+        if failure.check(CancelledError):
+            return
+        error = failure.value
+        if not isinstance(error, TorpydoError):
+            self.log.failure("a circuit could not be built", failure)
+            error = CircuitError("a circuit could not be built")
+        self._paths.failed(one.path, error)
+        self.failures += 1
+        if self._backoff is None:
+            delay = min(FIRST_BACKOFF * 2.0 ** min(self.failures - 1, 16), LAST_BACKOFF)
+            jitter = 0.5 + self._randbelow(1001) / 2000
+            self._backoff = self._clock.callLater(delay * jitter, self._resume)
+        self._failed_call(one, error)
+
+    def _resume(self) -> None:
+        self._backoff = None
+        self._resume_call()

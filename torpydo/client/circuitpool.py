@@ -1,0 +1,312 @@
+"""Circuits kept ready: built ahead, handed to streams by isolation, retired in time.
+
+    clean ──(first stream)──► dirty ──(10 min, new_identity, no answer)──► retired ──(no stream left)──► closed
+      └─────(60 min unused, new_identity)─────────────────────────────────────────────────────────────────►┘
+
+It decides *who* may use a circuit and when one is missing; ``Builds`` starts them, ``Paths`` chooses the nodes.
+Called by the streams' attempts and by routing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+
+import attrs
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from torpydo.client.builds import Build, BuildFunction, Builds, UsableCircuit
+from torpydo.client.paths import Paths, Want
+from torpydo.client.status import CircuitStatus
+from torpydo.errors import CircuitError, PathError, TorpydoError
+
+SPARE = 2
+"""Clean circuits kept ready for each kind of exit (SECURITY P4)."""
+DIRTY_LIFE = 600.0
+"""Seconds after its first stream in which a circuit takes more."""
+CLEAN_LIFE = 3600.0
+"""Seconds that a circuit waits unused."""
+SWEEP = 15.0
+"""Seconds between two looks for circuits whose time is over."""
+KIND_LIFE = 3600.0
+"""Seconds that a port counts as wanted after its last stream."""
+MAX_KINDS = 6
+"""Ports for which circuits are built ahead, the last used ones: 12 circuits, and P4 allows 14."""
+MAX_STREAMS = 500
+"""Streams on one circuit before the next goes to another; the protocol ends at 1000."""
+MAX_FAILURES = 3
+"""Builds for a stream that may fail before the stream does."""
+WAIT = 60.0
+"""Seconds that a stream waits for a circuit."""
+FIRST_PORTS = (443, 80, None)
+"""The exits wanted before any stream said so: the first of these that there is. ``None`` is any exit."""
+
+
+@attrs.define(eq=False)
+class _Entry:
+    """A circuit that is built."""
+
+    circuit: UsableCircuit
+    built_at: float
+    dirty_since: float | None = None
+    isolation: Hashable = None
+    """Whose it is; means nothing while it is clean."""
+    retired: bool = False
+
+
+@attrs.define(eq=False)
+class _Waiter:
+    """A stream that waits for a circuit."""
+
+    want: Want
+    deferred: Deferred[UsableCircuit]
+    timer: IDelayedCall
+    failures: int = 0
+
+
+class CircuitPool:
+    """Keeps circuits and hands them out.
+
+    :param clock: keeps time
+    :param paths: chooses the nodes; without a listing it has none, and everybody waits
+    :param build: builds a circuit along a path; cancellable
+    :param hops: of the circuits built ahead
+    :param stale: called when no path can be chosen: a newer listing may help
+    :param outcome: called with each built circuit, each failed build's error, and when not even one path is there
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        paths: Paths,
+        build: BuildFunction,
+        randbelow: Callable[[int], int],
+        *,
+        hops: int = 3,
+        stale: Callable[[], None],
+        outcome: Callable[[UsableCircuit | TorpydoError], None],
+    ) -> None:
+        self._clock = clock
+        self._paths = paths
+        self._hops = hops
+        self._stale = stale
+        self._outcome = outcome
+        self._entries: list[_Entry] = []
+        self._waiters: list[_Waiter] = []
+        self._kinds: dict[tuple[int, int | None], float] = {}
+        self._sweeper: IDelayedCall | None = None
+        self._closed = False
+        self._builds = Builds(
+            clock, paths, build, randbelow, built=self._built, failed=self._build_failed, resume=self.work
+        )
+
+    # -- A stream wants a circuit
+
+    def use(self, want: Want) -> Deferred[UsableCircuit]:
+        """A circuit for *want*; it belongs to the isolation key of *want* from now on.
+
+        :return: cancellable; fails with :class:`PathError`, :class:`CircuitBuildError` or :class:`CircuitError`
+        """
+        if self._closed:
+            return fail(CircuitError("the client is closed"))
+        deferred: Deferred[UsableCircuit] = Deferred(lambda cancelled: self._leave(waiter))
+        waiter = _Waiter(want, deferred, self._clock.callLater(WAIT, lambda: self._give_up(waiter)))
+        self._waiters.append(waiter)
+        self._kinds[want.hops, want.port] = self._clock.seconds()
+        self._serve()
+        self.work()
+        return deferred
+
+    def avoid(self, circuit: UsableCircuit) -> None:
+        """No new streams on *circuit*: it did not answer one in time."""
+        self.lost(circuit)
+        self._sweep()
+
+    def lost(self, circuit: UsableCircuit) -> None:
+        """*circuit* is gone. A stream may hear of that before the pool does."""
+        for entry in self._entries:
+            if entry.circuit is circuit:
+                entry.retired = True
+
+    def refused(self, circuit: UsableCircuit, port: int | None) -> None:
+        """The exit of *circuit* refused *port* by its policy."""
+        if port is not None:
+            self._paths.refused(circuit.path[-1].node_id, port)
+
+    def new_identity(self) -> None:
+        """Nothing from now on shares a circuit with anything before."""
+        for entry in self._entries:
+            entry.retired = True
+        self._builds.cancel()
+        self._sweep()
+        self.work()
+
+    def _leave(self, waiter: _Waiter) -> None:
+        self._waiters.remove(waiter)
+        if waiter.timer.active():
+            waiter.timer.cancel()
+
+    def _give_up(self, waiter: _Waiter) -> None:
+        self._fail(waiter, CircuitError(f"no circuit was ready within {WAIT:.0f} s; try again"))
+
+    def _fail(self, waiter: _Waiter, error: TorpydoError) -> None:
+        self._leave(waiter)
+        waiter.deferred.errback(error)
+
+    def _serve(self) -> None:
+        """Give what is there to who waits, first come first served."""
+        for waiter in list(self._waiters):
+            # An earlier waiter's callback may have done anything: look whether this one still waits.
+            entry = self._find(waiter.want) if waiter in self._waiters else None
+            if entry is None:
+                continue
+            if entry.dirty_since is None:
+                entry.dirty_since = self._clock.seconds()
+                entry.isolation = waiter.want.isolation
+            self._leave(waiter)
+            waiter.deferred.callback(entry.circuit)
+
+    def _find(self, want: Want) -> _Entry | None:
+        now = self._clock.seconds()
+        clean: _Entry | None = None
+        for entry in self._entries:
+            path = entry.circuit.path
+            if entry.retired or not want.fits(path) or self._paths.avoids(path[-1].node_id, want.port):
+                continue
+            if entry.dirty_since is None:
+                clean = clean or entry
+            elif (
+                entry.isolation == want.isolation
+                and now - entry.dirty_since < DIRTY_LIFE
+                and entry.circuit.streams < MAX_STREAMS
+            ):
+                return entry
+        return clean
+
+    # -- What is missing
+
+    def work(self) -> None:
+        """Start the builds that are missing: for who waits, then ahead."""
+        if self._closed or self._paths.netdir is None:
+            return
+        if self._sweeper is None:
+            self._sweeper = self._clock.callLater(SWEEP, self._sweep_again)
+        self._builds.release([waiter.want for waiter in self._waiters])
+        for waiter in list(self._waiters):
+            if waiter not in self._waiters or self._builds.claim(waiter.want) or self._builds.held_back:
+                continue
+            try:
+                self._builds.launch(waiter.want, claimed=True)
+            except PathError as error:
+                self._fail(waiter, error)
+                self._stale()
+        self._build_ahead()
+
+    def _build_ahead(self) -> None:
+        """Keep SPARE clean circuits for each kind of exit that was wanted in the last hour."""
+        now = self._clock.seconds()
+        recent = sorted(self._kinds.items(), key=lambda item: -item[1])[:MAX_KINDS]
+        self._kinds = {kind: last for kind, last in recent if now - last < KIND_LIFE}
+        if self._kinds:
+            for hops, port in list(self._kinds):
+                self._build_kind(Want("", port, hops))
+            return
+        error: PathError | None = None
+        for port in FIRST_PORTS:
+            error = self._build_kind(Want("", port, self._hops))
+            if error is None:
+                return
+        if error is not None and not self._entries and not self._builds:
+            self._outcome(error)
+            self._stale()
+
+    def _build_kind(self, want: Want) -> PathError | None:
+        # While builds fail, one at a time is enough to learn that they work again.
+        wanted = SPARE if not self._builds.failures else 1
+        clean = sum(1 for entry in self._entries if self._is_clean(entry) and want.fits(entry.circuit.path))
+        for _ in range(wanted - clean - self._builds.spare(want)):
+            if self._builds.held_back:
+                break
+            try:
+                self._builds.launch(want, claimed=False)
+            except PathError as error:
+                return error
+        return None
+
+    @staticmethod
+    def _is_clean(entry: _Entry) -> bool:
+        return entry.dirty_since is None and not entry.retired
+
+    def _built(self, circuit: UsableCircuit) -> None:
+        if self._closed:
+            circuit.close()
+            return
+        entry = _Entry(circuit, self._clock.seconds())
+        self._entries.append(entry)
+        circuit.when_closed().addBoth(lambda ignored: self._gone(entry))
+        self._outcome(circuit)
+        self._serve()
+        self.work()
+
+    def _build_failed(self, build: Build, error: TorpydoError) -> None:
+        if self._closed:
+            return
+        for waiter in list(self._waiters):
+            if build.is_for(waiter.want):
+                waiter.failures += 1
+                if waiter.failures >= MAX_FAILURES:
+                    self._fail(waiter, error)
+        self._outcome(error)
+
+    # -- The end of circuits
+
+    def _gone(self, entry: _Entry) -> None:
+        if entry in self._entries:
+            self._entries.remove(entry)
+            self.work()
+
+    def _sweep_again(self) -> None:
+        self._sweeper = None
+        self._sweep()
+        self.work()
+
+    def _sweep(self) -> None:
+        now = self._clock.seconds()
+        for entry in list(self._entries):
+            if entry.dirty_since is None:
+                entry.retired = entry.retired or now - entry.built_at >= CLEAN_LIFE
+            elif now - entry.dirty_since >= DIRTY_LIFE:
+                entry.retired = True
+            if entry.retired and not entry.circuit.streams:
+                entry.circuit.close()
+
+    def close(self) -> None:
+        """End all circuits, builds and waits."""
+        self._closed = True
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+        for waiter in list(self._waiters):
+            self._fail(waiter, CircuitError("the client was closed"))
+        self._builds.stop()
+        for entry in list(self._entries):
+            entry.circuit.close()
+
+    @property
+    def pending(self) -> int:
+        """Circuits that are being built."""
+        return len(self._builds)
+
+    def status(self) -> tuple[CircuitStatus, ...]:
+        """All circuits that are built."""
+        now = self._clock.seconds()
+        return tuple(
+            CircuitStatus(
+                tuple(node.name for node in entry.circuit.path),
+                entry.circuit.streams,
+                now - entry.built_at,
+                entry.dirty_since is None,
+                entry.circuit.rtt,
+            )
+            for entry in self._entries
+        )

@@ -1,0 +1,210 @@
+"""The client: one object with two faces.
+
+``Client.create`` gives the whole of it: circuits built ahead, streams by endpoint, an HTTP agent. ``Client()`` gives
+the older calls, step by step (``classic``). Nothing is decided here; ``routing`` does the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any, Self
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.python.failure import Failure
+from twisted.web.iweb import IAgent
+
+from torpydo.client.agent import CircuitAgent, WebConnections
+from torpydo.client.bootstrap import ProgressFunction
+from torpydo.client.circuits import Circuit
+from torpydo.client.classic import ClassicCalls
+from torpydo.client.endpoints import CircuitEndpoint
+from torpydo.client.failures import as_connect_error
+from torpydo.client.routing import Routing, Settings
+from torpydo.client.status import ClientStatus
+from torpydo.client.world import World
+from torpydo.crypto import NodeId
+from torpydo.directory import PoolURL
+from torpydo.errors import ConfigurationError, LocalProtocolError, TorpydoError
+from torpydo.net import StateDirectory
+
+MAX_HOPS = 8
+
+
+class Client(ClassicCalls):
+    """A client of one torpydo network.
+
+    Made by :meth:`create`, or by :meth:`start` if it is to be used before it is ready. Made without arguments, it
+    offers the step-by-step calls of :class:`torpydo.client.classic.ClassicCalls` only.
+    """
+
+    _routing: Routing | None = None
+    _web: WebConnections | None = None
+
+    @classmethod
+    def create(
+        cls,
+        reactor: Any,
+        pools: Sequence[str],
+        state_dir: str | None,
+        *,
+        pool_threshold: int | None = None,
+        hops: int = 3,
+        progress: ProgressFunction | None = None,
+        world: World | None = None,
+    ) -> Deferred[Client]:
+        """Make a client that is ready.
+
+        :param reactor: connects and keeps time
+        :param pools: pool URLs with their keys, as in a pool's ``STATE/pool.url``
+        :param state_dir: a private directory that remembers listings and the guard; ``None`` remembers nothing
+        :param pool_threshold: how many pools must list a node; by default the majority
+        :param hops: nodes in a circuit
+        :param progress: called with percent, tag and summary
+        :param world: time, randomness and connections; for tests
+        :return: fires when circuits can be built; cancellable; fails with :class:`ConfigurationError`,
+            :class:`StateError`, :class:`PoolUnreachable` (no pool and nothing on disk), :class:`ListingError` (names
+            the skew if a clock is wrong), :class:`PathError` or :class:`CircuitBuildError`
+        """
+        try:
+            client = cls.start(
+                reactor,
+                pools,
+                state_dir,
+                pool_threshold=pool_threshold,
+                hops=hops,
+                progress=progress,
+                world=world,
+            )
+        except TorpydoError:
+            return fail(Failure())
+
+        def failed(failure: Failure) -> Deferred[Client]:
+            def give_reason(ignored: object) -> Failure:
+                return failure
+
+            closed: Deferred[Any] = client.close()
+            return closed.addBoth(give_reason)
+
+        return client.when_ready().addErrback(failed)
+
+    @classmethod
+    def start(
+        cls,
+        reactor: Any,
+        pools: Sequence[str],
+        state_dir: str | None,
+        *,
+        pool_threshold: int | None = None,
+        hops: int = 3,
+        progress: ProgressFunction | None = None,
+        world: World | None = None,
+    ) -> Self:
+        """Make a client that gets ready by itself and keeps trying, whatever is down.
+
+        Streams that are opened before wait up to a minute. Parameters as in :meth:`create`.
+
+        :raises ConfigurationError: for a value that cannot be used
+        :raises StateError: for a state directory that cannot be trusted
+        """
+        if not 1 <= hops <= MAX_HOPS:
+            raise ConfigurationError(f"a circuit has 1 to {MAX_HOPS} hops, not {hops}")
+        settings = Settings(tuple(PoolURL.parse(text) for text in pools), pool_threshold, hops)
+        client = cls(reactor, world=world)
+        state = None if state_dir is None else StateDirectory.open(state_dir)
+        try:
+            client._routing = Routing(reactor, settings, state, client._world, progress)
+        except TorpydoError:
+            if state is not None:
+                state.close()
+            raise
+        client._web = WebConnections(
+            reactor, lambda host, port, isolation: client.endpoint(host, port, isolation=isolation)
+        )
+        client._routing.start()
+        return client
+
+    @property
+    def _run(self) -> Routing:
+        if self._routing is None:
+            raise LocalProtocolError("Client() has only the step-by-step calls; Client.create has this one")
+        return self._routing
+
+    @property
+    def _connections(self) -> WebConnections:
+        if self._web is None:
+            raise LocalProtocolError("Client() has only the step-by-step calls; Client.create has this one")
+        return self._web
+
+    def when_ready(self) -> Deferred[Client]:
+        """Fires with this client when circuits can be built; fails with the first reason why not (it keeps trying)."""
+        return self._run.when_ready().addCallback(lambda _: self)
+
+    def endpoint(
+        self, host: str, port: int, *, isolation: Hashable = None, hops: int | None = None
+    ) -> IStreamClientEndpoint:
+        """A destination as an endpoint.
+
+        :param host: a name, which only the exit resolves, or an IP literal
+        :param isolation: streams with different keys never share a circuit
+        :param hops: if not those of the client
+        """
+        run = self._run
+
+        def open_stream(factory: IProtocolFactory, host: str, port: int) -> Deferred[IProtocol]:
+            return run.open_stream(factory, host, port, hops, isolation)
+
+        return CircuitEndpoint(open_stream, host, port)
+
+    def open_stream(
+        self, factory: IProtocolFactory, host: str, port: int, *, isolation: Hashable = None, hops: int | None = None
+    ) -> Deferred[IProtocol]:
+        """What an endpoint does, without its manners: for those who write their own endpoint."""
+        return self._run.open_stream(factory, host, port, hops, isolation)
+
+    def resolve(self, host: str, *, isolation: Hashable = None) -> Deferred[list[tuple[str, int]]]:
+        """Ask an exit for the addresses of a name: pairs of IP address and seconds to live."""
+        return self._run.resolve(host, isolation).addErrback(_as_connect_failure)
+
+    def web_agent(self, *, isolation: Hashable = None) -> IAgent:
+        """A ``twisted.web`` agent, for treq too; kept-alive connections stay inside *isolation*."""
+        return CircuitAgent(self._connections, isolation)
+
+    def build_circuit(
+        self, hops: int = 3, path: Sequence[NodeId] | None = None, *, port: int | None = None
+    ) -> Deferred[Circuit]:
+        """A circuit of your own, which nothing else uses.
+
+        :param path: the nodes, the guard first; by default chosen by the rules
+        :param port: what the last node must be an exit for; by default for anything
+        :return: fails with :class:`PathError` or :class:`CircuitBuildError`; the next goes round the node that failed
+        """
+        return self._run.build_own(hops, path, port)
+
+    def new_identity(self) -> None:
+        """Nothing that is opened from now on shares a circuit, or a web connection, with anything before."""
+        self._run.new_identity()
+        self._connections.drop()
+
+    @property
+    def allows_private_destinations(self) -> bool:
+        """True in a test network, where ``localhost`` and private addresses make sense as destinations."""
+        return self._run.test_network
+
+    def status(self) -> ClientStatus:
+        """The state at this moment."""
+        return self._run.status()
+
+    def close(self) -> Deferred[None]:
+        """Close every stream, circuit and link; fires when all is free."""
+        if self._routing is None:
+            return self._close_steps()
+        if self._web is not None:
+            self._web.drop()
+        return self._routing.close()
+
+
+def _as_connect_failure(failure: Failure) -> Failure:
+    if isinstance(failure.value, TorpydoError):
+        return Failure(as_connect_error(failure.value))
+    return failure

@@ -1,0 +1,146 @@
+"""The endpoint string ``torpydo:HOST:PORT[:hops=][:pool=][:stateDir=][:isolation=]``.
+
+A client is made at the first ``connect`` and shared by all strings with the same pools and state directory in one
+reactor; it lives as long as the reactor. Called by ``clientFromString`` through the plugin, which holds the one parser.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import attrs
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import (
+    IProtocol,
+    IProtocolFactory,
+    IStreamClientEndpoint,
+    IStreamClientEndpointStringParserWithReactor,
+)
+from twisted.plugin import IPlugin
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from torpydo.client.client import Client
+from torpydo.client.endpoints import CircuitEndpoint
+from torpydo.directory import PoolURL
+from torpydo.errors import ConfigurationError
+
+CreateFunction = Callable[..., Deferred[Client]]
+"""Called like :meth:`Client.create`."""
+
+
+@attrs.frozen
+class _Key:
+    """What makes two strings share a client."""
+
+    pools: tuple[str, ...]
+    state_dir: str | None
+
+
+class _SharedClient:
+    """One client for many endpoints: made when the first needs it, given up when nobody waits for it any more."""
+
+    def __init__(self, create: Callable[[], Deferred[Client]]) -> None:
+        self._create = create
+        self._client: Client | None = None
+        self._making: Deferred[None] | None = None
+        self._waiting: list[Deferred[Client]] = []
+
+    def get(self) -> Deferred[Client]:
+        """The client; cancellable. After a failure the next call tries again."""
+        if self._client is not None:
+            return succeed(self._client)
+        waiter: Deferred[Client] = Deferred(lambda cancelled: self._leave(waiter))
+        self._waiting.append(waiter)
+        if self._making is None:
+            making = self._create()
+            self._making = making.addCallbacks(self._made, self._failed)
+        return waiter
+
+    def close(self) -> Deferred[None] | None:
+        """Close the client, if there is one."""
+        if self._making is not None and self._client is None:
+            self._making.cancel()
+        client, self._client = self._client, None
+        return None if client is None else client.close()
+
+    def _leave(self, waiter: Deferred[Client]) -> None:
+        self._waiting.remove(waiter)
+        if not self._waiting and self._making is not None:
+            self._making.cancel()
+
+    def _made(self, client: Client) -> None:
+        self._client = client
+        for waiter in self._take_waiting():
+            waiter.callback(client)
+
+    def _failed(self, failure: Failure) -> None:
+        self._making = None
+        for waiter in self._take_waiting():
+            waiter.errback(failure)
+
+    def _take_waiting(self) -> list[Deferred[Client]]:
+        waiting, self._waiting = self._waiting, []
+        return waiting
+
+
+@implementer(IPlugin, IStreamClientEndpointStringParserWithReactor)
+class TorpydoStringParser:
+    """Makes endpoints from strings; the plugin's one instance holds the shared clients.
+
+    :param create: for tests
+    """
+
+    prefix = "torpydo"
+
+    def __init__(self, create: CreateFunction = Client.create) -> None:
+        self._create = create
+        self._clients: WeakKeyDictionary[Any, dict[_Key, _SharedClient]] = WeakKeyDictionary()
+
+    def parseStreamClient(self, reactor: Any, *args: Any, **kwargs: Any) -> IStreamClientEndpoint:
+        """See ``IStreamClientEndpointStringParserWithReactor``."""
+        return self._parse(reactor, *args, **kwargs)
+
+    def _parse(
+        self,
+        reactor: Any,
+        host: str,
+        port: str,
+        *,
+        hops: str = "3",
+        pool: str = "",
+        stateDir: str = "",
+        isolation: str = "",
+    ) -> IStreamClientEndpoint:
+        if not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65535:
+            raise ConfigurationError(f"the port in torpydo:HOST:PORT is 1 to 65535, not {port!r}")
+        if not hops.isascii() or not hops.isdigit() or not 1 <= int(hops) <= 8:
+            raise ConfigurationError(f"hops= is 1 to 8, not {hops!r}")
+        shared = self._shared(reactor, pool, stateDir)
+
+        def open_stream(factory: IProtocolFactory, host: str, port: int) -> Deferred[IProtocol]:
+            def connect(client: Client) -> Deferred[IProtocol]:
+                return client.open_stream(factory, host, port, isolation=isolation or None, hops=int(hops))
+
+            return shared.get().addCallback(connect)
+
+        return CircuitEndpoint(open_stream, host, int(port))
+
+    def _shared(self, reactor: Any, pool: str, state_dir: str) -> _SharedClient:
+        clients = self._clients.setdefault(reactor, {})
+        if not pool:
+            if len(clients) != 1:
+                raise ConfigurationError(
+                    "pool= may be left out only while exactly one torpydo client is in use; "
+                    "write the pool's URL, with ':' as '\\:', several separated by commas"
+                )
+            return next(iter(clients.values()))
+        # Sorted, so that the order in which pools are written makes no second client.
+        urls = tuple(sorted(str(PoolURL.parse(text)) for text in pool.split(",")))
+        key = _Key(urls, state_dir or None)
+        if key not in clients:
+            shared = clients[key] = _SharedClient(lambda: self._create(reactor, urls, state_dir or None))
+            reactor.addSystemEventTrigger("before", "shutdown", shared.close)
+        return clients[key]

@@ -1,0 +1,229 @@
+"""Which nodes the next circuit goes through: the guard that is kept, and what was learned from failures.
+
+The rules of a path are directory's (``choose_path``); this adds memory: the sticky guard with its file, nodes that
+failed a moment ago, exits that refused a port. Called by the circuit pool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from ipaddress import ip_address
+
+import attrs
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from torpydo.crypto import NodeId
+from torpydo.directory import ANY_PORT, Descriptor, GuardBias, GuardSample, NetDir, choose_path
+from torpydo.errors import CircuitBuildError, PathError, StateError, TooFewNodes, TorpydoError
+from torpydo.net import StateDirectory
+
+GUARDS_FILE = "guards"
+SUSPECT_LIFE = 60.0
+"""Seconds that a node which failed a build is left out: about as long as a pool lists a dead node."""
+COUNTERS_PAUSE = 60.0
+"""Seconds between two writes of nothing but counters."""
+REFUSAL_LIFE = 600.0
+"""Seconds that an exit which refused a port is left out for that port."""
+
+
+def ip_of(host: str) -> bytes | None:
+    """The packed address of an IP literal, ``None`` for a name."""
+    try:
+        return ip_address(host).packed
+    except ValueError:
+        return None
+
+
+@attrs.frozen
+class Want:
+    """What a stream wants of a circuit."""
+
+    host: str
+    port: int | None
+    """``None``: only a name is to be resolved."""
+    hops: int = 3
+    isolation: Hashable = None
+    refused: frozenset[NodeId] = frozenset()
+    """Exits that already refused this very stream."""
+
+    def fits(self, path: Sequence[Descriptor]) -> bool:
+        """True if a circuit along *path* can serve it, as far as is known beforehand."""
+        policy = path[-1].exit_policy
+        if len(path) != self.hops or path[-1].node_id in self.refused:
+            return False
+        if self.port is None:
+            return policy.is_open
+        ip = ip_of(self.host)
+        return policy.may_allow_port(self.port) if ip is None else policy.allows(ip, self.port)
+
+
+class Paths:
+    """Chooses paths and learns from what became of them.
+
+    :param state: where the guard survives a restart; ``None`` keeps nothing
+    :param clock: for the memory of failures
+    :param wall_clock: seconds since 1970, for the life of guards
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        *,
+        state: StateDirectory | None,
+        clock: IReactorTime,
+        wall_clock: Callable[[], float],
+        randbelow: Callable[[int], int],
+    ) -> None:
+        self._state = state
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._randbelow = randbelow
+        self._counted = False
+        self._saved_at = clock.seconds()
+        self._saving_failed = False
+        self._suspects: dict[NodeId, float] = {}
+        self._refusals: dict[tuple[NodeId, int], float] = {}
+        self._guards = self._load()
+        self.netdir: NetDir | None = None
+        self.guard: NodeId | None = None
+        """The guard of the last path."""
+
+    def choose(self, want: Want) -> tuple[Descriptor, ...]:
+        """A path for *want*.
+
+        :raises PathError: if there is none
+        """
+        if self.netdir is None:
+            raise TooFewNodes(want.hops, 0, "no listing yet")
+        guards: tuple[NodeId, ...] = ()
+        if want.hops > 1:
+            guards = self._guards.order(self.netdir, self._wall_clock(), self._randbelow)
+            self._save()
+        soft = self._left_out(want.port)
+        try:
+            path = self._draw(self.netdir, want, guards, want.refused | soft)
+        except PathError:
+            if not soft:
+                raise
+            # Better a node that failed a moment ago than no path at all.
+            self._forget(want.port)
+            path = self._draw(self.netdir, want, guards, want.refused)
+        self.guard = path[0].node_id
+        return path
+
+    def _draw(
+        self, netdir: NetDir, want: Want, guards: tuple[NodeId, ...], exclude: frozenset[NodeId]
+    ) -> tuple[Descriptor, ...]:
+        failed: PathError | None = None
+        # The next guard is used only where no path begins with the first: it may be the only exit for a destination.
+        for guard in guards or (None,):
+            try:
+                return choose_path(
+                    netdir,
+                    hops=want.hops,
+                    port=ANY_PORT if want.port is None else want.port,
+                    randbelow=self._randbelow,
+                    guard=guard,
+                    # What is excluded is excluded as an exit or a middle: a guard stays the guard.
+                    exclude=exclude.difference((guard,)),
+                    exit_host_ip=ip_of(want.host),
+                )
+            except PathError as error:
+                failed = failed or error
+        assert failed is not None
+        raise failed
+
+    # -- What became of a path
+
+    def built(self, path: Sequence[Descriptor]) -> None:
+        """A circuit along *path* was built."""
+        for node in path:
+            self._suspects.pop(node.node_id, None)
+        if len(path) > 1:
+            self._guard_answered(path[0].node_id, built=True)
+
+    def failed(self, path: Sequence[Descriptor], error: TorpydoError) -> None:
+        """A circuit along *path* could not be built."""
+        if not isinstance(error, CircuitBuildError) or not 1 <= error.hop <= len(path):
+            return
+        node_id = path[error.hop - 1].node_id
+        self._suspects[node_id] = self._clock.seconds() + SUSPECT_LIFE
+        if len(path) == 1:
+            return
+        if error.hop > 1:
+            self._guard_answered(path[0].node_id, built=False)
+        else:
+            self._guards.failed(node_id, self._wall_clock())
+            self._save()
+
+    def _guard_answered(self, guard: NodeId, *, built: bool) -> None:
+        self._guards.confirmed(guard, self._wall_clock())
+        self._save()
+        self._guards.circuit(guard, built)
+        # Only counters changed: they are not worth a write for each circuit.
+        self._counted = self._counted or self._guards.changed
+        self._guards.changed = False
+        if self._clock.seconds() - self._saved_at >= COUNTERS_PAUSE:
+            self.save()
+
+    def refused(self, exit_id: NodeId, port: int) -> None:
+        """An exit whose policy seemed to allow *port* refused it."""
+        self._refusals[exit_id, port] = self._clock.seconds() + REFUSAL_LIFE
+
+    def _left_out(self, port: int | None) -> frozenset[NodeId]:
+        now = self._clock.seconds()
+        self._suspects = {node_id: until for node_id, until in self._suspects.items() if until > now}
+        self._refusals = {key: until for key, until in self._refusals.items() if until > now}
+        return frozenset(self._suspects) | {node_id for node_id, refused in self._refusals if refused == port}
+
+    def avoids(self, exit_id: NodeId, port: int | None) -> bool:
+        """True if another exit is better for *port*."""
+        return port is not None and self._refusals.get((exit_id, port), 0.0) > self._clock.seconds()
+
+    def _forget(self, port: int | None) -> None:
+        self._suspects.clear()
+        self._refusals = {key: until for key, until in self._refusals.items() if key[1] != port}
+
+    def biased(self) -> tuple[GuardBias, ...]:
+        """Guards that lose so many circuits that a user should hear of it (SECURITY G3)."""
+        return self._guards.biased()
+
+    # -- The file
+
+    def _load(self) -> GuardSample:
+        blob = None if self._state is None else self._state.read(GUARDS_FILE)
+        if self._state is None or blob is None:
+            return GuardSample()
+        try:
+            return GuardSample.decode(blob)
+        except StateError as error:
+            self.log.warn(
+                "{path} is set aside as .bad, new guards are chosen: {error}",
+                path=self._state.path(GUARDS_FILE),
+                error=str(error),
+            )
+        # If it cannot be set aside it is not written over either: the error ends the start.
+        self._state.write(f"{GUARDS_FILE}.bad", blob)
+        return GuardSample()
+
+    def _save(self) -> None:
+        if self._guards.changed:
+            self._counted = True
+            self.save()
+
+    def save(self) -> None:
+        """Write what has not been written yet."""
+        if self._state is None or not self._counted:
+            return
+        self._counted = self._guards.changed = False
+        self._saved_at = self._clock.seconds()
+        try:
+            self._state.write(GUARDS_FILE, self._guards.encode())
+        except StateError as error:
+            if not self._saving_failed:
+                self.log.warn("the guards are not kept on disk: {error}", error=str(error))
+            self._saving_failed = True
+        else:
+            self._saving_failed = False

@@ -1,0 +1,82 @@
+"""What a client tells about itself: frozen values that turn into JSON, without anything secret in them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+
+@attrs.frozen
+class PoolStatus:
+    """One pool."""
+
+    url: str
+    listing_age: float | None
+    """Seconds since the listing in use was signed; ``None`` without one."""
+    error: str | None
+    """Why it was not reached the last time."""
+
+
+@attrs.frozen
+class CircuitStatus:
+    """One circuit."""
+
+    path: tuple[str, ...]
+    """Nicknames or short node ids, the guard first."""
+    streams: int
+    age: float
+    """Seconds since it was built."""
+    clean: bool
+    """True until a stream has used it."""
+    rtt: float | None
+    """Seconds of the last measured round trip."""
+
+
+@attrs.frozen
+class ClientStatus:
+    """The state of a client at one moment."""
+
+    percent: int
+    """Of the bootstrap."""
+    tag: str
+    summary: str
+    ready: bool
+    """True if circuits can be built."""
+    reason: str | None
+    """If it is not ready: why."""
+    pools: tuple[PoolStatus, ...]
+    nodes: int
+    guard: str | None
+    circuits: tuple[CircuitStatus, ...]
+    pending: int
+    """Circuits that are being built."""
+    listing_digest: str | None
+    """Clients that see the same network show the same digest."""
+    skew: float | None
+    """Seconds that this computer's clock is ahead of the network's."""
+    test_network: bool
+    warnings: tuple[str, ...] = ()
+    """What a person should look at."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as what ``json.dumps`` takes."""
+        return attrs.asdict(self)
+
+
+@attrs.frozen
+class Progress:
+    """How far the bootstrap is."""
+
+    percent: int
+    tag: str
+    summary: str
+
+
+STARTING = Progress(0, "starting", "starting")
+STATE = Progress(5, "state", "the state directory is open")
+LISTING = Progress(10, "listing", "asking the pools for their listings")
+CACHED = Progress(30, "cached", "using the listings on disk")
+NODES = Progress(50, "nodes", "the nodes are known")
+CIRCUIT = Progress(75, "circuit", "building the first circuit")
+DONE = Progress(100, "done", "circuits can be built")

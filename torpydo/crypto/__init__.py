@@ -1,0 +1,63 @@
+"""The only room that imports nacl: keys, boxes with their nonce rule, and the key derivation table.
+
+Everything here is a pure function or a value: randomness comes in as an argument.
+"""
+
+from torpydo.crypto.boxes import (
+    AEGIS_OVERHEAD,
+    CELL_BACKWARD_ORIGIN,
+    CELL_BACKWARD_PASS,
+    CELL_FORWARD,
+    MAC_SIZE,
+    ZERO_NONCE,
+    aegis_open,
+    aegis_seal,
+    aegis_supported,
+    cell_nonce,
+    open_sealed,
+    record_nonce,
+    seal,
+)
+from torpydo.crypto.kdf import Person, Purpose, blake, document_hash
+from torpydo.crypto.keys import (
+    KEY_SIZE,
+    SIGNATURE_SIZE,
+    DHPublicKey,
+    DHSecretKey,
+    NodeId,
+    PoolId,
+    Secret,
+    SigningKey,
+    VerifyKey,
+    same,
+)
+
+__all__ = [
+    "AEGIS_OVERHEAD",
+    "CELL_BACKWARD_ORIGIN",
+    "CELL_BACKWARD_PASS",
+    "CELL_FORWARD",
+    "KEY_SIZE",
+    "MAC_SIZE",
+    "SIGNATURE_SIZE",
+    "ZERO_NONCE",
+    "DHPublicKey",
+    "DHSecretKey",
+    "NodeId",
+    "Person",
+    "PoolId",
+    "Purpose",
+    "Secret",
+    "SigningKey",
+    "VerifyKey",
+    "aegis_open",
+    "aegis_seal",
+    "aegis_supported",
+    "blake",
+    "cell_nonce",
+    "document_hash",
+    "open_sealed",
+    "record_nonce",
+    "same",
+    "seal",
+]

@@ -1,0 +1,47 @@
+"""Key derivation: one keyed BLAKE2b, and the table of every purpose string (docs/protocol, section Keys).
+
+A key is derived for one purpose only; a new purpose is a new line in this file and nowhere else.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from hashlib import blake2b
+
+
+class Person(Enum):
+    """BLAKE2b personalisation of each derivation (at most 16 bytes)."""
+
+    HELLO = b"tpdp1 hello"
+    MESSAGE = b"tpdp1 message"
+    SEED = b"tpdp1 seed"
+    REPLY = b"tpdp1 reply"
+    FORWARD = b"tpdp1 forward"
+    BACKWARD = b"tpdp1 backward"
+    BIND = b"tpdp1 bind"
+    RATCHET = b"tpdp1 ratchet"
+    AEGIS = b"tpdp1 aegis"
+    DOCUMENT = b"tpdp1 document"
+
+
+class Purpose(Enum):
+    """What a signature is for; the signed bytes begin with it."""
+
+    DESCRIPTOR = b"TPDP/1 descriptor"
+    HEARTBEAT = b"TPDP/1 heartbeat"
+    LISTING = b"TPDP/1 listing"
+    AUTH = b"TPDP/1 auth"
+
+
+def blake(data: bytes, person: Person, key: bytes = b"", size: int = 32) -> bytes:
+    """BLAKE2b of *data* with an empty salt.
+
+    :param key: at most 64 bytes
+    :param size: length of the result in bytes, 1..64
+    """
+    return blake2b(data, digest_size=size, key=key, person=person.value).digest()
+
+
+def document_hash(data: bytes) -> bytes:
+    """The 32-byte name of a signed document: the ETag of a listing, the hash of a descriptor in a heartbeat."""
+    return blake(data, Person.DOCUMENT)

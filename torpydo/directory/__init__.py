@@ -1,0 +1,77 @@
+"""The directory: descriptors, heartbeats, listings, a client's view of the network, and path choice.
+
+No I/O, clock or randomness of its own. Only what is named here is used from outside this room.
+"""
+
+from torpydo.directory.descriptor import (
+    MAX_AGE,
+    MAX_DESCRIPTOR,
+    REPUBLISH_AFTER,
+    Descriptor,
+    check_descriptor_times,
+    parse_descriptor,
+    sign_descriptor,
+)
+from torpydo.directory.guards import GuardBias, GuardSample
+from torpydo.directory.heartbeat import (
+    MAX_HEARTBEAT,
+    Heartbeat,
+    HeartbeatAnswer,
+    parse_heartbeat,
+    sign_heartbeat,
+)
+from torpydo.directory.listing import (
+    LISTING_LIFE,
+    MAX_LISTING,
+    TEST_NETWORK,
+    Listing,
+    ListingEntry,
+    Parameter,
+    listing_etag,
+    parse_listing,
+    peek_pool_id,
+    sign_listing,
+)
+from torpydo.directory.netdir import ANY_PORT, NetDir, majority
+from torpydo.directory.path import MAX_HOPS, check_path, choose_path
+from torpydo.directory.policy import ExitPolicy
+from torpydo.directory.poolurl import PoolURL
+from torpydo.directory.ranges import is_local, is_loopback, is_private
+
+__all__ = [
+    "ANY_PORT",
+    "LISTING_LIFE",
+    "MAX_AGE",
+    "MAX_DESCRIPTOR",
+    "MAX_HEARTBEAT",
+    "MAX_HOPS",
+    "MAX_LISTING",
+    "REPUBLISH_AFTER",
+    "TEST_NETWORK",
+    "Descriptor",
+    "ExitPolicy",
+    "GuardBias",
+    "GuardSample",
+    "Heartbeat",
+    "HeartbeatAnswer",
+    "Listing",
+    "ListingEntry",
+    "NetDir",
+    "Parameter",
+    "PoolURL",
+    "check_descriptor_times",
+    "check_path",
+    "choose_path",
+    "is_local",
+    "is_loopback",
+    "is_private",
+    "listing_etag",
+    "majority",
+    "parse_descriptor",
+    "parse_heartbeat",
+    "parse_listing",
+    "peek_pool_id",
+    "sign_descriptor",
+    "sign_heartbeat",
+    "sign_listing",
+]

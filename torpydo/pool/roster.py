@@ -1,0 +1,134 @@
+"""All nodes that a pool knows, in memory and in the store, and the counts that keep looking things up cheap.
+
+It holds; who comes and goes is decided by admission, its only caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Final
+
+import attrs
+from twisted.logger import Logger
+
+from torpydo.crypto import NodeId
+from torpydo.directory import Descriptor, parse_descriptor
+from torpydo.errors import DescriptorError, StateError
+from torpydo.pool.limits import host_key
+from torpydo.pool.store import NodeRecord, Store
+
+__all__ = ["ListedNode", "Roster"]
+
+MAX_NODES: Final = 10_000
+MAX_DOCUMENTS: Final = 15 * 1024 * 1024
+"""Nodes that are kept, and bytes of their descriptors: a listing has to stay below 16 MiB."""
+
+
+@attrs.define(eq=False)
+class ListedNode:
+    """A node that was listed at least once.
+
+    :ivar heard_at: when its last heartbeat came, on the clock that never goes back
+    :ivar probe_at: when the next probe is due, on that clock
+    :ivar failures: probes that failed in a row
+    """
+
+    record: NodeRecord
+    descriptor: Descriptor
+    heard_at: float
+    probe_at: float
+    failures: int = 0
+
+
+class Roster:
+    """The nodes by their ids.
+
+    :param store: where they survive a restart
+    """
+
+    log = Logger()
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._nodes: dict[NodeId, ListedNode] = {}
+        self._hosts: dict[bytes, set[NodeId]] = {}
+        self._size = 0
+        self._disk_fails = False
+
+    def stored(self) -> Iterator[tuple[NodeRecord, Descriptor]]:
+        """What the last run left. Whoever reads it adds what it keeps.
+
+        :raises StateError: if the store cannot be read
+        """
+        for record in self._store.nodes():
+            try:
+                yield record, parse_descriptor(record.document)
+            except DescriptorError as error:
+                self.log.warn("node {node} is forgotten: {error}", node=record.node_id.short, error=str(error))
+
+    def __iter__(self) -> Iterator[ListedNode]:
+        return iter(list(self._nodes.values()))
+
+    def get(self, node_id: NodeId) -> ListedNode | None:
+        """A node, ``None`` if it was never listed."""
+        return self._nodes.get(node_id)
+
+    def listed_on(self, ip: bytes, but: NodeId) -> int:
+        """How many other nodes are listed on the host of *ip*."""
+        return len(self._hosts.get(host_key(ip), set()) - {but})
+
+    def make_room(self) -> bool:
+        """Forget nodes that are not listed, the longest silent first, until there is room for one more.
+
+        :return: ``False`` if there is none
+        """
+        while len(self._nodes) >= MAX_NODES or self._size > MAX_DOCUMENTS:
+            silent = (node for node in self._nodes.values() if not node.record.listed)
+            oldest = min(silent, key=lambda node: node.record.last_heard, default=None)
+            if oldest is None:
+                return False
+            self.forget(oldest)
+        return True
+
+    def add(self, node: ListedNode) -> None:
+        """Add a node that is not known; :meth:`change` saves it."""
+        self._nodes[node.record.node_id] = node
+        self._count(node, 1)
+
+    def change(self, node: ListedNode, record: NodeRecord, descriptor: Descriptor) -> None:
+        """Give a node another record, and save it."""
+        self._count(node, -1)
+        node.record, node.descriptor = record, descriptor
+        self._count(node, 1)
+        self._write(partial(self._store.put, record))
+
+    def forget(self, node: ListedNode) -> None:
+        """Remove a node, and the date when it was first seen with it."""
+        self._count(node, -1)
+        del self._nodes[node.record.node_id]
+        self._write(partial(self._store.remove, node.record.node_id))
+
+    def _count(self, node: ListedNode, sign: int) -> None:
+        self._size += sign * len(node.record.document)
+        if not node.record.listed:
+            return
+        host = host_key(node.descriptor.address.ip)
+        there = self._hosts.setdefault(host, set())
+        if sign > 0:
+            there.add(node.record.node_id)
+        else:
+            there.discard(node.record.node_id)
+        if not there:
+            del self._hosts[host]
+
+    def _write(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except StateError as error:
+            # The pool can do its work without; it says so once until it works again.
+            if not self._disk_fails:
+                self.log.error("the pool continues without saving its nodes: {error}", error=str(error))
+            self._disk_fails = True
+        else:
+            self._disk_fails = False

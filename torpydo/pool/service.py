@@ -1,0 +1,257 @@
+"""A pool index as a Twisted service: opens the state, listens, collects, and closes everything again.
+
+The parts are wired here and nowhere else. Called by the tap and by :class:`torpydo.pool.PoolIndex`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import attrs
+from twisted.application.service import Service
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import CancelledError, Deferred, fail
+from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from torpydo.crypto import KEY_SIZE, PoolId, Secret, SigningKey
+from torpydo.directory import TEST_NETWORK, PoolURL
+from torpydo.errors import ConfigurationError, ListenError, LocalProtocolError, TorpydoError
+from torpydo.net import StateDirectory
+from torpydo.pool.admission import Admission
+from torpydo.pool.listener import Listener
+from torpydo.pool.probes import Probe
+from torpydo.pool.publisher import FRESH_FOR, FRESH_FOR_TESTS, Publisher
+from torpydo.pool.site import PoolFactory
+from torpydo.pool.store import Store
+from torpydo.pool.web import PoolResource
+
+__all__ = ["PoolConfig", "PoolService"]
+
+KEY_FILE: Final = "pool.key"
+URL_FILE: Final = "pool.url"
+DATABASE: Final = "pool.db"
+
+MIN_DELAY: Final = 1.0
+MAX_DELAY: Final = 300.0
+"""Seconds between heartbeats that a node obeys."""
+
+
+def _positive(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
+    if not 0 < value < float("inf"):
+        raise ConfigurationError(f"the {attribute.name.replace('_', ' ')} must be a number of seconds above 0")
+
+
+@attrs.frozen
+class PoolConfig:
+    """What an operator chooses.
+
+    :ivar endpoint: where to listen
+    :ivar listen: the same in words, for messages
+    :ivar state_dir: where key, nodes and URL survive; ``None`` keeps them in memory only
+    :ivar requested_delay: seconds that nodes are asked to leave between heartbeats
+    :ivar deprecation_delay: seconds without heartbeat after which a node is dropped
+    :ivar gc_cycle: seconds between two looks for such nodes
+    :ivar test_network: whether the rules are lifted that make no sense on one machine
+    :ivar host_name: what stands in the URL when the endpoint listens on all addresses
+    :raises ConfigurationError: if a time makes no sense
+    """
+
+    endpoint: IStreamServerEndpoint
+    listen: str
+    state_dir: str | None
+    requested_delay: float = attrs.field(default=15.0, validator=_positive)
+    deprecation_delay: float = attrs.field(default=30.0, validator=_positive)
+    gc_cycle: float = attrs.field(default=10.0, validator=_positive)
+    test_network: bool = False
+    host_name: str = "localhost"
+
+    def __attrs_post_init__(self) -> None:
+        if not MIN_DELAY <= self.requested_delay <= MAX_DELAY:
+            raise ConfigurationError(f"the requested delay must be {MIN_DELAY:.0f} to {MAX_DELAY:.0f} seconds")
+        if self.deprecation_delay <= self.requested_delay:
+            raise ConfigurationError("the deprecation delay must be longer than the requested delay")
+
+
+@attrs.define(eq=False)
+class _Running:
+    """What exists between start and stop."""
+
+    pool_id: PoolId
+    state: StateDirectory | None
+    store: Store
+    admission: Admission
+    collector: LoopingCall
+
+    def close(self) -> None:
+        """End it, in the reverse order of the start."""
+        if self.collector.running:
+            self.collector.stop()
+        self.admission.stop()
+        self.store.close()
+        if self.state is not None:
+            self.state.close()
+
+
+class PoolService(Service):
+    """A pool index.
+
+    :param reactor: keeps time
+    :param config: what the operator chose
+    :param probe: opens a link to a node
+    :param wall_clock: seconds since the epoch
+    :param rng: gives that many random bytes
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        config: PoolConfig,
+        *,
+        probe: Probe,
+        wall_clock: Callable[[], float],
+        rng: Callable[[int], bytes],
+    ) -> None:
+        self._reactor = reactor
+        self._config = config
+        self._probe = probe
+        self._wall_clock = wall_clock
+        self._rng = rng
+        self._factory = PoolFactory(reactor)
+        self._listener = Listener(config.endpoint, config.listen, self._factory)
+        self._running: _Running | None = None
+
+    # -- Start and stop
+
+    def privilegedStartService(self) -> None:
+        """Listen, while the process may still use low ports.
+
+        :raises ListenError: if that fails at once, as it does for TCP
+        """
+        Service.privilegedStartService(self)
+        self._listener.start()
+
+    def startService(self) -> None:
+        """Open the state, and listen unless the privileged start did.
+
+        :raises TorpydoError: if the state or the address cannot be used; nothing stays open then
+        """
+        if not self._listener.is_started:
+            self._listener.start()
+        try:
+            running = self._running = self._open()
+        except TorpydoError:
+            self._listener.stop()
+            raise
+        Service.startService(self)
+        listening = self._listener.when_listening().addCallback(self._publish_url, running)
+        # Whoever started the pool learns from when_listening() that it cannot listen.
+        listening.addErrback(lambda failure: failure.trap(ListenError, CancelledError))
+        listening.addErrback(lambda failure: self.log.failure("the URL of the pool cannot be written", failure))
+
+    def when_listening(self) -> Deferred[PoolURL]:
+        """Fires with the pool's URL when the pool can be asked; fails with :class:`ListenError`."""
+        running = self._running
+        if running is None:
+            return fail(LocalProtocolError("the pool is not started"))
+        return self._listener.when_listening().addCallback(self._url, running)
+
+    def stopService(self) -> Deferred[None]:
+        """End all connections and probes, and close the state."""
+        Service.stopService(self)
+        stopped = self._listener.stop()
+        running, self._running = self._running, None
+        if running is not None:
+            running.close()
+        # Last, because whoever waits for a probe has just been answered.
+        self._factory.close()
+        return stopped
+
+    # -- The parts
+
+    def _open(self) -> _Running:
+        config = self._config
+        state = None if config.state_dir is None else StateDirectory.open(config.state_dir)
+        store = None
+        try:
+            if state is None:
+                key, store = SigningKey(Secret(self._rng(KEY_SIZE))), Store.open(":memory:")
+            else:
+                key, store = state.signing_key(KEY_FILE, self._rng), Store.open(state.reserve(DATABASE))
+            return self._wire(key, state, store)
+        except TorpydoError:
+            if store is not None:
+                store.close()
+            if state is not None:
+                state.close()
+            raise
+
+    def _wire(self, key: SigningKey, state: StateDirectory | None, store: Store) -> _Running:
+        config, clock, wall_clock = self._config, self._reactor.seconds, self._wall_clock
+        admission = Admission(
+            key.pool_id,
+            store,
+            self._probe,
+            clock=clock,
+            wall_clock=wall_clock,
+            test_network=config.test_network,
+            requested_delay=config.requested_delay,
+            deprecation_delay=config.deprecation_delay,
+            changed=lambda: publisher.changed(),
+        )
+        publisher = Publisher(
+            key,
+            store,
+            lambda: [node.record for node in admission.listed()],
+            clock=clock,
+            wall_clock=wall_clock,
+            parameters={TEST_NETWORK: config.test_network},
+            fresh_for=FRESH_FOR_TESTS if config.test_network else FRESH_FOR,
+        )
+        resource = PoolResource(
+            key.pool_id,
+            admission,
+            publisher,
+            clock=clock,
+            wall_clock=wall_clock,
+            test_network=config.test_network,
+        )
+
+        def collect() -> None:
+            admission.collect()
+            resource.prune()
+
+        self._factory.open(resource)
+        running = _Running(key.pool_id, state, store, admission, LoopingCall(collect))
+        running.collector.clock = self._reactor
+        self._collect_forever(running.collector)
+        return running
+
+    def _collect_forever(self, collector: LoopingCall) -> None:
+        def broke(failure: Failure) -> None:
+            # A loop ends with the first error; a pool that drops nobody any more would be worse than a line.
+            self.log.failure("the collector failed and begins again", failure)
+            self._collect_forever(collector)
+
+        collector.start(self._config.gc_cycle, now=False).addErrback(broke)
+
+    def _url(self, port: IListeningPort, running: _Running) -> PoolURL:
+        address = port.getHost()
+        if not isinstance(address, IPv4Address | IPv6Address):
+            # A Unix socket: others reach the pool through a web server whose name only the operator knows.
+            return PoolURL(self._config.host_name, 80, running.pool_id)
+        everywhere = address.host in ("0.0.0.0", "::", "")
+        return PoolURL(self._config.host_name if everywhere else address.host, address.port, running.pool_id)
+
+    def _publish_url(self, port: IListeningPort, running: _Running) -> None:
+        url = self._url(port, running)
+        self.log.info("the pool is at {url}", url=str(url))
+        if self._config.test_network:
+            self.log.warn("this is a test network: the rules for subnets and addresses do not protect its clients")
+        if running.state is not None:
+            running.state.write(URL_FILE, f"{url}\n".encode("ascii"))

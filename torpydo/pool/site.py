@@ -1,0 +1,167 @@
+"""How the pool speaks HTTP: connections that are few, short and small, and a log without addresses.
+
+Twisted's own channel waits a minute after each byte, keeps large bodies on the disk and logs the address of
+whoever is too slow; a pool is asked by strangers, so here every step has a limit. Called by service.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from twisted.internet.interfaces import IAddress, IDelayedCall
+from twisted.internet.protocol import ServerFactory, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
+from twisted.web.resource import IResource
+from twisted.web.server import Request, Site
+
+from torpydo.directory import MAX_HEARTBEAT
+from torpydo.pool.limits import peer_key
+
+__all__ = ["PoolFactory"]
+
+REQUEST_TIME: Final = 10.0
+"""Seconds from the connection, or from the last answer, to the end of a request."""
+ANSWER_TIME: Final = 60.0
+"""Seconds from the end of a request to the end of its answer: the probe before it, and the reader."""
+MAX_CONNECTIONS: Final = 512
+MAX_CONNECTIONS_PER_HOST: Final = 16
+"""Connections at a time; this machine itself, where a reverse proxy may run, has only the first limit."""
+SERVER: Final = b"torpydo"
+"""What the Server header says: no version, neither of torpydo nor of Twisted."""
+REPORT_EVERY: Final = 600.0
+"""Seconds between two lines in the log about requests."""
+
+
+class PoolChannel(HTTPChannel):
+    """One connection, with an end to everything."""
+
+    transport: Any
+    factory: PoolFactory
+
+    def __init__(self, factory: PoolFactory, site: Site) -> None:
+        HTTPChannel.__init__(self)
+        self.factory = factory
+        self.site = site
+        self.requestFactory = PoolRequest
+        self._deadline: IDelayedCall | None = None
+        self._refused = False
+
+    def connectionMade(self) -> None:
+        HTTPChannel.connectionMade(self)
+        self._expect(REQUEST_TIME)
+
+    def allHeadersReceived(self) -> None:
+        # Before Twisted makes a file for the body. A body in chunks has no length to check.
+        if self.length is None:
+            self._refuse(b"411 Length Required", b"say how long the body is")
+        elif self.length > MAX_HEARTBEAT:
+            self._refuse(b"413 Content Too Large", b"a heartbeat has at most %d bytes" % MAX_HEARTBEAT)
+        else:
+            HTTPChannel.allHeadersReceived(self)
+
+    def _refuse(self, status: bytes, text: bytes) -> None:
+        self._refused = True
+        lines = (
+            b"HTTP/1.1 " + status,
+            b"Server: " + SERVER,
+            b"Content-Type: text/plain",
+            b"Content-Length: %d" % len(text),
+            b"Connection: close",
+        )
+        self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n" + text)
+        self.transport.loseConnection()
+
+    def rawDataReceived(self, data: bytes) -> None:
+        if not self._refused:
+            HTTPChannel.rawDataReceived(self, data)
+
+    def allContentReceived(self) -> None:
+        self._expect(ANSWER_TIME)
+        HTTPChannel.allContentReceived(self)
+
+    def requestDone(self, request: Request) -> None:
+        self._expect(REQUEST_TIME)
+        HTTPChannel.requestDone(self, request)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._expect(None)
+        self.factory.channels.pop(self, None)
+        HTTPChannel.connectionLost(self, reason)
+
+    def _expect(self, seconds: float | None) -> None:
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.cancel()
+        self._deadline = None if seconds is None else self.factory.reactor.callLater(seconds, self._too_slow)
+
+    def _too_slow(self) -> None:
+        self._deadline = None
+        self.transport.abortConnection()
+
+
+class PoolRequest(Request):
+    """One request."""
+
+    def write(self, data: bytes) -> None:
+        if not self.startedWriting:
+            self.responseHeaders.setRawHeaders(b"server", [SERVER])
+        Request.write(self, data)
+
+
+class PoolFactory(ServerFactory[PoolChannel]):
+    """The connections of a pool. It takes none before :meth:`open`, so a service can listen first.
+
+    :param reactor: keeps their time
+    """
+
+    _log = Logger()
+    noisy = False
+
+    def __init__(self, reactor: Any) -> None:
+        self.reactor = reactor
+        self.channels: dict[PoolChannel, bytes | None] = {}
+        self._site: Site | None = None
+        self._counts: dict[tuple[str, int], int] = {}
+        self._report: IDelayedCall | None = None
+
+    def buildProtocol(self, addr: IAddress | None) -> PoolChannel | None:
+        host = peer_key(addr)
+        if self._site is None or len(self.channels) >= MAX_CONNECTIONS:
+            return None
+        if host is not None and sum(other == host for other in self.channels.values()) >= MAX_CONNECTIONS_PER_HOST:
+            return None
+        channel = PoolChannel(self, self._site)
+        self.channels[channel] = host
+        return channel
+
+    def open(self, resource: IResource) -> None:
+        """Take connections.
+
+        :param resource: what they ask
+        """
+        self._site = Site(resource, reactor=self.reactor)
+
+    def close(self) -> None:
+        """End all connections, and take no more."""
+        self._site = None
+        for channel in list(self.channels):
+            channel.transport.abortConnection()
+        self._write_report()
+
+    def log(self, request: Request) -> None:
+        """Count an answer; one line in ten minutes says how many there were."""
+        method = request.method.decode("ascii", "replace") if request.method in (b"GET", b"HEAD", b"POST") else "other"
+        key = method, int(request.code)
+        self._counts[key] = self._counts.get(key, 0) + 1
+        if self._report is None:
+            self._report = self.reactor.callLater(REPORT_EVERY, self._write_report)
+
+    def _write_report(self) -> None:
+        if self._report is not None and self._report.active():
+            self._report.cancel()
+        self._report = None
+        counts, self._counts = self._counts, {}
+        if counts:
+            words = ", ".join(f"{count} x {method} {code}" for (method, code), count in sorted(counts.items()))
+            self._log.info("answered since the last such line: {counts}", counts=words)

@@ -1,0 +1,165 @@
+"""What a pool must not forget: its nodes, and the highest sequence that it ever gave a listing.
+
+SQLite, one connection, small transactions, on the reactor's thread: a write takes some tens of microseconds.
+Nothing is decided here. Called by admission and publisher.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, Self
+
+import attrs
+
+from torpydo.crypto import NodeId
+from torpydo.errors import BadKey, StateError
+
+__all__ = ["NodeRecord", "Store"]
+
+SCHEMA_VERSION: Final = 1
+
+# heartbeat_ms is the node's clock (against replays), last_heard and probed_at are the pool's.
+_SCHEMA: Final = """
+CREATE TABLE node (
+    node_id BLOB PRIMARY KEY NOT NULL CHECK (length(node_id) = 32),
+    document BLOB NOT NULL,
+    first_seen INTEGER NOT NULL,
+    heartbeat_ms INTEGER NOT NULL,
+    last_heard REAL NOT NULL,
+    probed_at REAL NOT NULL,
+    listed INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE listing (only INTEGER PRIMARY KEY CHECK (only = 1), sequence INTEGER NOT NULL);
+INSERT INTO listing VALUES (1, 0);
+"""
+
+
+@attrs.frozen
+class NodeRecord:
+    """A node that was listed at least once.
+
+    :ivar document: the descriptor that was accepted last
+    :ivar first_seen: seconds when it was first listed
+    :ivar heartbeat_ms: the time in its last heartbeat, by its own clock
+    :ivar last_heard: seconds when that heartbeat came
+    :ivar probed_at: seconds when a link to it last opened
+    :ivar listed: whether it is in the listing now
+    """
+
+    node_id: NodeId
+    document: bytes
+    first_seen: int
+    heartbeat_ms: int
+    last_heard: float
+    probed_at: float
+    listed: bool
+
+
+class Store:
+    """The database; made by :meth:`open`."""
+
+    def __init__(self, connection: sqlite3.Connection, path: str) -> None:
+        self._connection = connection
+        self._path = path
+
+    @classmethod
+    def open(cls, path: str) -> Self:
+        """Open the database, and fill it if it is empty.
+
+        :param path: of a file that exists, or ``:memory:``
+        :raises StateError: if it is damaged, of a later version, or cannot be used
+        """
+        with _typed(path):
+            # isolation_level None: transactions are where this file says, nowhere else.
+            connection = sqlite3.connect(path, isolation_level=None, timeout=1.0)
+        store = cls(connection, path)
+        try:
+            with _typed(path):
+                connection.execute("PRAGMA journal_mode = WAL")
+                # A crash of the machine may cost the last heartbeats, never the database; next_sequence() waits.
+                connection.execute("PRAGMA synchronous = NORMAL")
+                store._migrate()
+        except BaseException:
+            connection.close()
+            raise
+        return store
+
+    def _migrate(self) -> None:
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if version > SCHEMA_VERSION:
+            raise StateError(f"{self._path}: a later version of torpydo wrote it; update torpydo, or move it away")
+        if version == 0:
+            script = f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+            self._connection.executescript(script)
+        (verdict,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(verdict)
+
+    def close(self) -> None:
+        """Write everything to the one file. Twice does no harm."""
+        self._connection.close()
+
+    def nodes(self) -> list[NodeRecord]:
+        """All nodes.
+
+        :raises StateError: if one cannot be read
+        """
+        query = "SELECT node_id, document, first_seen, heartbeat_ms, last_heard, probed_at, listed FROM node"
+        with _typed(self._path):
+            rows = self._connection.execute(query).fetchall()
+        try:
+            return [NodeRecord(NodeId(row[0]), row[1], row[2], row[3], row[4], row[5], bool(row[6])) for row in rows]
+        except BadKey:
+            raise StateError(_damaged(self._path)) from None
+
+    def put(self, node: NodeRecord) -> None:
+        """Insert or replace a node.
+
+        :raises StateError: if it cannot be written
+        """
+        row = attrs.astuple(node, recurse=False)
+        with _typed(self._path):
+            self._connection.execute("REPLACE INTO node VALUES (?, ?, ?, ?, ?, ?, ?)", (row[0].raw, *row[1:]))
+
+    def remove(self, node_id: NodeId) -> None:
+        """Forget a node.
+
+        :raises StateError: if it cannot be written
+        """
+        with _typed(self._path):
+            self._connection.execute("DELETE FROM node WHERE node_id = ?", (node_id.raw,))
+
+    def sequence(self) -> int:
+        """The highest sequence that was ever reserved."""
+        with _typed(self._path):
+            row = self._connection.execute("SELECT sequence FROM listing").fetchone()
+        if row is None:
+            raise StateError(_damaged(self._path))
+        return int(row[0])
+
+    def reserve_sequence(self, sequence: int) -> None:
+        """Remember *sequence* before a listing with it is shown to anybody.
+
+        :raises StateError: if it cannot be written
+        """
+        with _typed(self._path):
+            # On the disk before it is used: clients refuse to go back, whatever happened to the pool.
+            self._connection.execute("PRAGMA synchronous = FULL")
+            self._connection.execute("UPDATE listing SET sequence = ? WHERE sequence < ?", (sequence, sequence))
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+
+
+@contextmanager
+def _typed(path: str) -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.OperationalError, sqlite3.ProgrammingError) as error:
+        raise StateError(f"{path}: {error}; check the disk and who owns the file") from error
+    except sqlite3.Error as error:
+        raise StateError(_damaged(path)) from error
+
+
+def _damaged(path: str) -> str:
+    return f"{path}: the database is damaged or is not a pool's; put a backup in its place, or move it away"

@@ -1,0 +1,259 @@
+"""``twistd torpydo-client``: the options of a client with its proxies, and how they become a service. Called by twistd.
+
+The client gets ready by itself and keeps trying while pools are down; the proxies listen at once, and what they are
+asked to open waits. What cannot get better by waiting (a busy port, a state directory of somebody else) ends the
+process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+from twisted.application.service import IService, Service
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.python.reflect import namedAny
+from twisted.python.usage import Options as UsageOptions
+from twisted.python.usage import UsageError
+
+from torpydo.apps.front import FrontFactory
+from torpydo.apps.httpproxy import HTTPProxyFactory
+from torpydo.apps.socks import SocksFactory
+from torpydo.apps.status import STATUS_SOCKET, StatusFactory, status_endpoint
+from torpydo.client import Client
+from torpydo.directory import MAX_HOPS, PoolURL, is_loopback
+from torpydo.errors import CircuitError, ListenError, PoolURLError, TorpydoError
+from torpydo.taps.ending import EndingService
+from torpydo.tpdp import Address
+
+__all__ = ["ClientConfig", "ClientService", "Options", "makeService"]
+
+DEFAULT_STATE = "~/.local/state/torpydo/client"
+STOP_TIME = 5.0
+"""Seconds in which a stop ends, whatever a node does (SECURITY Z3)."""
+
+
+@attrs.frozen
+class ClientConfig:
+    """What a user chooses.
+
+    :ivar pools: pool URLs
+    :ivar threshold: how many of them must list a node; ``None`` is the majority
+    :ivar state_dir: where listings and the guard survive
+    :ivar socks: where the SOCKS proxy listens, and the same in words; ``None`` is nowhere
+    :ivar http: the same for the HTTP proxy
+    :ivar hops: nodes in a circuit
+    """
+
+    pools: tuple[str, ...]
+    threshold: int | None
+    state_dir: str
+    socks: tuple[IStreamServerEndpoint, str] | None
+    http: tuple[IStreamServerEndpoint, str] | None
+    hops: int = 3
+
+
+def _endpoint(reactor: Any, option: str, description: str) -> tuple[IStreamServerEndpoint, str] | None:
+    if not description:
+        return None
+    try:
+        return serverFromString(reactor, description), description
+    except (ValueError, TypeError, LookupError, OSError) as error:
+        raise UsageError(f"--{option}={description}: not a Twisted server endpoint like tcp:9050: {error}") from None
+
+
+class Options(UsageOptions):
+    """What a user can choose."""
+
+    synopsis = "--pool=URL [options]"
+    longdesc = (
+        "Runs a client of an onion network with a SOCKS (4, 4a, 5) and an HTTP proxy. It keeps trying while pools or"
+        " nodes are down. Programs must send names, not addresses, to the proxy: curl --socks5-hostname, for example."
+    )
+    optParameters = [
+        ["pool-threshold", None, None, "How many pools must list a node; by default the majority.", int],
+        ["state-dir", None, DEFAULT_STATE, "Where listings and the guard are kept; made if it is missing."],
+        ["socks", None, "tcp:9050:interface=127.0.0.1", "Where the SOCKS proxy listens; empty: nowhere."],
+        ["http", None, "tcp:8118:interface=127.0.0.1", "Where the HTTP proxy listens; empty: nowhere."],
+        ["hops", None, 3, f"Nodes in a circuit, 1 to {MAX_HOPS}.", int],
+    ]
+
+    def __init__(self) -> None:
+        UsageOptions.__init__(self)
+        self["pools"] = []
+
+    def opt_pool(self, url: str) -> None:
+        """A pool's URL with its key, from the pool's STATE/pool.url; may be repeated."""
+        try:
+            self["pools"].append(str(PoolURL.parse(url)))
+        except PoolURLError as error:
+            raise UsageError(str(error)) from None
+
+    def parseArgs(self, *surplus: str) -> None:
+        """Take no arguments beside the options."""
+        if surplus:
+            raise UsageError(f"{surplus[0]!r} is not an option of a client")
+
+    def postOptions(self) -> None:
+        """Check everything while twistd still turns an error into one line."""
+        # Built-in endpoints are only described here, so they need no reactor yet.
+        self.config(None)
+
+    def config(self, reactor: Any) -> ClientConfig:
+        """The options as the service takes them.
+
+        :raises UsageError: if one of them cannot be used
+        """
+        pools, threshold = tuple(dict.fromkeys(self["pools"])), self["pool-threshold"]
+        if not pools:
+            raise UsageError("which network? give --pool=URL; a pool writes its URL to STATE/pool.url")
+        if threshold is not None and not 1 <= threshold <= len(pools):
+            raise UsageError(f"--pool-threshold={threshold}: it is 1 to the number of pools, which is {len(pools)}")
+        if not self["state-dir"]:
+            raise UsageError("--state-dir must name a directory")
+        if not 1 <= self["hops"] <= MAX_HOPS:
+            raise UsageError(f"--hops={self['hops']}: a circuit has 1 to {MAX_HOPS} nodes")
+        if not self["socks"] and not self["http"]:
+            raise UsageError("--socks and --http are both empty, so nobody could use this client")
+        return ClientConfig(
+            pools=pools,
+            threshold=threshold,
+            state_dir=self["state-dir"],
+            socks=_endpoint(reactor, "socks", self["socks"]),
+            http=_endpoint(reactor, "http", self["http"]),
+            hops=self["hops"],
+        )
+
+
+class ClientService(Service):
+    """A client with its proxies.
+
+    :param reactor: keeps time, connects, listens
+    :param start: makes a client that gets ready by itself; for tests
+    """
+
+    log = Logger()
+
+    def __init__(self, reactor: Any, config: ClientConfig, start: Callable[..., Client] = Client.start) -> None:
+        self._reactor = reactor
+        self._config = config
+        self._start = start
+        self._client: Client | None = None
+        self._fronts: list[FrontFactory] = []
+        self._ports: list[IListeningPort] = []
+
+    def startService(self) -> None:
+        """Open the state, start the client, listen.
+
+        :raises TorpydoError: if the state or an address cannot be used; nothing stays open then
+        """
+        config = self._config
+        client = self._client = self._start(
+            self._reactor, config.pools, config.state_dir, pool_threshold=config.threshold, hops=config.hops
+        )
+        try:
+            if config.socks is not None:
+                self._serve("SOCKS", *config.socks, SocksFactory(client, self._reactor))
+            if config.http is not None:
+                self._serve("HTTP", *config.http, HTTPProxyFactory(client, self._reactor))
+            # The directory was opened, and found private, a moment ago.
+            status = status_endpoint(self._reactor, config.state_dir)
+            self._listen(f"{STATUS_SOCKET} in {config.state_dir}", status, StatusFactory(client, self._reactor))
+        except TorpydoError:
+            self._stop()
+            raise
+        Service.startService(self)
+        client.when_ready().addCallbacks(self._ready, self._not_ready)
+
+    def _serve(self, kind: str, endpoint: IStreamServerEndpoint, words: str, front: FrontFactory) -> None:
+        self._fronts.append(front)
+        self._listen(f"{words} for the {kind} proxy", endpoint, front, kind)
+
+    def _listen(
+        self, words: str, endpoint: IStreamServerEndpoint, factory: IProtocolFactory, kind: str | None = None
+    ) -> None:
+        failed: list[ListenError] = []
+
+        def listening(port: IListeningPort) -> None:
+            self._ports.append(port)
+            if kind is not None:
+                self._tell_where(kind, port)
+
+        def refused(failure: Failure) -> None:
+            error = failure.value
+            reason = error.socketError if isinstance(error, CannotListenError) else error
+            remedy = "stop what uses it, or choose another address"
+            failed.append(ListenError(f"cannot listen on {words}: {reason}; {remedy}"))
+            if self.running:
+                # Built-in endpoints fail at once and end the process with a status; one that fails later just ends it.
+                self.log.critical("{error}", error=str(failed[0]))
+                self._reactor.stop()
+
+        maybeDeferred(endpoint.listen, factory).addCallbacks(listening, refused)
+        if failed:
+            raise failed[0]
+
+    def _tell_where(self, kind: str, port: IListeningPort) -> None:
+        address = port.getHost()
+        if not isinstance(address, IPv4Address | IPv6Address):
+            self.log.info("the {kind} proxy listens on {address}", kind=kind, address=str(address))
+            return
+        where = Address.parse(address.host or "0.0.0.0", address.port)
+        self.log.info("the {kind} proxy listens on {address}", kind=kind, address=str(where))
+        if not is_loopback(where.ip):
+            self.log.warn(
+                "the {kind} proxy has no password: everybody who reaches {address} can use it and learns what goes"
+                " through it; listen on 127.0.0.1 instead",
+                kind=kind,
+                address=str(where),
+            )
+
+    def _ready(self, client: Client) -> None:
+        self.log.info("the client is ready")
+
+    def _not_ready(self, failure: Failure) -> None:
+        if not failure.check(TorpydoError):
+            self.log.failure("the client is not ready", failure)
+        elif self.running:
+            # A log does not name the guard (SECURITY I1); who may ask for the status may know it.
+            named = failure.check(CircuitError) is not None
+            reason = "no circuit can be built, 'torpydo status' says why" if named else failure.getErrorMessage()
+            self.log.warn("the client is not ready and keeps trying: {reason}", reason=reason)
+
+    def stopService(self) -> Deferred[None]:
+        """Listen no more, tear what is open, close the client; done within 5 s."""
+        Service.stopService(self)
+        return self._stop()
+
+    def _stop(self) -> Deferred[None]:
+        ports, self._ports = self._ports, []
+        ends: list[Deferred[Any]] = [maybeDeferred(port.stopListening) for port in ports]
+        fronts, self._fronts = self._fronts, []
+        for front in fronts:
+            front.abort_connections()
+        client, self._client = self._client, None
+        if client is not None:
+            ends.append(client.close())
+        done: Deferred[Any] = DeferredList(ends, consumeErrors=True)
+        # A link that does not end in time ends with the process.
+        done.addTimeout(STOP_TIME, self._reactor, onTimeoutCancel=lambda value, seconds: None)
+        return done.addCallback(lambda ignored: None)
+
+
+def makeService(options: Options, reactor: Any = None) -> IService:
+    """The service that twistd runs.
+
+    :param reactor: by default Twisted's
+    :raises UsageError: if an option cannot be used
+    """
+    if reactor is None:
+        # Only now: twistd may still choose a reactor while this module is imported.
+        reactor = namedAny("twisted.internet.reactor")
+    return EndingService(ClientService(reactor, options.config(reactor)))

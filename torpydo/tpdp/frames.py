@@ -1,0 +1,112 @@
+"""Frames: what a link carries (docs/protocol, section Frames).
+
+``circ_id u32 ‖ command u8 ‖ body``. :func:`split_frames` takes the frames of a record apart; :class:`FrameQueue`
+holds what waits to be sent and takes turns between circuits. Called by link only; it is the hot path, so there is
+no object for a frame.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+from torpydo.tpdp.constants import BODY_SIZE, BODY_SIZES, HEADER_SIZE
+from torpydo.tpdp.events import Cell
+from torpydo.wire import Malformed
+
+ZERO_BODY = bytes(BODY_SIZE)
+
+
+def encode_frame(circ_id: int, command: int, body: bytes) -> bytes:
+    """One frame; *body* has the size that *command* asks for."""
+    return circ_id.to_bytes(4, "big") + bytes((command,)) + body
+
+
+def split_frames(frames: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Take whole frames apart: (circuit id, command, body).
+
+    :raises Malformed: at a command that is not known, or if the last frame is not whole
+    """
+    position = 0
+    end = len(frames)
+    while position < end:
+        start = position + HEADER_SIZE
+        size = BODY_SIZES.get(frames[start - 1]) if start <= end else None
+        if size is None:
+            raise Malformed("a frame with a command that is not known" if start <= end else "a frame without a header")
+        stop = start + size
+        if stop > end:
+            raise Malformed("a frame that runs over the end of its record")
+        yield int.from_bytes(frames[position : start - 1], "big"), frames[start - 1], frames[start:stop]
+        position = stop
+
+
+def pad_body(message: bytes) -> bytes:
+    """Fill a body of the common size with zeros."""
+    return message + ZERO_BODY[len(message) :]
+
+
+class FrameQueue:
+    """Frames that wait, in order within a circuit, a frame in turn between circuits."""
+
+    __slots__ = ("_bytes", "_queues", "_total", "_turn")
+
+    def __init__(self) -> None:
+        self._queues: dict[int, deque[Cell]] = {}
+        self._bytes: dict[int, int] = {}
+        self._turn: deque[int] = deque()
+        self._total = 0
+
+    def __len__(self) -> int:
+        """Bytes of bodies that wait."""
+        return self._total
+
+    def queued(self, circ_id: int) -> int:
+        """Bytes of bodies that wait for one circuit."""
+        return self._bytes.get(circ_id, 0)
+
+    def put(self, circ_id: int, cells: list[Cell]) -> None:
+        """Append frames of one circuit."""
+        if not cells:
+            return
+        size = sum([len(body) for _, body in cells])
+        queue = self._queues.get(circ_id)
+        if queue is None:
+            self._queues[circ_id] = deque(cells)
+            self._bytes[circ_id] = size
+            self._turn.append(circ_id)
+        else:
+            queue.extend(cells)
+            self._bytes[circ_id] += size
+        self._total += size
+
+    def drop(self, circ_id: int) -> None:
+        """Forget what waits for one circuit."""
+        if self._queues.pop(circ_id, None) is not None:
+            self._total -= self._bytes.pop(circ_id)
+            self._turn.remove(circ_id)
+
+    def take(self, limit: int) -> bytes:
+        """Up to *limit* bytes of whole frames, at least one if any waits."""
+        parts: list[bytes] = []
+        room = limit
+        turn = self._turn
+        while turn:
+            circ_id = turn[0]
+            queue = self._queues[circ_id]
+            command, body = queue[0]
+            size = len(body) + HEADER_SIZE
+            if size > room and parts:
+                break
+            queue.popleft()
+            parts.append(circ_id.to_bytes(4, "big") + bytes((command,)))
+            parts.append(body)
+            room -= size
+            self._total -= size - HEADER_SIZE
+            if queue:
+                self._bytes[circ_id] -= size - HEADER_SIZE
+                turn.rotate(-1)
+            else:
+                turn.popleft()
+                del self._queues[circ_id], self._bytes[circ_id]
+        return b"".join(parts)

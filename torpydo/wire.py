@@ -1,0 +1,146 @@
+"""Cursors for reading and writing bytes. They know no protocol.
+
+All fixed-size binary work of the project goes through :class:`Reader` and :class:`Writer`; integers are
+big-endian. A reader never guesses: it returns the value, raises :class:`NeedMore` when the bytes end too
+early, or raises :class:`Malformed`. Called by crypto, tpdp, directory and the proxies.
+"""
+
+from __future__ import annotations
+
+from torpydo.errors import RemoteProtocolError
+
+__all__ = ["Malformed", "NeedMore", "Reader", "Writer"]
+
+
+class NeedMore(Exception):
+    """The buffer ends before the value does.
+
+    :ivar missing: how many more bytes are needed at the least
+    """
+
+    def __init__(self, missing: int) -> None:
+        super().__init__(f"{missing} more bytes are needed")
+        self.missing = missing
+
+
+class Malformed(RemoteProtocolError):
+    """Bytes from outside do not have the form they must have."""
+
+
+class Reader:
+    """Read values from the front of a buffer.
+
+    :param data: the whole buffer; it is not copied until bytes are taken
+    """
+
+    __slots__ = ("_data", "_end", "_position")
+
+    def __init__(self, data: bytes | bytearray | memoryview) -> None:
+        self._data = memoryview(data)
+        self._position = 0
+        self._end = len(self._data)
+
+    @property
+    def position(self) -> int:
+        """How many bytes were consumed."""
+        return self._position
+
+    @property
+    def remaining(self) -> int:
+        """How many bytes are left."""
+        return self._end - self._position
+
+    def view(self, count: int) -> memoryview:
+        """Take *count* bytes without copying them."""
+        stop = self._position + count
+        if stop > self._end:
+            raise NeedMore(stop - self._end)
+        part = self._data[self._position : stop]
+        self._position = stop
+        return part
+
+    def take(self, count: int) -> bytes:
+        """Take *count* bytes."""
+        return bytes(self.view(count))
+
+    def integer(self, size: int) -> int:
+        """Take an unsigned integer of *size* bytes."""
+        return int.from_bytes(self.view(size), "big")
+
+    def u8(self) -> int:
+        """Take an unsigned integer of one byte."""
+        return self.integer(1)
+
+    def u16(self) -> int:
+        """Take an unsigned integer of two bytes."""
+        return self.integer(2)
+
+    def u32(self) -> int:
+        """Take an unsigned integer of four bytes."""
+        return self.integer(4)
+
+    def u64(self) -> int:
+        """Take an unsigned integer of eight bytes."""
+        return self.integer(8)
+
+    def rest(self) -> bytes:
+        """Take everything that is left."""
+        return self.take(self.remaining)
+
+    def zeros(self) -> None:
+        """Take everything that is left and insist that it is all zero.
+
+        :raises Malformed: if another byte is among it
+        """
+        if any(self.view(self.remaining)):
+            raise Malformed("a byte other than 0 in the fill")
+
+    def finish(self) -> None:
+        """Insist that nothing is left.
+
+        :raises Malformed: if something is
+        """
+        if self.remaining:
+            raise Malformed(f"{self.remaining} bytes too many")
+
+
+class Writer:
+    """Collect values and join them once."""
+
+    __slots__ = ("_parts",)
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def put(self, data: bytes) -> Writer:
+        """Append *data* as it is."""
+        self._parts.append(data)
+        return self
+
+    def integer(self, value: int, size: int) -> Writer:
+        """Append an unsigned integer of *size* bytes.
+
+        :raises OverflowError: if it does not fit
+        """
+        self._parts.append(value.to_bytes(size, "big"))
+        return self
+
+    def u8(self, value: int) -> Writer:
+        """Append an unsigned integer of one byte."""
+        return self.integer(value, 1)
+
+    def u16(self, value: int) -> Writer:
+        """Append an unsigned integer of two bytes."""
+        return self.integer(value, 2)
+
+    def u32(self, value: int) -> Writer:
+        """Append an unsigned integer of four bytes."""
+        return self.integer(value, 4)
+
+    def u64(self, value: int) -> Writer:
+        """Append an unsigned integer of eight bytes."""
+        return self.integer(value, 8)
+
+    def getvalue(self) -> bytes:
+        """Everything that was appended, joined."""
+        return b"".join(self._parts)

@@ -1,0 +1,11 @@
+"""What Twisted finds: three twistd commands and the client endpoint string ``torpydo:``. No code belongs here."""
+
+from torpydo.client import TorpydoStringParser
+from twisted.application.service import ServiceMaker
+
+pool = ServiceMaker("torpydo pool index", "torpydo.taps.pool", "List the nodes of an onion network.", "torpydo-pool")
+node = ServiceMaker("torpydo node", "torpydo.taps.node", "Relay circuits of an onion network.", "torpydo-node")
+client = ServiceMaker(
+    "torpydo client", "torpydo.taps.client", "SOCKS and HTTP proxies into an onion network.", "torpydo-client"
+)
+client_endpoint = TorpydoStringParser()
