@@ -47,7 +47,7 @@ class Pools:
             return fail(answer)
         if isinstance(answer, int):
             return succeed(Fetched(answer, b"", None, False))
-        if options.get("etag") == f'"{listing_etag(answer)}"':
+        if options.get("etag") == listing_etag(answer):
             return succeed(Fetched(304, b"", None, True))
         return succeed(Fetched(200, answer, None, False))
 

@@ -54,7 +54,7 @@ def redirected(target: Target, location: str) -> Target:
     """
     try:
         there = URL.fromText(target.url).click(location).asText()
-    except ValueError as error:
+    except (ValueError, NotImplementedError) as error:
         raise AnswerRefused("the server redirects to something that is not a URL") from error
     if target.url.startswith("https:") and not there.startswith("https:"):
         raise AnswerRefused("the server redirects from https to http; fetch that URL itself if this is meant")

@@ -1,10 +1,21 @@
-"""Thin Twisted adapters that decide nothing: links, fetches, listings, and the state directory."""
+"""Thin Twisted adapters that decide nothing: links, streams, fetches, listings, and the state directory."""
 
 from torpydo.net.fetch import Fetched, fetch
+from torpydo.net.links import LinkFactory, LinkOwner, LinkProtocol, connect_link, link_endpoint, probe_link
+from torpydo.net.listings import ListingRefresh
 from torpydo.net.state import StateDirectory
+from torpydo.net.streams import StreamTransport
 
 __all__ = [
     "Fetched",
+    "LinkFactory",
+    "LinkOwner",
+    "LinkProtocol",
+    "ListingRefresh",
     "StateDirectory",
+    "StreamTransport",
+    "connect_link",
     "fetch",
+    "link_endpoint",
+    "probe_link",
 ]

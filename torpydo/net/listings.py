@@ -202,7 +202,7 @@ class ListingRefresh:
 
     async def _refresh(self, pool: _Pool) -> None:
         # The ETag is ours, computed from the bytes we hold: a pool cannot use it to recognise us.
-        etag = f'"{listing_etag(pool.data)}"' if pool.data else None
+        etag = listing_etag(pool.data) if pool.data else None
         answer = await self._fetch(self._reactor, pool.url.host, pool.url.port, LISTING_PATH, etag=etag)
         if answer.not_modified and pool.data:
             return

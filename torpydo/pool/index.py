@@ -43,7 +43,7 @@ class PoolIndex:
     :param state_dir: where key and nodes survive
     :param reactor: by default Twisted's
     :param probe: how a link to a node is opened; for tests
-    :param out: where :meth:`set_log` writes
+    :param out: where :meth:`set_log` writes; by default the standard output
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class PoolIndex:
         state_dir: str | None = None,
         reactor: Any = None,
         probe: Probe | None = None,
-        out: TextIO = sys.stdout,
+        out: TextIO | None = None,
     ) -> None:
         self._host = host
         self._port = port
@@ -66,7 +66,7 @@ class PoolIndex:
         self._requested_delay = 15.0
         self._deprecation_delay = 30.0
         self._gc_cycle = 10.0
-        self._observer = _Console(out)
+        self._observer = _Console(sys.stdout if out is None else out)
         self._log = False
         self._service: PoolService | None = None
 

@@ -51,6 +51,7 @@ PROTOCOL_VERSION = 1
 
 # -- Cells (section Cells).
 MAX_HOPS = 8
+MAC_SIZE = 16
 MAX_EARLY = MAX_HOPS - 1
 """EARLY cells that a node passes on one circuit."""
 MARK = bytes(16)

@@ -79,13 +79,7 @@ class LinkClosed:
 
 
 LinkEvent = (
-    LinkReady
-    | PeerAuthenticated
-    | CreateReceived
-    | CreatedReceived
-    | CellsReceived
-    | DestroyReceived
-    | LinkClosed
+    LinkReady | PeerAuthenticated | CreateReceived | CreatedReceived | CellsReceived | DestroyReceived | LinkClosed
 )
 
 

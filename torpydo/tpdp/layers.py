@@ -119,12 +119,12 @@ class OriginLayers:
             body = sealed[2 * MAC_SIZE :] + sealed[:MAC_SIZE]
         return body, tag
 
-    def open_backward(self, command: int, body: bytes) -> bytes:
-        """Take all layers off a backward cell; gives the payload.
+    def open_backward(self, command: int, body: bytes) -> tuple[bytes, bytes]:
+        """Take all layers off a backward cell; gives the payload and the MAC that was checked.
 
         :raises DecryptionFailed: if anybody on the way altered it
         """
         last = len(self._backward) - 1
         for layer in self._backward[:last]:
             body = layer.pass_backward(command, body)
-        return self._backward[last].open_origin(command, body)
+        return self._backward[last].open_origin(command, body), body[:MAC_SIZE]

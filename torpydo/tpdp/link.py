@@ -312,12 +312,10 @@ class Link:
     # -- Frames
 
     def _receive_frames(self, frames: bytes, events: list[LinkEvent], now: float) -> None:
-        if self.state is LinkState.PENDING:
+        may_authenticate = self.state is LinkState.PENDING
+        if may_authenticate:
             self.state = LinkState.OPEN
             events.append(LinkReady(self._cipher.name.lower()))
-            may_authenticate = True
-        else:
-            may_authenticate = False
         batches: dict[int, list[Cell]] = {}
         for circ_id, command, body in split_frames(frames):
             if command == CELL or command == BULK or command == EARLY:
@@ -399,4 +397,3 @@ class Link:
         self._sealer = self._opener = self._hello = None
         self._bind = Secret()
         return LinkClosed(error)
-

@@ -1,0 +1,291 @@
+"""Exits: the streams of circuits that end here, and which destinations they may have.
+
+A name is resolved, the policy judges the address, and that very address is connected to; the name is never looked
+at again (SECURITY E1, E2). Knows no cells and no links. Called by router.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import attrs
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.error import ConnectError
+from twisted.internet.error import TimeoutError as ConnectTimedOut
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from torpydo.directory import ExitPolicy, is_private
+from torpydo.node import limits
+from torpydo.node.exitstream import ExitStream, OneStream
+from torpydo.node.resolver import NAME_LIFE, Resolver
+from torpydo.tpdp import (
+    Address,
+    EndEvent,
+    EndReason,
+    ExitEnd,
+    ResolveRequested,
+    StreamData,
+    StreamEnded,
+    StreamEOF,
+    StreamRequested,
+    StreamWritable,
+)
+
+__all__ = ["Exits", "ExitStreams"]
+
+_BY_ERRNO: Final = {
+    errno.ECONNREFUSED: EndReason.CONNECT_REFUSED,
+    errno.ETIMEDOUT: EndReason.TIMEOUT,
+    errno.EHOSTUNREACH: EndReason.HOST_UNREACHABLE,
+    errno.EHOSTDOWN: EndReason.HOST_UNREACHABLE,
+    errno.ENETUNREACH: EndReason.NETWORK_UNREACHABLE,
+    errno.EADDRNOTAVAIL: EndReason.NETWORK_UNREACHABLE,
+    errno.EAFNOSUPPORT: EndReason.NETWORK_UNREACHABLE,
+    errno.EMFILE: EndReason.RESOURCE_LIMIT,
+    errno.ENFILE: EndReason.RESOURCE_LIMIT,
+    errno.ENOBUFS: EndReason.RESOURCE_LIMIT,
+}
+
+
+def connect_reason(error: BaseException) -> EndReason:
+    """What a client is told about a connection that could not be opened."""
+    if isinstance(error, ConnectTimedOut):
+        return EndReason.TIMEOUT
+    number = error.osError if isinstance(error, ConnectError) else None
+    return _BY_ERRNO.get(number, EndReason.MISC) if isinstance(number, int) else EndReason.MISC
+
+
+class Exits:
+    """What the exit streams of all circuits share.
+
+    :param reactor: connects and keeps time
+    :param policy: which destinations are opened
+    :param resolver: for names
+    """
+
+    def __init__(self, reactor: Any, policy: ExitPolicy, resolver: Resolver) -> None:
+        self.reactor = reactor
+        self.policy = policy
+        self.resolver = resolver
+        self.streams = 0
+        """Streams and lookups that are open or being opened."""
+        self.test_network = False
+        self._own_ips: set[bytes] = set()
+        self._nodes: frozenset[Address] = frozenset()
+        self._own: set[Address] = set()
+
+    def add_own(self, address: Address) -> None:
+        """This node is reached at *address*: no stream goes there, nor to anything else on a public address of ours."""
+        self._own.add(address)
+        if not is_private(address.ip):
+            self._own_ips.add(address.ip)
+
+    def network_changed(self, nodes: Iterable[Address], *, test_network: bool) -> None:
+        """*nodes* are the nodes of the network: no stream goes there either (SECURITY E4)."""
+        self._nodes = frozenset(nodes)
+        self.test_network = test_network
+
+    def allows(self, ip: bytes, port: int) -> bool:
+        """Whether a connection to this address may be opened."""
+        address = Address(ip, port)
+        if ip in self._own_ips or address in self._own or address in self._nodes:
+            return False
+        return self.policy.allows(ip, port)
+
+    def may_tell(self, ip: bytes) -> bool:
+        """Whether a client may know that a name has this address: names of a private network are not for it."""
+        if not is_private(ip):
+            return True
+        return any(rule.accept and rule.names_private and rule.matches_ip(ip) for rule in self.policy.rules)
+
+    async def open(self, stream: ExitStream, host: str, port: int) -> EndReason | None:
+        """Resolve, judge, connect.
+
+        :return: why that failed, ``None`` if *stream* is connected
+        """
+        found = await self.resolver.resolve(host)
+        if isinstance(found, EndReason):
+            return found
+        allowed = [ip for ip in found if self.allows(ip, port)][: limits.CONNECT_ADDRESSES]
+        reason = EndReason.EXIT_POLICY
+        until = self.reactor.seconds() + limits.CONNECT_TIMEOUT
+        for left, ip in zip(range(len(allowed), 0, -1), allowed, strict=True):
+            # Each address gets its share of the time, so that a silent first one does not use it up.
+            timeout = max((until - self.reactor.seconds()) / left, 0.1)
+            stream.address = Address(ip, port)
+            kind = TCP4ClientEndpoint if len(ip) == 4 else TCP6ClientEndpoint
+            endpoint = kind(self.reactor, stream.address.host, port, timeout=timeout)
+            try:
+                await endpoint.connect(OneStream(stream))
+            except (ConnectError, ConnectTimedOut) as error:
+                reason = connect_reason(error)
+            else:
+                return None
+        return reason
+
+
+@attrs.define(eq=False)
+class ExitStreams:
+    """The streams of one circuit.
+
+    :ivar end: the circuit's end
+    :ivar flush: sends the cells that verbs made
+    :ivar stalled: told when something begins to wait
+    :param may_exit: whether a circuit that comes the way this one does may have streams (DESIGN 4.4, AUTH)
+    """
+
+    exits: Exits
+    end: ExitEnd
+    flush: Callable[[], None]
+    stalled: Callable[[], None]
+    _may_exit: Callable[[], bool]
+    ttl: int = NAME_LIFE
+    _streams: dict[int, ExitStream] = attrs.field(factory=dict)
+    _lookups: dict[int, Deferred[None]] = attrs.field(factory=dict)
+    _asked: limits.Buckets = attrs.field(init=False)
+    _closed: bool = False
+
+    log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        rate, burst = limits.STREAMS_PER_SECOND, limits.STREAMS_BURST
+        self._asked = limits.Buckets(self.exits.reactor.seconds, rate, burst)
+
+    def __len__(self) -> int:
+        return len(self._streams) + len(self._lookups)
+
+    @property
+    def held(self) -> int:
+        """Bytes that wait in the streams."""
+        return sum([stream.held for stream in self._streams.values()])
+
+    # -- From the circuit
+
+    def receive(self, events: Iterable[EndEvent]) -> None:
+        """Take what the circuit's end reports."""
+        for event in events:
+            if self._closed:
+                return
+            _HANDLERS[type(event)](self, event)
+
+    def close(self) -> None:
+        """The circuit is gone."""
+        self._closed = True
+        for stream in list(self._streams.values()):
+            stream.abandon()
+        for lookup in list(self._lookups.values()):
+            lookup.cancel()
+
+    def _data(self, event: StreamData) -> None:
+        stream = self._streams.get(event.stream)
+        if stream is not None:
+            stream.write(event.data)
+
+    def _eof(self, event: StreamEOF) -> None:
+        stream = self._streams.get(event.stream)
+        if stream is not None:
+            stream.client_closed()
+
+    def _ended(self, event: StreamEnded) -> None:
+        stream = self._streams.get(event.stream)
+        if stream is not None:
+            stream.client_ended(event.reason)
+        lookup = self._lookups.get(event.stream)
+        if lookup is not None:
+            lookup.cancel()
+
+    def _writable(self, event: StreamWritable) -> None:
+        stream = self._streams.get(event.stream)
+        if stream is not None:
+            stream.writable()
+
+    # -- New ones
+
+    def _refusal(self) -> EndReason | None:
+        if not self.exits.policy.is_open or not self._may_exit():
+            return EndReason.EXIT_POLICY
+        # Benchmarks and test suites on one machine open streams faster than any person.
+        if not self.exits.test_network and not self._asked.take(b""):
+            return EndReason.RESOURCE_LIMIT
+        return None
+
+    def _requested(self, event: StreamRequested) -> None:
+        refusal = self._refusal()
+        if refusal is not None:
+            self.end.finish(event.stream, refusal)
+            return
+        stream = self._streams[event.stream] = ExitStream(self, event.stream)
+        self.exits.streams += 1
+        opening = Deferred.fromCoroutine(self._open(stream, event.host, event.port))
+        # Kept only while it lasts: it may be over already.
+        stream.opening = None if opening.called else opening
+        opening.addErrback(lambda failure: failure.trap(CancelledError))
+        opening.addErrback(self._broke, stream)
+
+    async def _open(self, stream: ExitStream, host: str, port: int) -> None:
+        reason = await self.exits.open(stream, host, port)
+        stream.opening = None
+        if reason is not None:
+            stream.refuse(reason)
+
+    def _broke(self, failure: Failure, stream: ExitStream) -> None:
+        # One stream that fails in a way nobody thought of must cost that stream only (SECURITY Z1).
+        self.log.failure("a stream could not be opened", failure)
+        stream.refuse(EndReason.MISC)
+
+    def _resolve_requested(self, event: ResolveRequested) -> None:
+        refusal = self._refusal()
+        if refusal is not None:
+            self.end.finish(event.stream, refusal)
+            return
+        self.exits.streams += 1
+        lookup = Deferred.fromCoroutine(self._resolve(event.stream, event.host))
+        if not lookup.called:
+            self._lookups[event.stream] = lookup
+        lookup.addErrback(lambda failure: failure.trap(CancelledError))
+        lookup.addBoth(self._resolved, event.stream)
+
+    async def _resolve(self, stream: int, host: str) -> None:
+        found = await self.exits.resolver.resolve(host)
+        if isinstance(found, EndReason):
+            self.end.finish(stream, found)
+        else:
+            answers = [(ip, self.ttl) for ip in found if self.exits.may_tell(ip)]
+            if answers:
+                self.end.resolved(stream, answers)
+            else:
+                self.end.finish(stream, EndReason.RESOLVE_FAILED)
+        self.flush()
+
+    def _resolved(self, result: object, stream: int) -> None:
+        self.exits.streams -= 1
+        self._lookups.pop(stream, None)
+        if isinstance(result, Failure):
+            self.log.failure("a name could not be looked up", result)
+
+    # -- From the streams
+
+    def linger(self, stream: ExitStream) -> IDelayedCall:
+        """Abort *stream* if its last bytes are not taken in time."""
+        call: IDelayedCall = self.exits.reactor.callLater(limits.LINGER, stream.transport.abortConnection)
+        return call
+
+    def gone(self, stream: ExitStream) -> None:
+        """*stream* needs nothing any more."""
+        if self._streams.pop(stream.number, None) is not None:
+            self.exits.streams -= 1
+
+
+_HANDLERS: Final[dict[type, Callable[[ExitStreams, Any], None]]] = {
+    StreamData: ExitStreams._data,
+    StreamEOF: ExitStreams._eof,
+    StreamEnded: ExitStreams._ended,
+    StreamWritable: ExitStreams._writable,
+    StreamRequested: ExitStreams._requested,
+    ResolveRequested: ExitStreams._resolve_requested,
+}

@@ -1,0 +1,123 @@
+"""The figures of a node: each with its unit and its reason. SECURITY D1-D3, F5-F6 and table T are the sources.
+
+And :class:`Buckets`, which counts how often an address did something.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+
+__all__ = ["Buckets", "host_key"]
+
+# -- Links
+LINK_CONNECT: Final = 10.0
+"""Seconds for TCP and the link handshake (table T)."""
+LINK_IDLE: Final = 3600.0
+"""Seconds that a link without circuits is kept (table T)."""
+LINK_MAX_AGE: Final = 24 * 3600.0
+"""Seconds after which a link takes no new circuits (DESIGN 4.3)."""
+LINK_AGE_GRACE: Final = 60.0
+"""Seconds more that a peer may still ask: its CREATE may have been under way."""
+LINKS_PER_HOST: Final = 100
+"""Links of clients from one address (D1)."""
+MAX_DIALS: Final = 256
+"""Links that are being opened at one time, so that EXTENDs to silent addresses cannot use up the sockets."""
+
+# -- Circuits
+CREATES_PER_SECOND: Final = 3.0
+CREATES_BURST: Final = 90.0
+"""Circuits that the clients at one address may open (D1)."""
+CIRCUITS_PER_HOST: Final = 1000
+"""Circuits of clients at one address that are open: the burst, and five minutes of the rate."""
+CIRCUITS_PER_LINK: Final = 20_000
+"""Circuits on a link between nodes: twice what SECURITY 31 asks a node to hold."""
+EXTEND_ANSWER: Final = 10.0
+"""Seconds for the next hop's CREATED (H9)."""
+HANDSHAKE_SLICE: Final = 0.005
+"""Seconds of circuit handshakes after which cells have their turn (H7)."""
+HANDSHAKE_DELAY: Final = 1.75
+"""Seconds that a CREATE may have to wait; beyond it the answer is DESTROY at once (D3)."""
+HANDSHAKE_AGE: Final = 5.0
+"""Seconds after which a CREATE that still waits is not answered with a circuit any more (D3)."""
+HANDSHAKE_COST: Final = 0.0005
+"""Seconds that a handshake is taken to cost before any was measured (H7)."""
+HANDSHAKES_WAITING: Final = 4000
+"""CREATEs that wait (D3)."""
+
+# -- Memory
+CIRCUIT_QUEUE: Final = 16 * 1024 * 1024
+"""Bytes of cells that may wait for one circuit: the largest window, so an honest peer never has more (F5)."""
+NODE_MEMORY: Final = 256 * 1024 * 1024
+"""Bytes of cells and stream data that wait in a node; above it circuits die, the oldest data first (F6) ..."""
+NODE_MEMORY_AFTER: Final = NODE_MEMORY * 9 // 10
+"""... until this much is left."""
+
+# -- Streams
+STREAMS_PER_SECOND: Final = 100.0
+STREAMS_BURST: Final = 300.0
+"""Streams and lookups that one circuit may ask for (D2)."""
+READ_HIGH: Final = 64 * 1024
+"""Bytes of a stream that wait for window or credit, above which its socket is not read (Twisted's own mark)."""
+CONNECT_TIMEOUT: Final = 10.0
+"""Seconds for connecting to a destination, all its addresses together (table T)."""
+CONNECT_ADDRESSES: Final = 3
+"""Addresses of a destination that are tried."""
+LINGER: Final = 60.0
+"""Seconds that a destination may take to accept the last bytes after the client has closed."""
+
+MAX_BUCKETS: Final = 10_000
+"""Buckets above which the full ones are thrown away before a new one is made."""
+
+
+def host_key(ip: bytes) -> bytes:
+    """What counts as one host: an IPv4 address, or an IPv6 /64, which one machine can fill."""
+    return ip if len(ip) == 4 else ip[:8]
+
+
+@attrs.define(eq=False)
+class _Bucket:
+    tokens: float
+    filled_at: float
+
+
+@attrs.define(eq=False)
+class Buckets:
+    """One token bucket for each key.
+
+    :param clock: seconds that never go back
+    :param rate: tokens a second that flow into each bucket
+    :param burst: tokens that a bucket holds; a new one is full
+    """
+
+    clock: Callable[[], float]
+    rate: float
+    burst: float
+    _buckets: dict[bytes, _Bucket] = attrs.field(factory=dict, init=False)
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def take(self, key: bytes) -> bool:
+        """Take a token from the bucket of *key*; ``False`` if there is none."""
+        now = self.clock()
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            if len(self._buckets) >= MAX_BUCKETS:
+                self.prune()
+            bucket = self._buckets[key] = _Bucket(self.burst, now)
+        bucket.tokens = min(self.burst, bucket.tokens + (now - bucket.filled_at) * self.rate)
+        bucket.filled_at = now
+        if bucket.tokens < 1:
+            return False
+        bucket.tokens -= 1
+        return True
+
+    def prune(self) -> None:
+        """Forget the buckets that are full again: a new one would be the same."""
+        now = self.clock()
+        full = [key for key, one in self._buckets.items() if one.tokens + (now - one.filled_at) * self.rate >= self.burst]
+        for key in full:
+            del self._buckets[key]

@@ -1,0 +1,299 @@
+"""The links of a node: which there are, which may take a new circuit, and how one is opened.
+
+A link is found by the identity that its other end has proven **and** by address (SECURITY L6). A link to an address
+that no listing names is opened for one circuit alone (DESIGN 4.6). Knows circuits only by number. Called by router.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from typing import Any, TypeVar
+
+import attrs
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from torpydo.crypto import NodeId, SigningKey
+from torpydo.errors import LinkError, NodeOverloaded
+from torpydo.net import LinkProtocol, connect_link
+from torpydo.node import limits
+from torpydo.tpdp import Address
+
+__all__ = ["ConnectFunction", "Neighbour", "Neighbours"]
+
+ConnectFunction = Callable[..., Deferred[LinkProtocol]]
+"""Called like :func:`torpydo.net.connect_link`."""
+
+Key = tuple[NodeId, Address]
+K = TypeVar("K")
+
+
+@attrs.define(eq=False)
+class Neighbour:
+    """One open link.
+
+    :ivar address: what was connected to, or where the connection came from
+    :ivar dialled: whether this node opened it
+    :ivar is_shared: whether circuits that did not ask for it may use it
+    :ivar circuits: ids that are in use on it
+    :ivar idle_since: when the last circuit left, on the reactor's clock
+    """
+
+    link: LinkProtocol
+    address: Address | None
+    dialled: bool
+    is_shared: bool
+    idle_since: float
+    circuits: set[int] = attrs.field(factory=set)
+    closing: bool = False
+
+    @property
+    def peer(self) -> NodeId | None:
+        """The identity that the other end has proven; ``None`` for a client."""
+        return self.link.core.peer
+
+    @property
+    def host(self) -> bytes | None:
+        """What counts as the host at the other end."""
+        return None if self.address is None else limits.host_key(self.address.ip)
+
+    def may_carry(self, node_id: NodeId, address: Address) -> bool:
+        """Whether it leads to that node at that address. A node that connected has another port there."""
+        here = self.address
+        if self.peer != node_id or here is None:
+            return False
+        return here == address if self.dialled else here.ip == address.ip
+
+
+@attrs.define(eq=False)
+class _Dial:
+    """A link that is being opened, and who waits for it."""
+
+    key: Key
+    is_shared: bool
+    attempt: Deferred[None] | None = None
+    waiting: list[Deferred[Neighbour]] = attrs.field(factory=list)
+
+
+class Neighbours:
+    """All links of a node.
+
+    :param owner: takes their events (``net.LinkOwner``)
+    :param identity: proven on each link that is opened
+    :param connect: for tests
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        owner: Any,
+        identity: SigningKey,
+        *,
+        rng: Callable[[int], bytes],
+        aegis: bool,
+        connect: ConnectFunction = connect_link,
+    ) -> None:
+        self._reactor = reactor
+        self._owner = owner
+        self._identity = identity
+        self._rng = rng
+        self._aegis = aegis
+        self._connect = connect
+        self._table: dict[LinkProtocol, Neighbour] = {}
+        self._dials: dict[Key, _Dial] = {}
+        self._dialling: set[_Dial] = set()
+        self._clients: dict[bytes, set[Neighbour]] = {}
+        self._nodes: dict[NodeId, set[Neighbour]] = {}
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __iter__(self) -> Iterator[Neighbour]:
+        return iter(list(self._table.values()))
+
+    def get(self, link: LinkProtocol) -> Neighbour | None:
+        """The neighbour at the other end of *link*, if it is open."""
+        return self._table.get(link)
+
+    # -- Links that come and go
+
+    def opened(self, link: LinkProtocol) -> Neighbour:
+        """A link is ready."""
+        dialled = link.core.is_initiator
+        # Whether a link that this node opens is shared is known when its dial ends.
+        neighbour = Neighbour(link, link.peer_address, dialled, not dialled, self._reactor.seconds())
+        self._table[link] = neighbour
+        if neighbour.peer is not None:
+            self._nodes.setdefault(neighbour.peer, set()).add(neighbour)
+        elif neighbour.host is not None:
+            self._clients.setdefault(neighbour.host, set()).add(neighbour)
+        return neighbour
+
+    def authenticated(self, link: LinkProtocol) -> None:
+        """The other end of a link has proven that it is a node."""
+        neighbour = self._table.get(link)
+        if neighbour is not None and neighbour.peer is not None:
+            self._remove(self._clients, neighbour.host, neighbour)
+            self._nodes.setdefault(neighbour.peer, set()).add(neighbour)
+
+    def closed(self, link: LinkProtocol) -> Neighbour | None:
+        """A link is gone."""
+        neighbour = self._table.pop(link, None)
+        if neighbour is not None:
+            neighbour.closing = True
+            self._remove(self._clients, neighbour.host, neighbour)
+            self._remove(self._nodes, neighbour.peer, neighbour)
+        return neighbour
+
+    @staticmethod
+    def _remove(table: dict[K, set[Neighbour]], key: K | None, neighbour: Neighbour) -> None:
+        if key is not None:
+            group = table.get(key, set())
+            group.discard(neighbour)
+            if not group:
+                table.pop(key, None)
+
+    def clients_at(self, host: bytes) -> Collection[Neighbour]:
+        """The links of clients from one host."""
+        return self._clients.get(host, ())
+
+    def find(self, node_id: NodeId, address: Address) -> Neighbour | None:
+        """An open link that takes new circuits for that node at that address."""
+        now = self._reactor.seconds()
+        for one in self._nodes.get(node_id, ()):
+            if (
+                one.is_shared
+                and not one.closing
+                and one.may_carry(node_id, address)
+                and now - one.link.core.opened_at < limits.LINK_MAX_AGE
+                and len(one.circuits) < limits.CIRCUITS_PER_LINK
+            ):
+                return one
+        return None
+
+    # -- Opening one
+
+    def reach(self, node_id: NodeId, address: Address, *, shared: bool) -> Deferred[Neighbour]:
+        """A link to that node at that address: one that is open, or a new one.
+
+        :param shared: ``False`` opens one for the caller alone
+        :return: cancellable; fails with :class:`LinkError` or :class:`NodeOverloaded`
+        """
+        if shared:
+            found = self.find(node_id, address)
+            if found is not None:
+                return succeed(found)
+        key = (node_id, address)
+        dial = self._dials.get(key) if shared else None
+        if dial is None:
+            if len(self._dialling) >= limits.MAX_DIALS:
+                return fail(NodeOverloaded("too many links are being opened"))
+            dial = _Dial(key, shared)
+            self._dialling.add(dial)
+            if shared:
+                self._dials[key] = dial
+        joined = dial
+        waiter: Deferred[Neighbour] = Deferred(lambda cancelled: self._forget(joined, waiter))
+        dial.waiting.append(waiter)
+        if dial.attempt is None:
+            self._dial(dial)
+        return waiter
+
+    def stop(self) -> None:
+        """Open no more links."""
+        for dial in list(self._dialling):
+            for waiter in list(dial.waiting):
+                waiter.cancel()
+
+    def _dial(self, dial: _Dial) -> None:
+        node_id, address = dial.key
+        kind = TCP4ClientEndpoint if len(address.ip) == 4 else TCP6ClientEndpoint
+        endpoint = kind(self._reactor, address.host, address.port, timeout=limits.LINK_CONNECT)
+        attempt = self._connect(
+            self._reactor,
+            endpoint,
+            node_id,
+            self._owner,
+            identity=self._identity,
+            rng=self._rng,
+            aegis=self._aegis,
+            timeout=limits.LINK_CONNECT,
+        )
+        dial.attempt = attempt.addCallbacks(self._reached, self._failed, callbackArgs=(dial,), errbackArgs=(dial,))
+        dial.attempt.addErrback(lambda failure: self.log.failure("a link could not be used", failure))
+
+    def _forget(self, dial: _Dial, waiter: Deferred[Neighbour]) -> None:
+        dial.waiting.remove(waiter)
+        if not dial.waiting and dial.attempt is not None:
+            # Nobody wants it any more: what the attempt holds is freed at once.
+            self._over(dial)
+            dial.attempt.cancel()
+
+    def _over(self, dial: _Dial) -> None:
+        self._dialling.discard(dial)
+        if self._dials.get(dial.key) is dial:
+            del self._dials[dial.key]
+
+    def _reached(self, link: LinkProtocol, dial: _Dial) -> None:
+        self._over(dial)
+        neighbour = self._table.get(link)
+        waiting, dial.waiting = dial.waiting, []
+        if neighbour is None or not waiting:
+            # It was lost again in the same moment, or everybody has left.
+            link.close()
+        if neighbour is None:
+            self._tell(waiting, LinkError("the link was lost at once"))
+            return
+        # What was connected to; a dialled link is never among the clients, so no table has it by address.
+        neighbour.address = dial.key[1]
+        neighbour.is_shared = dial.is_shared
+        for waiter in waiting:
+            waiter.callback(neighbour)
+
+    def _failed(self, failure: Failure, dial: _Dial) -> None:
+        self._over(dial)
+        waiting, dial.waiting = dial.waiting, []
+        if failure.check(CancelledError):
+            self._tell(waiting, LinkError("the link is not wanted any more"))
+        elif failure.check(LinkError):
+            self._tell(waiting, failure.value)
+        else:
+            # One link that fails in a way nobody thought of costs those who wait for it (SECURITY Z1).
+            self.log.failure("a link could not be opened", failure)
+            self._tell(waiting, LinkError("the link could not be opened"))
+
+    def _tell(self, waiting: list[Deferred[Neighbour]], error: BaseException) -> None:
+        for waiter in waiting:
+            waiter.errback(error)
+
+    # -- Circuits on a link
+
+    def occupy(self, neighbour: Neighbour, circ_id: int) -> None:
+        """A circuit uses the link."""
+        neighbour.circuits.add(circ_id)
+
+    def leave(self, neighbour: Neighbour, circ_id: int) -> None:
+        """A circuit does not use it any more; a link for one circuit alone ends with it."""
+        neighbour.circuits.discard(circ_id)
+        if not neighbour.circuits:
+            neighbour.idle_since = self._reactor.seconds()
+            if not neighbour.is_shared:
+                self.close(neighbour)
+
+    def close(self, neighbour: Neighbour) -> None:
+        """End a link."""
+        if not neighbour.closing:
+            neighbour.closing = True
+            neighbour.link.close()
+
+    def close_idle(self) -> None:
+        """End links without circuits: those that were idle for long, and those that take none any more."""
+        now = self._reactor.seconds()
+        for one in self:
+            old = now - one.link.core.opened_at >= limits.LINK_MAX_AGE
+            if not one.circuits and (old or now - one.idle_since >= limits.LINK_IDLE):
+                self.close(one)

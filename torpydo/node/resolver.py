@@ -1,0 +1,166 @@
+"""Names to addresses, for exits: through the reactor's resolver only, bounded in time, number and memory.
+
+What comes out is the outcome itself, addresses or the reason that a client is told; there are no exceptions. A name
+is always asked for as absolute, so that neither search domains nor the machine's own host names answer (SECURITY
+E5). Called by exits, and by service for ``--advertise``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Callable
+from ipaddress import ip_address
+from typing import Any, Final
+
+import attrs
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IAddress, IDelayedCall, IHostResolution, IResolutionReceiver
+from zope.interface import implementer
+
+from torpydo.tpdp import EndReason
+
+__all__ = ["NAME_LIFE", "Resolver", "parse_literal"]
+
+TRIES: Final = 3
+TRY_TIME: Final = 1.0
+"""Seconds before the next try begins; the first answer to any of them counts (SECURITY, table T)."""
+NAME_LIFE: Final = 60
+"""Seconds that an answer is used, and what clients are told: the system's resolver does not say how long it holds,
+and a figure of our own tells nobody when somebody else asked (TROVE-2021-009)."""
+FAILURE_LIFE: Final = 10
+"""Seconds for which a name that does not resolve is remembered."""
+MAX_NAMES: Final = 10_000
+"""Names that are remembered (E5)."""
+MAX_LOOKUPS: Final = 1000
+"""Names that are being asked for at one time."""
+MAX_ADDRESSES: Final = 16
+"""Addresses of a name that are kept."""
+
+_NAME: Final = re.compile(r"(?=.{1,253}\.?\Z)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?", re.ASCII)
+# What a resolver would take for an address in one of its older spellings: 2130706433, 0x7f.1.
+_NUMERIC: Final = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?", re.ASCII | re.IGNORECASE)
+
+Outcome = tuple[bytes, ...] | EndReason
+"""IP addresses, at least one, in the resolver's order; or why there are none."""
+
+
+def parse_literal(host: str) -> bytes | None:
+    """The address that *host* is in its plain spelling, with or without brackets; ``None`` for a name."""
+    text = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    try:
+        return None if "%" in text else ip_address(text).packed
+    except ValueError:
+        return None
+
+
+@implementer(IResolutionReceiver)
+@attrs.define(eq=False)
+class _Try:
+    """One question to the reactor's resolver."""
+
+    _done: Callable[[tuple[bytes, ...]], None]
+    _found: list[bytes] = attrs.field(factory=list)
+
+    def resolutionBegan(self, resolution: IHostResolution) -> None:
+        """It cannot be stopped once it runs: the system's resolver blocks a thread."""
+
+    def addressResolved(self, address: IAddress) -> None:
+        """Keep one address."""
+        if isinstance(address, IPv4Address | IPv6Address) and len(self._found) < MAX_ADDRESSES:
+            ip = parse_literal(address.host.partition("%")[0])
+            if ip is not None and ip not in self._found:
+                self._found.append(ip)
+
+    def resolutionComplete(self) -> None:
+        """That was all."""
+        self._done(tuple(self._found))
+
+
+@attrs.define(eq=False)
+class _Lookup:
+    """One name that is being asked for, and who waits for it."""
+
+    name: str
+    waiting: list[Deferred[Outcome]] = attrs.field(factory=list)
+    tries: int = 0
+    timer: IDelayedCall | None = None
+
+
+class Resolver:
+    """Asks, remembers, and joins those who ask for the same name.
+
+    :param reactor: has the resolver and the time
+    :param randbelow: for the jitter of what is remembered
+    """
+
+    def __init__(self, reactor: Any, *, randbelow: Callable[[int], int]) -> None:
+        self._reactor = reactor
+        self._randbelow = randbelow
+        self._known: OrderedDict[str, tuple[float, Outcome]] = OrderedDict()
+        self._lookups: dict[str, _Lookup] = {}
+
+    def resolve(self, host: str) -> Deferred[Outcome]:
+        """The addresses of *host*, a name or an IP literal.
+
+        :return: fires always, within three seconds; cancellable
+        """
+        literal = parse_literal(host)
+        if literal is not None:
+            return succeed((literal,))
+        if not _NAME.fullmatch(host) or _NUMERIC.fullmatch(host):
+            return succeed(EndReason.RESOLVE_FAILED)
+        name = host.lower().rstrip(".")
+        known = self._known.get(name)
+        if known is not None and self._reactor.seconds() < known[0]:
+            return succeed(known[1])
+        lookup = self._lookups.get(name)
+        if lookup is None:
+            if len(self._lookups) >= MAX_LOOKUPS:
+                return succeed(EndReason.RESOURCE_LIMIT)
+            lookup = self._lookups[name] = _Lookup(name)
+        joined = lookup
+        waiter: Deferred[Outcome] = Deferred(lambda cancelled: joined.waiting.remove(waiter))
+        lookup.waiting.append(waiter)
+        if not lookup.tries:
+            self._try(lookup)
+        return waiter
+
+    def close(self) -> None:
+        """Ask for nothing more; who still waits is told that there is no answer."""
+        for lookup in list(self._lookups.values()):
+            self._finish(lookup, EndReason.RESOLVE_TIMEOUT)
+
+    def _try(self, lookup: _Lookup) -> None:
+        lookup.timer = None
+        if lookup.tries == TRIES:
+            self._finish(lookup, EndReason.RESOLVE_TIMEOUT)
+            return
+        lookup.tries += 1
+        lookup.timer = self._reactor.callLater(TRY_TIME, self._try, lookup)
+        # "localhost" is the one name that means this machine and not the Internet; policies refuse its address.
+        name = lookup.name if lookup.name == "localhost" else f"{lookup.name}."
+        receiver = _Try(lambda found: self._answered(lookup, found))
+        self._reactor.nameResolver.resolveHostName(receiver, name)
+
+    def _answered(self, lookup: _Lookup, found: tuple[bytes, ...]) -> None:
+        # The answer to an earlier try may come when nobody waits any more: it is still worth remembering.
+        outcome: Outcome = found or EndReason.RESOLVE_FAILED
+        life = NAME_LIFE if found else FAILURE_LIFE
+        until = self._reactor.seconds() + life - life * self._randbelow(1001) / 4000
+        self._known[lookup.name] = (until, outcome)
+        self._known.move_to_end(lookup.name)
+        if len(self._known) > MAX_NAMES:
+            self._known.popitem(last=False)
+        self._finish(lookup, outcome)
+
+    def _finish(self, lookup: _Lookup, outcome: Outcome) -> None:
+        if self._lookups.get(lookup.name) is lookup:
+            del self._lookups[lookup.name]
+        if lookup.timer is not None:
+            lookup.timer.cancel()
+            lookup.timer = None
+        waiting, lookup.waiting = lookup.waiting, []
+        for waiter in waiting:
+            waiter.callback(outcome)

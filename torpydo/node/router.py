@@ -1,0 +1,391 @@
+"""Cells from link to link: the owner of all links of a node, and the table of its circuits.
+
+Each batch of cells is for the next hop, for the previous hop, or for the exit of this node; nothing else is decided
+here for each cell. What a circuit does wrong costs that circuit, what a link does wrong costs that link.
+::
+
+    link_events ─┬─ CREATE ──> handshakes ──> table
+                 ├─ CELLS ───> transit ─┬─ PassOn ──> next link
+                 │                      └─ Mine ────> extending, streams (exits)
+                 ├─ CELLS (backward) ──> transit ───> previous link
+                 └─ DESTROY, end of the link ──> DESTROY to the other side
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from torpydo.crypto import DHSecretKey, SigningKey
+from torpydo.directory import NetDir
+from torpydo.errors import CryptoError, RemoteProtocolError, TorpydoError
+from torpydo.net import LinkProtocol, connect_link
+from torpydo.node import limits
+from torpydo.node.circuit import RoutedCircuit, Way
+from torpydo.node.congestion import Congestion
+from torpydo.node.exits import Exits, ExitStreams
+from torpydo.node.extending import Extending
+from torpydo.node.handshakes import Handshake, Handshakes
+from torpydo.node.neighbours import ConnectFunction, Neighbour, Neighbours
+from torpydo.node.status import NodeStatus
+from torpydo.tpdp import (
+    Address,
+    Cell,
+    CellsReceived,
+    CreatedReceived,
+    CreateReceived,
+    DestroyReceived,
+    EndEvent,
+    Event,
+    ExtendRequested,
+    ExtendStatus,
+    LinkReady,
+    PassOn,
+    PeerAuthenticated,
+    TransitCircuit,
+)
+
+__all__ = ["Router"]
+
+SWEEP: Final = 1.0
+"""Seconds between two looks at memory and idle links."""
+STOP_TIME: Final = 4.0
+"""Seconds that the links have to send their last DESTROYs; a stop takes five at the most (SECURITY Z3)."""
+
+
+class Router:
+    """All circuits of a node. It is the owner (``net.LinkOwner``) of all its links.
+
+    :param reactor: connects and keeps time
+    :param identity: this node's
+    :param onion_keys: gives the keys that CREATEs are tried with, the current one first
+    :param exits: where streams go
+    :param allow_single_hop: whether a client's circuit of one hop may have streams
+    :param connect: for tests
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        identity: SigningKey,
+        *,
+        rng: Callable[[int], bytes],
+        onion_keys: Callable[[], Sequence[DHSecretKey]],
+        exits: Exits,
+        allow_single_hop: bool = False,
+        aegis: bool = True,
+        connect: ConnectFunction = connect_link,
+    ) -> None:
+        self._reactor = reactor
+        self._node_id = identity.node_id
+        self._rng = rng
+        self._onion_keys = onion_keys
+        self._exits = exits
+        self._allow_single_hop = allow_single_hop
+        self._neighbours = Neighbours(reactor, self, identity, rng=rng, aegis=aegis, connect=connect)
+        self._handshakes = Handshakes(reactor, self._accept, self._refuse)
+        self._extending = Extending(
+            reactor, self._node_id, self._neighbours, self._attach_next, self._detach_next, self._flush
+        )
+        # Keyed by link as well as by number: peers choose the numbers, and crafted ones must not collide (SECURITY L8).
+        self._circuits: dict[tuple[LinkProtocol, int], RoutedCircuit] = {}
+        self._count = 0
+        self._congestion = Congestion()
+        self._creates = limits.Buckets(reactor.seconds, limits.CREATES_PER_SECOND, limits.CREATES_BURST)
+        self._sweeper = LoopingCall(self._sweep)
+        self._sweeper.clock = reactor
+        self._closed = False
+        self._stopped: Deferred[None] | None = None
+        self._stop_timer: IDelayedCall | None = None
+        self._handlers: dict[type, Callable[[LinkProtocol, Any], None]] = {
+            LinkReady: self._link_ready,
+            PeerAuthenticated: self._authenticated,
+            CreateReceived: self._create_received,
+            CellsReceived: self._cells_received,
+            CreatedReceived: self._created_received,
+            DestroyReceived: self._destroy_received,
+        }
+
+    # -- What the service asks
+
+    def start(self) -> None:
+        """Begin to look after memory and idle links."""
+        self._sweeper.start(SWEEP, now=False).addErrback(self._sweeper_broke)
+
+    def network_changed(self, netdir: NetDir) -> None:
+        """The listings say something new."""
+        self._extending.netdir = netdir
+
+    def add_own(self, address: Address) -> None:
+        """This node is reached at *address*."""
+        self._extending.own.add(address)
+
+    def status(self) -> NodeStatus:
+        """Counts of what is open."""
+        return NodeStatus(
+            links=len(self._neighbours),
+            circuits=self._count,
+            streams=self._exits.streams,
+            queued=self._congestion.queued,
+        )
+
+    def close(self) -> Deferred[None]:
+        """Destroy every circuit and close every link; fires when they are gone, or after a few seconds."""
+        self._closed = True
+        if self._sweeper.running:
+            self._sweeper.stop()
+        self._handshakes.stop()
+        self._neighbours.stop()
+        for circuit in list(dict.fromkeys(self._circuits.values())):
+            self._drop(circuit)
+        if not len(self._neighbours):
+            return succeed(None)
+        stopped = self._stopped = Deferred()
+        self._stop_timer = self._reactor.callLater(STOP_TIME, self._all_gone)
+        for neighbour in self._neighbours:
+            self._neighbours.close(neighbour)
+        return stopped
+
+    def _all_gone(self) -> None:
+        stopped, self._stopped = self._stopped, None
+        if self._stop_timer is not None and self._stop_timer.active():
+            self._stop_timer.cancel()
+        if stopped is not None:
+            stopped.callback(None)
+
+    # -- net.LinkOwner
+
+    def link_events(self, link: LinkProtocol, events: list[Event]) -> None:
+        """Take what one read brought, in order."""
+        handlers = self._handlers
+        for event in events:
+            handlers[type(event)](link, event)
+        self._handshakes.run()
+
+    def link_closed(self, link: LinkProtocol, error: TorpydoError) -> None:
+        """A link is gone, and with it its circuits."""
+        neighbour = self._neighbours.closed(link)
+        if neighbour is None:
+            return
+        for circ_id in list(neighbour.circuits):
+            circuit = self._circuits.get((link, circ_id))
+            if circuit is not None:
+                self._lost(circuit, neighbour)
+        if self._stopped is not None and not len(self._neighbours):
+            self._all_gone()
+
+    def _link_ready(self, link: LinkProtocol, event: LinkReady) -> None:
+        neighbour = self._neighbours.opened(link)
+        if self._closed:
+            self._neighbours.close(neighbour)
+
+    def _authenticated(self, link: LinkProtocol, event: PeerAuthenticated) -> None:
+        self._neighbours.authenticated(link)
+
+    # -- New circuits
+
+    def _create_received(self, link: LinkProtocol, event: CreateReceived) -> None:
+        neighbour = self._neighbours.get(link)
+        if neighbour is not None and self._may_create(neighbour):
+            self._handshakes.add(link, event.circ_id, event.message)
+        else:
+            link.send_destroy(event.circ_id)
+
+    def _may_create(self, neighbour: Neighbour) -> bool:
+        age = self._reactor.seconds() - neighbour.link.core.opened_at
+        if self._closed or neighbour.closing or age > limits.LINK_MAX_AGE + limits.LINK_AGE_GRACE:
+            return False
+        if neighbour.peer is not None:
+            return len(neighbour.circuits) < limits.CIRCUITS_PER_LINK
+        # All clients of a test network come from one address, and its benchmarks build circuits as fast as they can.
+        host = neighbour.host
+        if self._exits.test_network or host is None:
+            return True
+        clients = self._neighbours.clients_at(host)
+        if len(clients) > limits.LINKS_PER_HOST and not neighbour.circuits:
+            self._neighbours.close(neighbour)
+            return False
+        if sum([len(one.circuits) for one in clients]) >= limits.CIRCUITS_PER_HOST:
+            return False
+        return self._creates.take(host)
+
+    def _accept(self, handshake: Handshake) -> None:
+        link, circ_id = handshake.link, handshake.circ_id
+        neighbour = self._neighbours.get(link)
+        # It may have been destroyed while it waited.
+        if neighbour is None or not link.core.is_open(circ_id):
+            return
+        try:
+            transit, created = TransitCircuit.accept(
+                handshake.message, node_id=self._node_id, onion_keys=self._onion_keys(), rng=self._rng
+            )
+        except (CryptoError, RemoteProtocolError):
+            link.send_destroy(circ_id)
+            return
+        self._circuits[link, circ_id] = RoutedCircuit(transit, neighbour, circ_id)
+        self._count += 1
+        self._neighbours.occupy(neighbour, circ_id)
+        link.send_created(circ_id, created)
+
+    def _refuse(self, handshake: Handshake) -> None:
+        handshake.link.send_destroy(handshake.circ_id)
+
+    # -- Cells
+
+    def _cells_received(self, link: LinkProtocol, event: CellsReceived) -> None:
+        circuit = self._circuits.get((link, event.circ_id))
+        if circuit is None:
+            # Destroyed a moment ago; what never was, the link itself counts.
+            if link.core.is_open(event.circ_id):
+                # No cell may come before CREATED went.
+                link.send_destroy(event.circ_id)
+            return
+        try:
+            # A circuit never goes back where it comes from, so the link alone tells the direction.
+            if circuit.previous.link is link:
+                self._forward(circuit, event.cells)
+            else:
+                cells = circuit.transit.receive_backward(event.cells)
+                self._send(circuit, circuit.previous, circuit.previous_id, cells)
+        except (RemoteProtocolError, CryptoError):
+            self._drop(circuit)
+
+    def _forward(self, circuit: RoutedCircuit, cells: list[Cell]) -> None:
+        outcome = circuit.transit.receive_forward(cells, self._reactor.seconds())
+        if isinstance(outcome, PassOn):
+            assert circuit.next is not None
+            self._send(circuit, circuit.next, circuit.next_id, outcome.cells)
+            return
+        if outcome.events:
+            self._mine(circuit, outcome.events)
+        self._flush(circuit)
+
+    def _mine(self, circuit: RoutedCircuit, events: list[EndEvent]) -> None:
+        request = events[0]
+        if isinstance(request, ExtendRequested):
+            # It is the first: the core takes no stream before an EXTEND, and no second one while it is pending.
+            self._extending.extend(circuit, request)
+            events = events[1:]
+        if not events or circuit.way is Way.GONE:
+            return
+        if circuit.way is not Way.NONE:
+            raise RemoteProtocolError("a stream while the circuit is being extended")
+        self._streams(circuit).receive(events)
+
+    def _send(self, circuit: RoutedCircuit, neighbour: Neighbour, circ_id: int, cells: list[Cell]) -> None:
+        link = neighbour.link
+        link.send_cells(circ_id, cells)
+        if link.paused:
+            self._congestion.note(circuit)
+            if link.core.queued(circ_id) > limits.CIRCUIT_QUEUE:
+                self._drop(circuit)
+
+    def _flush(self, circuit: RoutedCircuit) -> None:
+        """Send what a verb or a read made; an exit that may go on reading is told."""
+        if circuit.way is Way.GONE:
+            return
+        cells = circuit.transit.cells_to_send(self._reactor.seconds())
+        if cells:
+            self._send(circuit, circuit.previous, circuit.previous_id, cells)
+        events = circuit.transit.end.take_events()
+        if events and circuit.streams is not None:
+            circuit.streams.receive(events)
+
+    def _streams(self, circuit: RoutedCircuit) -> ExitStreams:
+        if circuit.streams is None:
+            previous = circuit.previous
+
+            def may_exit() -> bool:
+                return previous.peer is not None or self._exits.test_network or self._allow_single_hop
+
+            circuit.streams = ExitStreams(
+                self._exits,
+                circuit.transit.end,
+                flush=lambda: self._flush(circuit),
+                stalled=lambda: self._stalled(circuit),
+                may_exit=may_exit,
+            )
+        return circuit.streams
+
+    # -- The next hop
+
+    def _created_received(self, link: LinkProtocol, event: CreatedReceived) -> None:
+        circuit = self._circuits.get((link, event.circ_id))
+        if circuit is None:
+            return
+        try:
+            if circuit.previous.link is link:
+                raise RemoteProtocolError("CREATED from the side that opened the circuit")
+            self._extending.created(circuit, event.message)
+        except RemoteProtocolError:
+            self._drop(circuit)
+
+    def _attach_next(self, circuit: RoutedCircuit) -> None:
+        assert circuit.next is not None
+        self._circuits[circuit.next.link, circuit.next_id] = circuit
+        self._neighbours.occupy(circuit.next, circuit.next_id)
+
+    def _detach_next(self, circuit: RoutedCircuit) -> None:
+        neighbour, circuit.next = circuit.next, None
+        if neighbour is not None:
+            self._circuits.pop((neighbour.link, circuit.next_id), None)
+            # Nothing is sent if the next hop had destroyed it, or the link is gone.
+            neighbour.link.send_destroy(circuit.next_id)
+            self._neighbours.leave(neighbour, circuit.next_id)
+
+    # -- Ends
+
+    def _destroy_received(self, link: LinkProtocol, event: DestroyReceived) -> None:
+        circuit = self._circuits.get((link, event.circ_id))
+        if circuit is not None:
+            self._lost(circuit, circuit.previous if circuit.previous.link is link else circuit.next)
+
+    def _lost(self, circuit: RoutedCircuit, neighbour: Neighbour | None) -> None:
+        """One side of a circuit is gone; only a next hop that had not accepted yet leaves the rest alive."""
+        if neighbour is not circuit.previous and circuit.way is Way.ASKED:
+            self._extending.refused(circuit, ExtendStatus.DESTROYED)
+        else:
+            self._drop(circuit)
+
+    def _drop(self, circuit: RoutedCircuit) -> None:
+        """Destroy a circuit in both directions. Nothing is sent where it is gone already."""
+        if circuit.way is Way.GONE:
+            return
+        circuit.way = Way.GONE
+        self._count -= 1
+        self._congestion.forget(circuit)
+        circuit.stop_extending()
+        self._detach_next(circuit)
+        previous = circuit.previous
+        self._circuits.pop((previous.link, circuit.previous_id), None)
+        previous.link.send_destroy(circuit.previous_id)
+        self._neighbours.leave(previous, circuit.previous_id)
+        if circuit.streams is not None:
+            circuit.streams.close()
+
+    # -- Memory, and links that nobody needs
+
+    def _stalled(self, circuit: RoutedCircuit) -> None:
+        if circuit.way is not Way.GONE:
+            self._congestion.note(circuit)
+
+    def _sweep(self) -> None:
+        victims = self._congestion.sweep()
+        for circuit in victims:
+            self._drop(circuit)
+        if victims:
+            self.log.warn("too much was waiting in this node; {count} circuits were destroyed", count=len(victims))
+        self._neighbours.close_idle()
+
+    def _sweeper_broke(self, failure: Failure) -> None:
+        # A loop ends with the first error; a node that never frees anything any more would be worse than a line.
+        self.log.failure("the sweep failed and begins again", failure)
+        self.start()
