@@ -68,7 +68,7 @@ def aegis_open(box: bytes, counter: int, key: bytes) -> bytes:
     """
     try:
         return crypto_aead_aegis256_decrypt(box, None, bytes(24) + counter.to_bytes(8, "big"), key)
-    except NaClError:
+    except (NaClError, ValueError):
         raise DecryptionFailed("a sealed record does not open") from None
 
 

@@ -239,11 +239,15 @@ class StreamTransport:
         self._deliver()
 
     def _deliver(self) -> None:
+        count = 0
         while self._pending and not self._reading_paused and self.state is not StreamState.GONE:
             data = self._pending.pop(0)
             assert self._protocol is not None
+            count += len(data)
             self._protocol.dataReceived(data)
-            self._circuit.end.consumed(self._stream, len(data))
+        if count:
+            # Paid for at once, so that the core sees whether the application keeps up.
+            self._circuit.end.consumed(self._stream, count)
             self._circuit.flush_soon()
         while self._pending_end and not self._reading_paused and not self._pending:
             self._pending_end.pop(0)()

@@ -1,0 +1,8 @@
+"""A node: the service that relays circuits and opens the connections of those that end here."""
+
+from torpydo.node.classic import Node
+from torpydo.node.config import DEFAULT_BANDWIDTH, Advertised, NodeConfig
+from torpydo.node.service import NodeService
+from torpydo.node.status import NodeStatus
+
+__all__ = ["DEFAULT_BANDWIDTH", "Advertised", "Node", "NodeConfig", "NodeService", "NodeStatus"]

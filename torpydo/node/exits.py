@@ -78,6 +78,7 @@ class Exits:
         self._own_ips: set[bytes] = set()
         self._nodes: frozenset[Address] = frozenset()
         self._own: set[Address] = set()
+        self._lingering: set[ExitStream] = set()
 
     def add_own(self, address: Address) -> None:
         """This node is reached at *address*: no stream goes there, nor to anything else on a public address of ours."""
@@ -89,6 +90,22 @@ class Exits:
         """*nodes* are the nodes of the network: no stream goes there either (SECURITY E4)."""
         self._nodes = frozenset(nodes)
         self.test_network = test_network
+
+    def linger(self, stream: ExitStream) -> IDelayedCall:
+        """Abort *stream* if its last bytes are not taken in time."""
+        call: IDelayedCall = self.reactor.callLater(limits.LINGER, stream.transport.abortConnection)
+        self._lingering.add(stream)
+        return call
+
+    def gone(self, stream: ExitStream) -> None:
+        """*stream* is closed."""
+        self.streams -= 1
+        self._lingering.discard(stream)
+
+    def close(self) -> None:
+        """The node stops: there is no time for last bytes."""
+        for stream in list(self._lingering):
+            stream.transport.abortConnection()
 
     def allows(self, ip: bytes, port: int) -> bool:
         """Whether a connection to this address may be opened."""
@@ -272,13 +289,12 @@ class ExitStreams:
 
     def linger(self, stream: ExitStream) -> IDelayedCall:
         """Abort *stream* if its last bytes are not taken in time."""
-        call: IDelayedCall = self.exits.reactor.callLater(limits.LINGER, stream.transport.abortConnection)
-        return call
+        return self.exits.linger(stream)
 
     def gone(self, stream: ExitStream) -> None:
         """*stream* needs nothing any more."""
         if self._streams.pop(stream.number, None) is not None:
-            self.exits.streams -= 1
+            self.exits.gone(stream)
 
 
 _HANDLERS: Final[dict[type, Callable[[ExitStreams, Any], None]]] = {

@@ -17,13 +17,13 @@ from typing import Protocol as Interface
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IPushProducer, ITCPTransport
+from twisted.internet.interfaces import IConsumer, IDelayedCall, IHalfCloseableProtocol, IPushProducer, ITCPTransport
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from torpydo.node.limits import READ_HIGH
-from torpydo.tpdp import Address, EndReason
+from torpydo.tpdp import EXIT_READ, Address, EndReason
 
 __all__ = ["ExitStream", "OneStream", "StreamOwner", "Verbs"]
 
@@ -53,8 +53,11 @@ class Verbs(Interface):
 class StreamOwner(Interface):
     """What an exit stream wants of the streams of its circuit."""
 
-    end: Verbs
     ttl: int
+
+    @property
+    def end(self) -> Verbs:
+        """The circuit's end."""
 
     def flush(self) -> None:
         """Send the cells that the last verbs made."""
@@ -67,6 +70,12 @@ class StreamOwner(Interface):
 
     def gone(self, stream: ExitStream) -> None:
         """The stream needs nothing any more."""
+
+
+class ISocket(ITCPTransport, IConsumer, IPushProducer):
+    """A TCP connection of Twisted's: it can be paused, and pauses who writes to it."""
+
+    bufferSize: int
 
 
 class Stage(Enum):
@@ -88,7 +97,7 @@ class ExitStream(Protocol):
     :ivar address: what is being connected to
     """
 
-    transport: ITCPTransport
+    transport: ISocket
 
     def __init__(self, owner: StreamOwner, number: int) -> None:
         self.owner = owner
@@ -189,6 +198,8 @@ class ExitStream(Protocol):
             return
         self.stage = Stage.OPEN
         self.transport.setTcpNoDelay(True)
+        # Four full cells a read; Twisted's own 64 KiB would leave a fifth with a few bytes in it.
+        self.transport.bufferSize = EXIT_READ
         self.transport.registerProducer(self, True)
         self.owner.end.connected(self.number, self.address, self.owner.ttl)
         if self._early:
@@ -231,9 +242,8 @@ class ExitStream(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is over, cleanly or not."""
-        if self._linger is not None:
+        if self._linger is not None and self._linger.active():
             self._linger.cancel()
-            self._linger = None
         if self.stage is Stage.GONE:
             return
         self.stage = Stage.GONE

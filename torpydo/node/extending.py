@@ -55,9 +55,10 @@ class Extending:
             self._fail(circuit, ExtendStatus.REFUSED)
             return
         circuit.way = Way.LINKING
+        begun = self._reactor.seconds()
         linking = self._neighbours.reach(request.node_id, address, shared=listed is not None)
         over = linking.addCallbacks(
-            self._linked, self._unlinked, callbackArgs=(circuit, request.message), errbackArgs=(circuit,)
+            self._linked, self._unlinked, callbackArgs=(circuit, request.message), errbackArgs=(circuit, begun)
         )
         over.addErrback(lambda failure: self.log.failure("a circuit could not be extended", failure))
         # A link that is open already was found at once.
@@ -85,13 +86,19 @@ class Extending:
         circuit.timer = self._reactor.callLater(limits.EXTEND_ANSWER, self._timed_out, circuit)
         neighbour.link.send_create(circuit.next_id, message)
 
-    def _unlinked(self, failure: Failure, circuit: RoutedCircuit) -> None:
+    def _unlinked(self, failure: Failure, circuit: RoutedCircuit, begun: float) -> None:
         circuit.linking = None
         if failure.check(CancelledError):
             return
         failure.trap(LinkError, NodeOverloaded)
-        overloaded = failure.check(NodeOverloaded)
-        self._fail(circuit, ExtendStatus.RESOURCE_LIMIT if overloaded else ExtendStatus.UNREACHABLE)
+        if failure.check(NodeOverloaded):
+            status = ExtendStatus.RESOURCE_LIMIT
+        elif self._reactor.seconds() - begun >= limits.LINK_CONNECT:
+            # A node with another identity is silent, too: it does not say that it is not the one.
+            status = ExtendStatus.TIMEOUT
+        else:
+            status = ExtendStatus.UNREACHABLE
+        self._fail(circuit, status)
 
     # -- What became of it
 

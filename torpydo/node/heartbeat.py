@@ -31,6 +31,8 @@ ANSWER_TIME: Final = 30.0
 FIRST_RETRY: Final = 1.0
 LAST_RETRY: Final = 120.0
 """Seconds between two tries of a pool that does not take heartbeats: doubled each time."""
+KEY_RETRY: Final = 1.0
+"""Seconds between two looks whether the key of a pool has become known."""
 NAMED_SKEW: Final = 60.0
 """Seconds of clock difference that are worth telling; at five minutes pools refuse."""
 
@@ -53,7 +55,8 @@ class _Refused(DirectoryError):
     """A pool does not take the heartbeat."""
 
     def __init__(self, status: int, detail: str = "") -> None:
-        super().__init__(_REASONS.get(status, f"it answers with status {status}; it may not be a torpydo pool") + detail)
+        unknown = f"it answers with status {status}; it may not be a torpydo pool"
+        super().__init__(_REASONS.get(status, unknown) + detail)
         self.status = status
 
 
@@ -63,13 +66,13 @@ class _Pool:
 
     url: PoolURL
     failures: int = 0
-    trouble: str | None = None
-    """What was said of it last; ``None``: it takes heartbeats."""
+    trouble: object = None
+    """Which kind of trouble was said last; ``None``: it takes heartbeats."""
     known: bool = False
     skewed: bool = False
     last_ms: int = 0
     timer: IDelayedCall | None = None
-    asking: Deferred[None] | None = None
+    asking: Deferred[Any] | None = None
     again: bool = False
 
     @property
@@ -131,7 +134,7 @@ class Heartbeats:
                 pool.asking.cancel()
 
     def changed(self) -> None:
-        """Tell every pool now: the descriptor is a new one, or a pool's key has become known."""
+        """Tell every pool now: the descriptor is a new one."""
         if not self._running:
             return
         for pool in self._pools:
@@ -148,8 +151,12 @@ class Heartbeats:
         pool.timer = None
         pool.again = False
         document, pool_id = self._document(), pool.url.pool_id or self._pool_id(pool.url)
-        if document is None or pool_id is None:
-            # changed() is called as soon as both are there.
+        if document is None:
+            # changed() is called as soon as there is one.
+            return
+        if pool_id is None:
+            # Its first listing shows the key; what is wrong with the pool is said by whoever fetches that.
+            pool.timer = self._reactor.callLater(KEY_RETRY, self._begin, pool)
             return
         # Assigned before the callbacks are added: it may be over already.
         asking = pool.asking = Deferred.fromCoroutine(self._beat(pool, document, pool_id))
@@ -191,11 +198,12 @@ class Heartbeats:
             pool.asking = None
             return
         if failure.check(DirectoryError):
-            trouble = str(failure.value)
+            error = failure.value
+            trouble: object = error.status if isinstance(error, _Refused) else type(error)
             if trouble != pool.trouble:
-                self.log.warn("pool {pool} does not list this node: {trouble}", pool=pool.name, trouble=trouble)
+                self.log.warn("pool {pool} does not list this node: {error}", pool=pool.name, error=str(error))
         else:
-            trouble = "the heartbeat failed"
+            trouble = "unexpected"
             self.log.failure("a heartbeat to {pool} failed in an unexpected way", failure, pool=pool.name)
         pool.trouble = trouble
         pool.failures += 1

@@ -108,16 +108,18 @@ class Buckets:
             if len(self._buckets) >= MAX_BUCKETS:
                 self.prune()
             bucket = self._buckets[key] = _Bucket(self.burst, now)
-        bucket.tokens = min(self.burst, bucket.tokens + (now - bucket.filled_at) * self.rate)
+        bucket.tokens = self._level(bucket, now)
         bucket.filled_at = now
         if bucket.tokens < 1:
             return False
         bucket.tokens -= 1
         return True
 
+    def _level(self, bucket: _Bucket, now: float) -> float:
+        return min(self.burst, bucket.tokens + (now - bucket.filled_at) * self.rate)
+
     def prune(self) -> None:
         """Forget the buckets that are full again: a new one would be the same."""
         now = self.clock()
-        full = [key for key, one in self._buckets.items() if one.tokens + (now - one.filled_at) * self.rate >= self.burst]
-        for key in full:
+        for key in [key for key, one in self._buckets.items() if self._level(one, now) >= self.burst]:
             del self._buckets[key]

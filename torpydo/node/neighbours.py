@@ -11,15 +11,14 @@ from typing import Any, TypeVar
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from torpydo.crypto import NodeId, SigningKey
 from torpydo.errors import LinkError, NodeOverloaded
-from torpydo.net import LinkProtocol, connect_link
+from torpydo.net import LinkOwner, LinkProtocol, connect_link, link_endpoint
 from torpydo.node import limits
-from torpydo.tpdp import Address
+from torpydo.tpdp import Address, LinkState
 
 __all__ = ["ConnectFunction", "Neighbour", "Neighbours"]
 
@@ -90,7 +89,7 @@ class Neighbours:
     def __init__(
         self,
         reactor: Any,
-        owner: Any,
+        owner: LinkOwner,
         identity: SigningKey,
         *,
         rng: Callable[[int], bytes],
@@ -122,7 +121,10 @@ class Neighbours:
     # -- Links that come and go
 
     def opened(self, link: LinkProtocol) -> Neighbour:
-        """A link is ready."""
+        """A link is ready; its dial may have been told before."""
+        known = self._table.get(link)
+        if known is not None:
+            return known
         dialled = link.core.is_initiator
         # Whether a link that this node opens is shared is known when its dial ends.
         neighbour = Neighbour(link, link.peer_address, dialled, not dialled, self._reactor.seconds())
@@ -211,11 +213,9 @@ class Neighbours:
 
     def _dial(self, dial: _Dial) -> None:
         node_id, address = dial.key
-        kind = TCP4ClientEndpoint if len(address.ip) == 4 else TCP6ClientEndpoint
-        endpoint = kind(self._reactor, address.host, address.port, timeout=limits.LINK_CONNECT)
         attempt = self._connect(
             self._reactor,
-            endpoint,
+            link_endpoint(self._reactor, address, limits.LINK_CONNECT),
             node_id,
             self._owner,
             identity=self._identity,
@@ -240,14 +240,15 @@ class Neighbours:
 
     def _reached(self, link: LinkProtocol, dial: _Dial) -> None:
         self._over(dial)
-        neighbour = self._table.get(link)
-        waiting, dial.waiting = dial.waiting, []
-        if neighbour is None or not waiting:
-            # It was lost again in the same moment, or everybody has left.
-            link.close()
-        if neighbour is None:
-            self._tell(waiting, LinkError("the link was lost at once"))
+        if link.core.state is LinkState.CLOSED:
+            self._failed(Failure(LinkError("the link was lost at once")), dial)
             return
+        # Its events may come only after this.
+        neighbour = self.opened(link)
+        waiting, dial.waiting = dial.waiting, []
+        if not waiting:
+            # Everybody has left in the same moment.
+            self.close(neighbour)
         # What was connected to; a dialled link is never among the clients, so no table has it by address.
         neighbour.address = dial.key[1]
         neighbour.is_shared = dial.is_shared
@@ -259,7 +260,7 @@ class Neighbours:
         waiting, dial.waiting = dial.waiting, []
         if failure.check(CancelledError):
             self._tell(waiting, LinkError("the link is not wanted any more"))
-        elif failure.check(LinkError):
+        elif isinstance(failure.value, LinkError):
             self._tell(waiting, failure.value)
         else:
             # One link that fails in a way nobody thought of costs those who wait for it (SECURITY Z1).

@@ -16,9 +16,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.task import LoopingCall
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -42,9 +41,9 @@ from torpydo.tpdp import (
     CreateReceived,
     DestroyReceived,
     EndEvent,
-    Event,
     ExtendRequested,
     ExtendStatus,
+    LinkEvent,
     LinkReady,
     PassOn,
     PeerAuthenticated,
@@ -57,6 +56,8 @@ SWEEP: Final = 1.0
 """Seconds between two looks at memory and idle links."""
 STOP_TIME: Final = 4.0
 """Seconds that the links have to send their last DESTROYs; a stop takes five at the most (SECURITY Z3)."""
+DRAIN_STEP: Final = 0.02
+"""Seconds between two looks whether they have."""
 
 
 class Router:
@@ -103,8 +104,6 @@ class Router:
         self._sweeper = LoopingCall(self._sweep)
         self._sweeper.clock = reactor
         self._closed = False
-        self._stopped: Deferred[None] | None = None
-        self._stop_timer: IDelayedCall | None = None
         self._handlers: dict[type, Callable[[LinkProtocol, Any], None]] = {
             LinkReady: self._link_ready,
             PeerAuthenticated: self._authenticated,
@@ -146,24 +145,21 @@ class Router:
         self._neighbours.stop()
         for circuit in list(dict.fromkeys(self._circuits.values())):
             self._drop(circuit)
-        if not len(self._neighbours):
-            return succeed(None)
-        stopped = self._stopped = Deferred()
-        self._stop_timer = self._reactor.callLater(STOP_TIME, self._all_gone)
+        self._exits.close()
+        transports: list[Any] = [neighbour.link.transport for neighbour in self._neighbours]
         for neighbour in self._neighbours:
             self._neighbours.close(neighbour)
-        return stopped
+        return Deferred.fromCoroutine(self._drain(transports))
 
-    def _all_gone(self) -> None:
-        stopped, self._stopped = self._stopped, None
-        if self._stop_timer is not None and self._stop_timer.active():
-            self._stop_timer.cancel()
-        if stopped is not None:
-            stopped.callback(None)
+    async def _drain(self, transports: list[Any]) -> None:
+        """Wait until the last bytes of the links are out: a process that ends now would take them along."""
+        until = self._reactor.seconds() + STOP_TIME
+        while any([transport.connected for transport in transports]) and self._reactor.seconds() < until:
+            await deferLater(self._reactor, DRAIN_STEP, lambda: None)
 
     # -- net.LinkOwner
 
-    def link_events(self, link: LinkProtocol, events: list[Event]) -> None:
+    def link_events(self, link: LinkProtocol, events: list[LinkEvent]) -> None:
         """Take what one read brought, in order."""
         handlers = self._handlers
         for event in events:
@@ -179,8 +175,6 @@ class Router:
             circuit = self._circuits.get((link, circ_id))
             if circuit is not None:
                 self._lost(circuit, neighbour)
-        if self._stopped is not None and not len(self._neighbours):
-            self._all_gone()
 
     def _link_ready(self, link: LinkProtocol, event: LinkReady) -> None:
         neighbour = self._neighbours.opened(link)

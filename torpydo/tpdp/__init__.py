@@ -4,7 +4,7 @@ Only what is named here is used from outside this room.
 """
 
 from torpydo.tpdp.address import Address
-from torpydo.tpdp.constants import BUFFER_HIGH, BUFFER_LOW, MAX_HOPS, WINDOW_MAX, EndReason, ExtendStatus
+from torpydo.tpdp.constants import BUFFER_HIGH, BUFFER_LOW, EXIT_READ, MAX_HOPS, WINDOW_MAX, EndReason, ExtendStatus
 from torpydo.tpdp.ends import CircuitEnd
 from torpydo.tpdp.events import (
     Cell,
@@ -41,6 +41,7 @@ from torpydo.tpdp.transit import ExitEnd, TransitCircuit, TransitState
 __all__ = [
     "BUFFER_HIGH",
     "BUFFER_LOW",
+    "EXIT_READ",
     "MAX_HOPS",
     "WINDOW_MAX",
     "Address",

@@ -85,6 +85,8 @@ BUFFER_HIGH = 64 * 1024
 BUFFER_LOW = 32 * 1024
 BULK_THRESHOLD = 4 * 1024
 """Bytes that must wait before a forward cell is BULK."""
+EXIT_READ = 4 * (BULK_SIZE - BACKWARD_OVERHEAD - MESSAGE_HEADER) - 2 * (MESSAGE_HEADER + ACK_RANDOM)
+"""Bytes that fill four backward BULK cells, two of which close an interval: what an exit reads at a time (*ours*)."""
 MAX_STREAMS = 1000
 """Streams open on one circuit (*ours*)."""
 

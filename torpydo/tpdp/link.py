@@ -141,11 +141,6 @@ class Link:
         """Bytes of cells that wait to be sent."""
         return len(self._queue)
 
-    @property
-    def last_received(self) -> float:
-        """When the last bytes came."""
-        return self._last_received
-
     def queued(self, circ_id: int) -> int:
         """Bytes of cells that wait to be sent for one circuit."""
         return self._queue.queued(circ_id)
@@ -342,6 +337,8 @@ class Link:
         if command == CREATE:
             self._receive_create(circ_id, body, events, now)
         elif command == CREATED:
+            if bool(circ_id & INITIATOR_BIT) != self.is_initiator:
+                raise Malformed("CREATED for a circuit of the other side")
             if circ_id in self._open:
                 events.append(CreatedReceived(circ_id, body[:HANDSHAKE_SIZE]))
             elif circ_id not in self._closing:
@@ -396,4 +393,5 @@ class Link:
         self._queue = FrameQueue()
         self._sealer = self._opener = self._hello = None
         self._bind = Secret()
+        self._greeting = b""
         return LinkClosed(error)

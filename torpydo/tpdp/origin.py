@@ -46,6 +46,7 @@ from torpydo.tpdp.messages import (
     Extended,
     Type,
     decode_connected,
+    decode_payload,
     decode_resolved,
     encode_begin,
     encode_message,
@@ -72,6 +73,8 @@ class OriginEnd(CircuitEnd):
         self._pings: dict[bytes, float] = {}
         self.extended: Callable[[bytes], EndEvent] | None = None
         """Takes the data of the EXTENDED that is awaited."""
+        self.built = False
+        """Whether the last hop has answered: no hop before it may learn of a stream."""
 
     # -- Verbs
 
@@ -92,6 +95,7 @@ class OriginEnd(CircuitEnd):
 
     def ping(self, now: float) -> None:
         """Ask the last hop for a sign of life; :class:`PongReceived` answers."""
+        self._check_built()
         token = self._rng(PING_SIZE)
         self._pings[token] = now
         self._control.append(encode_message(Type.PING, 0, token))
@@ -101,13 +105,24 @@ class OriginEnd(CircuitEnd):
         self._control.append(encode_message(Type.EXTEND, 0, data))
 
     def _open(self, phase: Phase, kind: Type, data: bytes) -> int:
+        self._check_built()
         number = self._next_stream
         self._next_stream += 1
         self._streams[number] = Stream(number, phase)
         self._control.append(encode_message(kind, number, data))
         return number
 
+    def _check_built(self) -> None:
+        if not self.built:
+            raise LocalProtocolError("the circuit is not built")
+
     # -- Cells
+
+    def receive_payload(self, command: int, payload: bytes, tag: bytes, now: float) -> None:
+        """As every end; besides, EXTENDED must be the last message of its cell: its hop originates nothing more."""
+        if self.extended is not None and any([kind is Type.EXTENDED for kind, _, _ in decode_payload(payload)[:-1]]):
+            raise RemoteProtocolError("a message after EXTENDED")
+        super().receive_payload(command, payload, tag, now)
 
     def _next_cell(self) -> tuple[int, bool]:
         if self._early:
@@ -227,6 +242,7 @@ class OriginCircuit:
         self._layers.add(Layer(keys.forward), Layer(keys.backward))
         if self.hops == len(self.path):
             self.state = OriginState.BUILT
+            self.end.built = True
         else:
             hop = self.path[self.hops]
             self.end.extended = self._extended

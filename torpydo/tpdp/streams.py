@@ -190,7 +190,7 @@ class Stream:
         if self._grant < self._target // 2:
             return 0
         amount, self._grant = self._grant, 0
-        if self._unconsumed <= 0 and self._target < STREAM_CREDIT_MAX:
+        if self._unconsumed <= amount and self._target < STREAM_CREDIT_MAX:
             amount += self._target
             self._target *= 2
         self.receive_credit += amount

@@ -201,6 +201,8 @@ class TransitCircuit:
                 passed.append((command, opened))
             else:
                 self.end.receive_payload(command, opened[FORWARD_HEAD:-MAC_SIZE], body[-MAC_SIZE:], now)
+        if self.state is TransitState.EXTENDING and self.end.begun:
+            raise RemoteProtocolError("a stream while the circuit grows")
         return PassOn(passed) if passing else Mine(self.end.take_events())
 
     def _extend(self, command: int, data: bytes) -> EndEvent:

@@ -1,0 +1,1 @@
+"""Whole networks in one process, in virtual time, without sockets."""

@@ -1,0 +1,76 @@
+"""What the tests of whole networks share: a network that must be empty again at the end of each test."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any, cast
+
+from twisted.internet.endpoints import connectProtocol
+from twisted.internet.protocol import Factory, Protocol
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.testing.recorders import Recorder, Servers
+from torpydo.net import StreamTransport
+from torpydo.testing import LocalNetwork
+
+
+class Echo(Protocol):
+    """Sends back what comes."""
+
+    def dataReceived(self, data: bytes) -> None:
+        assert self.transport is not None
+        self.transport.write(data)
+
+
+class NetworkTestCase(SynchronousTestCase):
+    """Starts networks, and looks at their end whether anything was left in a node."""
+
+    network: LocalNetwork
+
+    def start(self, *, client: bool = True, **options: Any) -> LocalNetwork:
+        """A network that runs; its end is checked."""
+        network = self.network = LocalNetwork(**options)
+        self.addCleanup(self.finish, network)
+        if client:
+            network.start()
+        else:
+            network.start_servers()
+        return network
+
+    def finish(self, network: LocalNetwork) -> None:
+        """Close the clients: no node may keep a circuit, a stream or a byte, and nobody may have resolved a name."""
+        network.heal()
+        for member in network.clients:
+            network.success(member.stop())
+        network.advance(5)
+        for node in network.nodes:
+            status = node.status()
+            self.assertEqual((status.circuits, status.streams, status.queued), (0, 0, 0), node.name)
+        self.assertEqual([name for member in network.clients for name in member.reactor.names.lookups], [])
+        network.close()
+
+    def connect(
+        self,
+        where: tuple[str, int],
+        kind: type[Recorder] = Recorder,
+        *,
+        isolation: Hashable = None,
+    ) -> Recorder:
+        """A stream of the client, open."""
+        endpoint = self.network.client.endpoint(*where, isolation=isolation)
+        return self.network.success(connectProtocol(endpoint, kind()))
+
+    def pair(self, kind: type[Recorder] = Recorder, server: type[Recorder] | None = None) -> tuple[Recorder, Recorder]:
+        """Both ends of a stream: the client's and the destination's."""
+        servers = Servers(server or kind)
+        client = self.connect(self.network.serve(servers), kind)
+        return client, servers.built[0]
+
+    def echo(self) -> tuple[str, int]:
+        """A destination that sends back what comes."""
+        return self.network.serve(Factory.forProtocol(Echo), 7)
+
+
+def stream(protocol: Recorder) -> StreamTransport:
+    """The transport of a client's stream, as what it is."""
+    return cast(StreamTransport, protocol.transport)

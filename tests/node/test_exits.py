@@ -1,0 +1,299 @@
+"""Tests of torpydo.node.exits: which destinations are opened, and what the client hears of the others."""
+
+from __future__ import annotations
+
+import errno
+
+from twisted.internet.error import ConnectError, ConnectionRefusedError, NoRouteError, TCPTimedOutError
+from twisted.internet.error import TimeoutError as ConnectTimedOut
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.node.network import Server, Traveller, World
+from torpydo.node import limits
+from torpydo.node.exits import connect_reason
+from torpydo.node.resolver import NAME_LIFE
+from torpydo.tpdp import Address, EndReason, StreamConnected, StreamEnded, StreamResolved
+
+SITE = "203.0.113.1"
+
+
+class Case(SynchronousTestCase):
+    """An exit that clients may use directly, and a destination with a name."""
+
+    policy = "accept *:*"
+
+    def setUp(self) -> None:
+        self.world = World()
+        self.exit = self.world.relay(self.policy, allow_single_hop=True)
+        self.server = self.world.server(SITE)
+        self.names = self.exit.reactor.names
+        self.tell_names()
+        self.traveller: Traveller = self.world.traveller(self.exit).build()
+
+    def tell_names(self, **names: list[str]) -> None:
+        """What names the exit can resolve, beside two; ``_`` stands for a dot."""
+        table = {name.replace("_", "."): addresses for name, addresses in names.items()}
+        self.names.table = {"localhost": ["127.0.0.1"], "example.org": [SITE]} | table
+
+    def reason(self, host: str, port: int = 80, *, after: float = 0.0) -> EndReason | None:
+        """Why a stream is refused, or nothing."""
+        stream = self.traveller.begin(host, port)
+        self.world.reactor.advance(after)
+        ended = [event for event in self.traveller.of_kind(StreamEnded) if event.stream == stream]
+        return ended[0].reason if ended else None
+
+    def resolve(self, host: str) -> list[object]:
+        """What a RESOLVE brings."""
+        before = len(self.traveller.events)
+        self.traveller.circuit.end.resolve(host)
+        self.traveller.send()
+        return list(self.traveller.events[before:])
+
+
+class OpenTests(Case):
+    """Destinations that are opened."""
+
+    def test_an_address(self) -> None:
+        """The client is told what was connected to."""
+        self.assertIsNone(self.reason(SITE))
+        self.assertEqual(self.traveller.of_kind(StreamConnected), [StreamConnected(1, Address.parse(SITE, 80), NAME_LIFE)])
+
+    def test_a_name(self) -> None:
+        """It is resolved once, as an absolute name, and the address is dialled."""
+        self.assertIsNone(self.reason("Example.ORG"))
+        self.assertEqual(self.traveller.of_kind(StreamConnected)[0].address, Address.parse(SITE, 80))
+        self.assertEqual(self.names.lookups, ["example.org."])
+
+    def test_ipv6(self) -> None:
+        """Both kinds of addresses work."""
+        host = self.world.reactor.host("2001:db8:1::1")
+        self.exit.reactor.addresses += ("2001:db8:2::1",)
+        server = Server()
+        host.listenTCP(80, server, interface="2001:db8:1::1")
+        self.assertIsNone(self.reason("2001:db8:1::1"))
+        self.assertEqual(self.traveller.of_kind(StreamConnected)[0].address, Address.parse("2001:db8:1::1", 80))
+        self.assertEqual(len(server.connections), 1)
+
+    def test_the_next_address(self) -> None:
+        """If the first one refuses, the second one is tried."""
+        self.tell_names(**{"two.example": ["203.0.113.9", SITE]})
+        self.assertIsNone(self.reason("two.example"))
+
+    def test_a_silent_first_address(self) -> None:
+        """It does not use up the time of the second."""
+        self.world.reactor.internet.ways.isolate("203.0.113.9")
+        self.tell_names(**{"two.example": ["203.0.113.9", SITE]})
+        self.assertIsNone(self.reason("two.example", after=limits.CONNECT_TIMEOUT))
+        self.assertEqual(len(self.traveller.of_kind(StreamConnected)), 1)
+
+
+class PolicyTests(Case):
+    """The policy judges the address, after resolving (SECURITY E1, E2)."""
+
+    policy = "reject 203.0.113.7:*, accept *:80"
+
+    def setUp(self) -> None:
+        super().setUp()
+        for ip in ("127.0.0.1", "10.0.0.1", "203.0.113.7"):
+            self.world.reactor.internet.ways.isolate(ip)
+
+    def assert_refused(self, host: str, port: int = 80) -> None:
+        """The client hears that it is the policy, and nothing was dialled."""
+        self.assertEqual(self.reason(host, port), EndReason.EXIT_POLICY, host)
+        self.assertEqual(len(self.exit.reactor.internet.connections_of(host)), 0)
+
+    def test_a_port(self) -> None:
+        """One that no rule accepts."""
+        self.assert_refused(SITE, 81)
+
+    def test_an_address(self) -> None:
+        """One that a rule rejects."""
+        self.assert_refused("203.0.113.7")
+
+    def test_private_addresses_in_all_spellings(self) -> None:
+        """However they are written, they are refused or do not resolve."""
+        for host in ("127.0.0.1", "10.0.0.1", "localhost", "LOCALHOST.", "::1", "::ffff:127.0.0.1", "[::1]"):
+            self.assert_refused(host)
+        for host in ("2130706433", "0x7f.1", "0177.0.0.1", "127.1", "127.0.0.1."):
+            self.assertEqual(self.reason(host), EndReason.RESOLVE_FAILED, host)
+        self.assertEqual(self.names.lookups, ["localhost"])
+
+    def test_a_name_that_leads_there(self) -> None:
+        """The name does not matter."""
+        self.tell_names(**{"inside.example": ["10.0.0.1"], "seven.example": ["203.0.113.7"]})
+        self.assert_refused("inside.example")
+        self.assert_refused("seven.example")
+
+    def test_a_name_that_changes_its_mind(self) -> None:
+        """What was judged is what is dialled: there is no second look at the name."""
+        self.assertIsNone(self.reason("example.org"))
+        self.tell_names(**{"example.org": ["127.0.0.1"]})
+        self.assertIsNone(self.reason("example.org"))
+        self.world.reactor.advance(NAME_LIFE + 1)
+        self.assert_refused("example.org")
+
+    def test_only_the_addresses_that_may(self) -> None:
+        """Of several, those that the policy refuses are left out."""
+        self.tell_names(**{"mixed.example": ["127.0.0.1", SITE]})
+        self.assertIsNone(self.reason("mixed.example"))
+        self.assertEqual(len(self.server.connections), 1)
+
+    def test_this_node(self) -> None:
+        """Its own address is refused, whatever the policy says, at every port."""
+        self.assert_refused(self.exit.address.host, 80)
+
+    def test_other_nodes(self) -> None:
+        """Nobody enters the network again through an exit (SECURITY E4)."""
+        self.exit.exits.network_changed([Address.parse(SITE, 80)], test_network=False)
+        self.assert_refused(SITE)
+
+    def test_answers_to_resolve(self) -> None:
+        """Addresses of the operator's own network are not told."""
+        self.tell_names(**{"inside.example": ["10.0.0.1"], "mixed.example": ["10.0.0.1", SITE]})
+        self.assertEqual(self.resolve("inside.example"), [StreamEnded(1, EndReason.RESOLVE_FAILED)])
+        ip = Address.parse(SITE, 1).ip
+        self.assertEqual(self.resolve("mixed.example"), [StreamResolved(2, ((ip, NAME_LIFE),))])
+
+
+class ClosedTests(Case):
+    """A node without an exit policy."""
+
+    policy = ""
+
+    def test_streams(self) -> None:
+        """They are refused before anything is resolved."""
+        self.assertEqual(self.reason("example.org"), EndReason.EXIT_POLICY)
+        self.assertEqual(self.names.lookups, [])
+
+    def test_lookups(self) -> None:
+        """So are lookups."""
+        self.assertEqual(self.resolve("example.org"), [StreamEnded(1, EndReason.EXIT_POLICY)])
+
+
+class PrivatePolicyTests(Case):
+    """A policy that names a private range (a network on one machine)."""
+
+    policy = "accept 127.0.0.0/8:*"
+
+    def test_localhost(self) -> None:
+        """The name is resolved by the exit, as it is."""
+        server = Server()
+        self.exit.reactor.addresses += ("127.0.0.1",)
+        self.world.reactor.listenTCP(8000, server, interface="127.0.0.1")
+        self.assertIsNone(self.reason("localhost", 8000))
+        self.assertEqual(len(server.connections), 1)
+
+    def test_nothing_else(self) -> None:
+        """The rest stays closed."""
+        self.assertEqual(self.reason(SITE), EndReason.EXIT_POLICY)
+
+
+class FailureTests(Case):
+    """Destinations that cannot be opened; the client is told why (DESIGN 4.6)."""
+
+    def test_refused(self) -> None:
+        """Nobody listens."""
+        self.assertEqual(self.reason(SITE, 81), EndReason.CONNECT_REFUSED)
+
+    def test_silent(self) -> None:
+        """Ten seconds."""
+        self.world.reactor.internet.ways.isolate(SITE)
+        self.assertIsNone(self.reason(SITE, after=limits.CONNECT_TIMEOUT - 1))
+        self.assertEqual(self.reason(SITE, after=limits.CONNECT_TIMEOUT + 1), EndReason.TIMEOUT)
+
+    def test_unreachable(self) -> None:
+        """Host and network are told apart."""
+        for code, reason in (
+            (errno.EHOSTUNREACH, EndReason.HOST_UNREACHABLE),
+            (errno.ENETUNREACH, EndReason.NETWORK_UNREACHABLE),
+        ):
+            self.world.reactor.internet.ways.unreachable(SITE, code)
+            self.assertEqual(self.reason(SITE), reason)
+
+    def test_no_such_name(self) -> None:
+        """The name does not exist."""
+        self.assertEqual(self.reason("nowhere.example"), EndReason.RESOLVE_FAILED)
+        self.assertEqual(self.resolve("nowhere.example"), [StreamEnded(2, EndReason.RESOLVE_FAILED)])
+
+    def test_a_resolver_that_is_silent(self) -> None:
+        """Three seconds, and other words than for a name that does not exist."""
+        self.names.silent.add("slow.example.")
+        self.assertIsNone(self.reason("slow.example", after=2.5))
+        self.world.reactor.advance(1)
+        self.assertEqual(self.traveller.of_kind(StreamEnded), [StreamEnded(1, EndReason.RESOLVE_TIMEOUT)])
+
+    def test_every_reason(self) -> None:
+        """What Twisted reports becomes what TPDP says."""
+        for error, reason in (
+            (ConnectionRefusedError(osError=errno.ECONNREFUSED), EndReason.CONNECT_REFUSED),
+            (TCPTimedOutError(osError=errno.ETIMEDOUT), EndReason.TIMEOUT),
+            (ConnectTimedOut(), EndReason.TIMEOUT),
+            (NoRouteError(osError=errno.ENETUNREACH), EndReason.NETWORK_UNREACHABLE),
+            (ConnectError(osError=errno.EHOSTUNREACH), EndReason.HOST_UNREACHABLE),
+            (ConnectError(osError=errno.EMFILE), EndReason.RESOURCE_LIMIT),
+            (ConnectError(osError=errno.EPERM), EndReason.MISC),
+            (ConnectError("no number"), EndReason.MISC),
+        ):
+            self.assertEqual(connect_reason(error), reason, error)
+
+    def test_nothing_stays(self) -> None:
+        """After all failures the node counts no stream."""
+        self.reason("nowhere.example")
+        self.reason(SITE, 81)
+        self.assertEqual(self.exit.router.status().streams, 0)
+
+
+class LeavingTests(Case):
+    """The client does not wait for the answer."""
+
+    def test_while_it_is_resolved(self) -> None:
+        """The lookup is forgotten, and nothing is dialled when its answer comes."""
+        self.names.delay = 1.0
+        stream = self.traveller.begin("example.org")
+        self.traveller.circuit.end.finish(stream, EndReason.MISC)
+        self.traveller.send()
+        self.assertEqual(self.exit.router.status().streams, 0)
+        self.world.reactor.advance(2)
+        self.assertEqual(self.server.connections, [])
+
+    def test_while_it_is_dialled(self) -> None:
+        """The attempt is given up."""
+        self.world.reactor.internet.ways.isolate(SITE)
+        stream = self.traveller.begin(SITE)
+        self.traveller.circuit.end.finish(stream, EndReason.MISC)
+        self.traveller.send()
+        self.assertEqual(self.exit.router.status().streams, 0)
+        self.assertEqual(self.world.reactor.internet.connections_of(SITE), [])
+
+    def test_with_its_circuit(self) -> None:
+        """The same when the whole circuit goes."""
+        self.names.delay = 1.0
+        self.traveller.begin("example.org")
+        self.traveller.circuit.end.resolve("example.org")
+        self.traveller.send()
+        self.assertEqual(self.exit.router.status().streams, 2)
+        self.traveller.destroy()
+        self.assertEqual(self.exit.router.status().streams, 0)
+        self.world.reactor.advance(2)
+        self.assertEqual(self.server.connections, [])
+
+
+class RateTests(Case):
+    """How many streams a circuit may ask for (SECURITY D2)."""
+
+    def test_the_burst(self) -> None:
+        """Beyond it streams are refused until time has passed."""
+        end = self.traveller.circuit.end
+        for _ in range(int(limits.STREAMS_BURST)):
+            end.finish(end.begin(SITE, 80), EndReason.MISC)
+        self.traveller.send()
+        self.assertEqual(self.reason(SITE), EndReason.RESOURCE_LIMIT)
+        self.world.reactor.advance(1)
+        self.assertIsNone(self.reason(SITE))
+
+    def test_another_circuit(self) -> None:
+        """It has its own count."""
+        self.test_the_burst()
+        other = self.world.traveller(self.exit, host="198.51.100.2").build()
+        other.begin(SITE)
+        self.assertEqual(len(other.of_kind(StreamConnected)), 1)

@@ -1,0 +1,255 @@
+"""What exists between start and stop of a node, and what happens to it as time goes by. Called by service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import attrs
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.protocol import Factory
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from torpydo.crypto import KEY_SIZE, NodeId, PoolId, Secret, SigningKey
+from torpydo.directory import NetDir, PoolURL
+from torpydo.errors import StateError
+from torpydo.net import Fetched, LinkFactory, LinkProtocol, ListingRefresh, StateDirectory
+from torpydo.node.config import Advertised, NodeConfig
+from torpydo.node.description import Description
+from torpydo.node.exits import Exits
+from torpydo.node.heartbeat import Heartbeats
+from torpydo.node.onionkeys import OnionKeys
+from torpydo.node.resolver import Resolver
+from torpydo.node.router import Router
+from torpydo.tpdp import Address, EndReason
+
+__all__ = ["Parts"]
+
+KEY_FILE: Final = "node.key"
+LOOK_AGAIN: Final = 600.0
+"""Seconds between two looks at what changes by itself: the onion key, the advertised name, the descriptor's age."""
+RESOLVE_RETRY: Final = 30.0
+"""Seconds until an advertised name that did not resolve is asked for again."""
+
+
+def make_randbelow(rng: Callable[[int], bytes]) -> Callable[[int], int]:
+    """A uniform integer below its argument, made from random bytes. The bias is below 2^-64 for a 64-bit argument."""
+    return lambda below: int.from_bytes(rng(16), "big") % below
+
+
+@attrs.define(eq=False)
+class Parts:
+    """A node that runs. Made by :meth:`open`."""
+
+    node_id: NodeId
+    factory: Factory
+    router: Router
+    exits: Exits
+    _reactor: Any
+    _config: NodeConfig
+    _state: StateDirectory | None
+    _wall_clock: Callable[[], float]
+    _keys: OnionKeys
+    _resolver: Resolver
+    _description: Description
+    _heartbeats: Heartbeats
+    _refresh: ListingRefresh
+    _looker: LoopingCall = attrs.field(init=False)
+    _address: Address | None = None
+    _resolving: Deferred[None] | None = None
+    _retry: IDelayedCall | None = None
+    _unresolved: bool = False
+
+    log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        self._looker = LoopingCall(self._look)
+        self._looker.clock = self._reactor
+
+    @classmethod
+    def open(
+        cls,
+        reactor: Any,
+        config: NodeConfig,
+        state: StateDirectory | None,
+        *,
+        wall_clock: Callable[[], float],
+        rng: Callable[[int], bytes],
+        fetch: Callable[..., Deferred[Fetched]],
+        connect: Callable[..., Deferred[LinkProtocol]],
+    ) -> Parts:
+        """Read the keys and wire everything.
+
+        :raises StateError: if a key file cannot be used
+        """
+        key = SigningKey(Secret(rng(KEY_SIZE))) if state is None else state.signing_key(KEY_FILE, rng)
+        keys = OnionKeys.open(state, rng, wall_clock())
+        randbelow = make_randbelow(rng)
+        resolver = Resolver(reactor, randbelow=randbelow)
+        exits = Exits(reactor, config.exit_policy, resolver)
+        router = Router(
+            reactor,
+            key,
+            rng=rng,
+            onion_keys=lambda: keys.accepted(wall_clock()),
+            exits=exits,
+            allow_single_hop=config.allow_single_hop,
+            aegis=config.aegis,
+            connect=connect,
+        )
+        description = Description(key, wall_clock, config.exit_policy, config.family, config.nickname, config.bandwidth)
+        heartbeats = Heartbeats(
+            reactor,
+            config.pools,
+            key,
+            document=lambda: description.document,
+            pool_id=lambda url: parts.pool_id(url),
+            wall_clock=wall_clock,
+            randbelow=randbelow,
+            fetch=fetch,
+        )
+        refresh = ListingRefresh(
+            reactor,
+            config.pools,
+            state=state,
+            wall_clock=wall_clock,
+            randbelow=randbelow,
+            on_change=lambda netdir: parts.network_changed(netdir),
+            fetch=fetch,
+        )
+        factory = LinkFactory(key, router, reactor=reactor, rng=rng, wall_clock=wall_clock, aegis=config.aegis)
+        parts = cls(
+            key.node_id,
+            factory,
+            router,
+            exits,
+            reactor,
+            config,
+            state,
+            wall_clock,
+            keys,
+            resolver,
+            description,
+            heartbeats,
+            refresh,
+        )
+        return parts
+
+    # -- Start and stop
+
+    def start(self) -> None:
+        """Begin with all that needs no address."""
+        self.router.start()
+        self._heartbeats.start()
+        self._look_forever()
+        # It says itself what is wrong with a pool, and goes on trying.
+        self._refresh.start().addErrback(lambda failure: failure.trap(CancelledError))
+
+    def listening(self, here: Address | None) -> None:
+        """The node listens on *here*: find out what to advertise."""
+        if here is not None:
+            self._add_own(here)
+        advertise = self._config.advertise
+        if advertise is None:
+            assert here is not None
+            advertise = Advertised(here.host, here.port)
+        if advertise.address is not None:
+            self._found(advertise.address)
+        else:
+            self._resolve(advertise)
+
+    def stop(self) -> Deferred[None]:
+        """End everything; the state is free when the result fires."""
+        if self._looker.running:
+            self._looker.stop()
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        if self._resolving is not None:
+            self._resolving.cancel()
+        self._heartbeats.stop()
+        self._refresh.stop()
+        return self.router.close().addCallback(self._close)
+
+    def _close(self, ignored: object) -> None:
+        self._resolver.close()
+        if self._state is not None:
+            self._state.close()
+
+    # -- The network
+
+    def pool_id(self, url: PoolURL) -> PoolId | None:
+        """The key that a pool without one in its URL showed first."""
+        listing = self._refresh.listing(url)
+        return None if listing is None else listing.pool_id
+
+    def network_changed(self, netdir: NetDir) -> None:
+        """The listings say something new."""
+        nodes = [Address(document.body.ip, document.body.port) for document in netdir.documents().values()]
+        self.exits.network_changed(nodes, test_network=netdir.test_network)
+        self.router.network_changed(netdir)
+
+    # -- Where the node is
+
+    def _resolve(self, advertise: Advertised) -> None:
+        self._retry = None
+        resolving = self._resolver.resolve(advertise.host)
+        self._resolving = resolving.addCallback(self._resolved, advertise)
+        self._resolving.addErrback(lambda failure: failure.trap(CancelledError))
+
+    def _resolved(self, found: tuple[bytes, ...] | EndReason, advertise: Advertised) -> None:
+        self._resolving = None
+        if isinstance(found, EndReason):
+            if not self._unresolved:
+                self._unresolved = True
+                remedy = "the last address stays" if self._address else "no pool can list this node until it does"
+                self.log.warn("{name} does not resolve; {remedy}", name=advertise.host, remedy=remedy)
+            self._retry = self._reactor.callLater(RESOLVE_RETRY, self._resolve, advertise)
+            return
+        self._unresolved = False
+        # IPv4 first: every client has it.
+        address = min((Address(ip, advertise.port) for ip in found), key=lambda one: len(one.ip))
+        if self._address is None or self._address.ip not in found:
+            self._found(address)
+
+    def _found(self, address: Address) -> None:
+        if address != self._address:
+            self.log.info("the node is advertised as {address}", address=str(address))
+        self._address = address
+        self._add_own(address)
+        self._describe()
+
+    def _add_own(self, address: Address) -> None:
+        self.exits.add_own(address)
+        self.router.add_own(address)
+
+    # -- What changes by itself
+
+    def _look_forever(self) -> None:
+        self._looker.start(LOOK_AGAIN, now=False).addErrback(self._broke)
+
+    def _broke(self, failure: Failure) -> None:
+        # A loop ends with the first error; a node whose keys never change again would be worse than a line.
+        self.log.failure("the node's upkeep failed and begins again", failure)
+        self._look_forever()
+
+    def _look(self) -> None:
+        try:
+            if self._keys.rotate(self._wall_clock()):
+                self.log.info("the onion key is a new one")
+        except StateError as error:
+            self.log.warn("the onion key stays: {error}", error=str(error))
+        advertise = self._config.advertise
+        if advertise is not None and advertise.address is None and self._retry is None and self._resolving is None:
+            self._resolve(advertise)
+        self._describe()
+
+    def _describe(self) -> None:
+        if self._address is None:
+            return
+        accepted = self._keys.accepted(self._wall_clock())
+        if self._description.update(self._address, [key.public for key in accepted]):
+            self._heartbeats.changed()

@@ -1,0 +1,157 @@
+"""``twistd torpydo-node``: the options of a node, and how they become a service. Called by twistd."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from typing import Any
+
+from twisted.application.service import IService
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.python.reflect import namedAny
+from twisted.python.usage import Options as UsageOptions
+from twisted.python.usage import UsageError
+
+from torpydo.crypto import NodeId
+from torpydo.directory import ExitPolicy, PoolURL
+from torpydo.errors import BadKey, ConfigurationError, ListenError, PoolURLError
+from torpydo.node import DEFAULT_BANDWIDTH, Advertised, NodeConfig, NodeService
+from torpydo.taps.ending import EndingService
+
+__all__ = ["Options", "makeService"]
+
+DEFAULT_STATE = "~/.local/state/torpydo/node"
+_BANDWIDTH = re.compile(r"([0-9]{1,13})([kKmMgG]?)", re.ASCII)
+_FACTORS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
+# A listener on one address, as far as the text of the endpoint tells: what others reach the node at.
+_CONCRETE = re.compile(r"(?:tcp|tcp4|tcp6):.*interface=(?!0\.0\.0\.0(?::|\Z)|(?:\\?:)+\Z|\Z).+", re.ASCII)
+
+
+class Options(UsageOptions):
+    """What an operator can choose."""
+
+    synopsis = "--pool=URL [options]"
+    longdesc = (
+        "Runs a node of an onion network: it relays circuits, and opens outside connections if its exit policy says so."
+        " Its keys are kept in the state directory: back that up, the node's identity is in it."
+    )
+    optParameters = [
+        ["listen", None, "tcp:6000:interface=127.0.0.1", "Where to listen: a Twisted server endpoint."],
+        ["advertise", None, None, "HOST:PORT where others reach it; by default where it listens, if it is one."],
+        ["state-dir", None, DEFAULT_STATE, "Where keys and listings are kept; made if it is missing."],
+        ["exit-policy", None, "", "Destinations to open, 'accept *:443, accept *:80' for example; by default none."],
+        ["nickname", None, "", "A name for people; it proves nothing."],
+        ["bandwidth", None, str(DEFAULT_BANDWIDTH), "Bytes a second to claim, such as 10M; nothing enforces it."],
+        ["workers", None, "1", "Processes; only 1 so far."],
+    ]
+    optFlags = [
+        ["allow-single-hop", None, "Open connections for clients that use no other node. They are not anonymous."],
+    ]
+
+    def __init__(self) -> None:
+        UsageOptions.__init__(self)
+        self["pools"] = []
+        self["family"] = []
+
+    def opt_pool(self, url: str) -> None:
+        """A pool's URL with its key, from the pool's STATE/pool.url; may be repeated."""
+        try:
+            self["pools"].append(PoolURL.parse(url))
+        except PoolURLError as error:
+            raise UsageError(str(error)) from None
+
+    def opt_family(self, nodes: str) -> None:
+        """Ids of your other nodes, with commas between them; may be repeated. They must name this one, too."""
+        for word in filter(None, re.split(r"[,\s]+", nodes)):
+            try:
+                self["family"].append(NodeId.parse(word))
+            except BadKey as error:
+                raise UsageError(f"--family: {word!r} is not a node id: {error}") from None
+
+    def parseArgs(self, *surplus: str) -> None:
+        """Take no arguments beside the options."""
+        if surplus:
+            raise UsageError(f"{surplus[0]!r} is not an option of a node")
+
+    def postOptions(self) -> None:
+        """Check everything while twistd still turns an error into one line."""
+        # Built-in endpoints are only described here, so they need no reactor yet.
+        self.config(None)
+
+    def config(self, reactor: Any) -> NodeConfig:
+        """The options as the service takes them.
+
+        :raises UsageError: if one of them cannot be used
+        """
+        if not self["pools"]:
+            raise UsageError("which network? give --pool=URL; a pool writes its URL to STATE/pool.url")
+        if not self["state-dir"]:
+            raise UsageError("--state-dir must name a directory")
+        if self["workers"] != "1":
+            raise UsageError(f"--workers={self['workers']}: more than one process is not available yet; leave it out")
+        endpoint = _endpoint(reactor, self["listen"])
+        if self["advertise"] is None and not _CONCRETE.fullmatch(self["listen"]):
+            raise UsageError(
+                f"--listen={self['listen']} names no address at which others reach the node; add --advertise=HOST:PORT"
+            )
+        try:
+            return NodeConfig(
+                endpoint=endpoint,
+                listen=self["listen"],
+                pools=tuple(dict.fromkeys(self["pools"])),
+                state_dir=self["state-dir"],
+                advertise=None if self["advertise"] is None else _advertised(self["advertise"]),
+                exit_policy=ExitPolicy.parse(self["exit-policy"]),
+                nickname=self["nickname"],
+                family=frozenset(self["family"]),
+                bandwidth=_bandwidth(self["bandwidth"]),
+                allow_single_hop=bool(self["allow-single-hop"]),
+            )
+        except ConfigurationError as error:
+            raise UsageError(str(error)) from None
+
+
+def makeService(options: Options, reactor: Any = None) -> IService:
+    """The service that twistd runs.
+
+    :param reactor: by default Twisted's
+    :raises UsageError: if an option cannot be used
+    """
+    if reactor is None:
+        # Only now: twistd may still choose a reactor while this module is imported.
+        reactor = namedAny("twisted.internet.reactor")
+    node = NodeService(reactor, options.config(reactor), wall_clock=time.time, rng=os.urandom)
+
+    def deaf(failure: Failure) -> None:
+        # Built-in endpoints fail at once and end the process with a status; one that fails later can only end it.
+        failure.trap(ListenError, ConfigurationError)
+        Logger().critical("{error}", error=failure.getErrorMessage())
+        reactor.stop()
+
+    return EndingService(node, started=lambda: node.when_listening().addErrback(deaf))
+
+
+def _endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
+    try:
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
+    except (ValueError, TypeError, LookupError, OSError) as error:
+        raise UsageError(f"--listen={description}: not a Twisted server endpoint, such as tcp:6000: {error}") from None
+    return endpoint
+
+
+def _advertised(text: str) -> Advertised:
+    try:
+        return Advertised.parse(text)
+    except ConfigurationError as error:
+        raise UsageError(f"--advertise: {error}") from None
+
+
+def _bandwidth(text: str) -> int:
+    match = _BANDWIDTH.fullmatch(text)
+    if match is None:
+        raise UsageError(f"--bandwidth={text}: a number of bytes a second, such as 5000000 or 5M")
+    return int(match[1]) * _FACTORS[match[2].lower()]

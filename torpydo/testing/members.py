@@ -1,0 +1,253 @@
+"""The processes of a simulated network: each has a host, keys and randomness of its own, and can die and come back.
+
+Nothing here drives the clock. Made by network; changed by tests (and by evil) before they are started.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from random import Random
+from typing import Final
+
+import attrs
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.internet.interfaces import IStreamServerEndpoint
+
+from torpydo.client import Client, World
+from torpydo.crypto import KEY_SIZE, NodeId, Secret, SigningKey
+from torpydo.directory import ExitPolicy, PoolURL
+from torpydo.net import LinkProtocol, connect_link, probe_link
+from torpydo.node import NodeConfig, NodeService, NodeStatus
+from torpydo.pool import PoolConfig, PoolService
+from torpydo.testing.clock import SimulationError
+from torpydo.testing.memory import SimulatedReactor
+
+EPOCH: Final = 1_800_000_000.0
+"""What every wall clock shows when a simulation begins, in seconds since 1970."""
+POOL_PORT: Final = 80
+NODE_PORT: Final = 6000
+HEARTBEAT: Final = 5.0
+"""Seconds between heartbeats: in virtual time nobody waits for them."""
+
+Rng = Callable[[int], bytes]
+Progress = Callable[[int, str, str], object]
+"""Called with percent, tag and summary."""
+
+
+@attrs.frozen
+class Surroundings:
+    """What all processes of one simulation share.
+
+    :ivar seed: of everything that is random in them
+    """
+
+    root: SimulatedReactor
+    seed: int
+
+    def wall_clock(self) -> float:
+        """The virtual time, as seconds since 1970."""
+        return EPOCH + self.root.seconds()
+
+    def rng(self, *purpose: object) -> Rng:
+        """Random bytes that depend on the seed and on *purpose* alone."""
+        return Random("/".join(map(str, (self.seed, *purpose)))).randbytes
+
+
+def _key_first(key: SigningKey, rng: Rng) -> Rng:
+    """Randomness for a service without a state directory, which draws its key before anything else."""
+    waiting = [bytes(key.seed)]
+
+    def draw(size: int) -> bytes:
+        if not waiting:
+            return rng(size)
+        if size != KEY_SIZE:
+            raise SimulationError("a service drew other randomness before its key")
+        return waiting.pop()
+
+    return draw
+
+
+@attrs.define(eq=False)
+class Member:
+    """One process.
+
+    :ivar name: for people, and part of what its randomness depends on
+    :ivar ip: its address
+    :ivar lives: how often it was started
+    """
+
+    name: str
+    ip: str
+    world: Surroundings
+    lives: int = 0
+    _reactor: SimulatedReactor | None = None
+
+    @property
+    def reactor(self) -> SimulatedReactor:
+        """The reactor of its present life (or of its last one).
+
+        :raises SimulationError: before the first
+        """
+        if self._reactor is None:
+            raise SimulationError(f"{self.name} was never started")
+        return self._reactor
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self._reactor is not None and self._reactor.alive
+
+    def begin(self) -> SimulatedReactor:
+        """Start a process for it."""
+        self._reactor = self.world.root.host(self.ip)
+        self.lives += 1
+        return self._reactor
+
+    def start(self) -> None:
+        """Run."""
+        self.begin()
+
+    def stop(self) -> Deferred[None]:
+        """End in an orderly way."""
+        return succeed(None)
+
+    def kill(self, *, silently: bool = False) -> None:
+        """End at once, as SIGKILL or (*silently*) a power failure would."""
+        if self.alive:
+            self.reactor.kill(silently=silently)
+
+    def key(self) -> SigningKey:
+        """Its identity, the same in all its lives."""
+        return SigningKey(Secret(self.world.rng(self.name, "key")(KEY_SIZE)))
+
+    def rng(self) -> Rng:
+        """The randomness of its present life."""
+        return self.world.rng(self.name, self.lives)
+
+
+@attrs.define(eq=False)
+class PoolMember(Member):
+    """The pool index."""
+
+    service: PoolService | None = None
+
+    @property
+    def url(self) -> PoolURL:
+        """What nodes and clients are given."""
+        return PoolURL(self.ip, POOL_PORT, self.key().pool_id)
+
+    def start(self) -> None:
+        """Listen; what an earlier life knew is forgotten."""
+        reactor, rng = self.begin(), self.rng()
+        config = PoolConfig(
+            endpoint=TCP4ServerEndpoint(reactor, POOL_PORT, interface=self.ip),
+            listen=f"{self.ip} port {POOL_PORT}",
+            state_dir=None,
+            requested_delay=HEARTBEAT,
+            deprecation_delay=4 * HEARTBEAT,
+            gc_cycle=HEARTBEAT,
+            test_network=True,
+        )
+        self.service = PoolService(
+            reactor,
+            config,
+            probe=partial(probe_link, reactor, rng=rng),
+            wall_clock=self.world.wall_clock,
+            rng=_key_first(self.key(), rng),
+        )
+        self.service.startService()
+
+    def stop(self) -> Deferred[None]:
+        """Close everything."""
+        return succeed(None) if self.service is None or not self.alive else maybeDeferred(self.service.stopService)
+
+
+@attrs.define(eq=False)
+class NodeMember(Member):
+    """A node.
+
+    :ivar node_id: its identity
+    :ivar exit_policy: which destinations it opens; counts from the next start
+    :ivar connect: opens its links to others; for doubles that do wrong
+    :ivar listen: what becomes of the endpoint that it listens on; for the same
+    """
+
+    pools: tuple[PoolURL, ...] = ()
+    exit_policy: ExitPolicy = attrs.Factory(ExitPolicy.closed)
+    connect: Callable[..., Deferred[LinkProtocol]] = connect_link
+    listen: Callable[[IStreamServerEndpoint], IStreamServerEndpoint] = attrs.field(default=lambda endpoint: endpoint)
+    service: NodeService | None = None
+
+    @property
+    def node_id(self) -> NodeId:
+        """Who it is."""
+        return self.key().node_id
+
+    def start(self) -> None:
+        """Listen, and send heartbeats."""
+        reactor = self.begin()
+        config = NodeConfig(
+            endpoint=self.listen(TCP4ServerEndpoint(reactor, NODE_PORT, interface=self.ip)),
+            listen=f"{self.ip} port {NODE_PORT}",
+            pools=self.pools,
+            state_dir=None,
+            exit_policy=self.exit_policy,
+            nickname=self.name,
+        )
+        self.service = NodeService(
+            reactor,
+            config,
+            wall_clock=self.world.wall_clock,
+            rng=_key_first(self.key(), self.rng()),
+            connect=self.connect,
+        )
+        self.service.startService()
+
+    def stop(self) -> Deferred[None]:
+        """Close everything."""
+        return succeed(None) if self.service is None or not self.alive else maybeDeferred(self.service.stopService)
+
+    def status(self) -> NodeStatus:
+        """Counts of what is open in it."""
+        if self.service is None or not self.alive:
+            return NodeStatus(links=0, circuits=0, streams=0, queued=0)
+        return self.service.status()
+
+
+@attrs.define(eq=False)
+class ClientMember(Member):
+    """A client, on a host that may not resolve any name."""
+
+    client: Client | None = None
+
+    def connect(
+        self,
+        pools: tuple[PoolURL, ...],
+        *,
+        hops: int,
+        state_dir: str | None = None,
+        progress: Progress | None = None,
+    ) -> Deferred[Client]:
+        """Make the client; fires when it is ready."""
+        self.start()
+        rng = self.rng()
+        self.reactor.names.forbid()
+        world = World(
+            rng=rng,
+            # The bias is of no matter here; one source of randomness is.
+            randbelow=lambda below: int.from_bytes(rng(16), "big") % below,
+            wall_clock=self.world.wall_clock,
+        )
+        urls = [str(url) for url in pools]
+        made = Client.create(self.reactor, urls, state_dir, hops=hops, progress=progress, world=world)
+        return made.addCallback(self._ready)
+
+    def _ready(self, client: Client) -> Client:
+        self.client = client
+        return client
+
+    def stop(self) -> Deferred[None]:
+        """Close everything."""
+        return succeed(None) if self.client is None or not self.alive else self.client.close()
