@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from random import Random
+from shutil import rmtree
 from tempfile import mkdtemp
 
 from twisted.internet.endpoints import connectProtocol
@@ -150,7 +151,7 @@ class RefusedStreamTests(NetworkTestCase):
     def test_no_exit(self) -> None:
         """Without an exit nothing is built, and the client says why."""
         self.start(client=False, exits=0)
-        with self.assertRaises(errors.NoExit):
+        with self.assertRaises(errors.PathError):
             self.network.success(self.network.add_client())
 
     def test_destination_resets(self) -> None:
@@ -195,6 +196,7 @@ class DirectoryTests(NetworkTestCase):
         """A client that has been there before starts from what it kept."""
         network = self.start(client=False)
         directory = mkdtemp()
+        self.addCleanup(rmtree, directory)
         client = network.success(network.add_client(state_dir=directory))
         network.success(client.close())
         network.kill(network.pool)

@@ -8,10 +8,10 @@ from typing import Any
 
 import attrs
 from twisted.internet.endpoints import TCP4ClientEndpoint
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
-from twisted.internet.interfaces import IHalfCloseableProtocol
 
 from tests.directory.build import descriptor, key, network
 from torpydo.crypto import DHSecretKey, Secret, SigningKey
@@ -32,7 +32,6 @@ from torpydo.tpdp import (
     Hop,
     OriginCircuit,
     StreamData,
-    TransitCircuit,
 )
 
 PORT = 6000
@@ -103,6 +102,8 @@ class World:
     """All hosts, and what they have in common."""
 
     def __init__(self, seed: int = 1) -> None:
+        self.hosts: list[SimulatedReactor] = []
+        """The hosts of travellers and servers."""
         self.random = random.Random(seed)
         self.reactor = SimulatedReactor()
         self.relays: list[Relay] = []
@@ -128,11 +129,6 @@ class World:
         """A circuit through *path*, not begun yet."""
         where = next((one for one in self.hosts if one.addresses == (host,)), None) or self._host(host)
         return Traveller(where, [relay.hop for relay in path], rng=self.random.randbytes, identity=identity)
-
-    @property
-    def hosts(self) -> list[SimulatedReactor]:
-        """The hosts of travellers and servers."""
-        return self.__dict__.setdefault("_hosts", [])
 
     def _host(self, address: str) -> SimulatedReactor:
         self.hosts.append(self.reactor.host(address))
@@ -163,6 +159,7 @@ class Traveller:
     lost: bool = False
     others: list[Event] = attrs.field(factory=list)
     circ_id: int = 0
+    consume: bool = True
     circuit: OriginCircuit = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -227,7 +224,7 @@ class Traveller:
                 taken = self.circuit.receive_cells(event.cells, now)
                 self.events += taken
                 for one in taken:
-                    if isinstance(one, StreamData):
+                    if isinstance(one, StreamData) and self.consume:
                         self.circuit.end.consumed(one.stream, sum(map(len, one.data)))
             elif isinstance(event, DestroyReceived) and event.circ_id == self.circ_id:
                 self.destroyed = True
@@ -244,6 +241,8 @@ class Traveller:
 @implementer(IHalfCloseableProtocol)
 class Connection(Protocol):
     """A connection at a destination; does only what a test tells it."""
+
+    transport: Any
 
     def __init__(self) -> None:
         self.data = b""
@@ -263,7 +262,7 @@ class Connection(Protocol):
         self.ended = reason
 
 
-class Server(Factory):
+class Server(ServerFactory):
     """A destination."""
 
     noisy = False
@@ -274,8 +273,3 @@ class Server(Factory):
     def buildProtocol(self, addr: object) -> Connection:
         self.connections.append(Connection())
         return self.connections[-1]
-
-
-def accept(relay: Relay, message: bytes, rng: Callable[[int], bytes]) -> tuple[TransitCircuit, bytes]:
-    """Answer a CREATE in the name of *relay*."""
-    return TransitCircuit.accept(message, node_id=relay.key.node_id, onion_keys=(relay.onion_key,), rng=rng)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.directory.build import node_id
@@ -22,7 +24,7 @@ class Case(SynchronousTestCase):
         self.target = self.world.relay()
         self.world.publish()
 
-    def extend(self, *path: Relay, **changes: object) -> Traveller:
+    def extend(self, *path: Relay, **changes: Any) -> Traveller:
         """A circuit through *path*; *changes* are to what the client says of its last hop."""
         traveller = self.world.traveller(*path)
         hops = list(traveller.path)
@@ -139,13 +141,14 @@ class FailureTests(Case):
 
     def test_nobody_listens(self) -> None:
         """The client hears it at once."""
-        traveller = self.extend(self.guard, self.target, node_id=node_id("nobody"), address=Address(b"\x14\x09\x01\x01", 9))
+        nowhere = Address(b"\x14\x09\x01\x01", 9)
+        traveller = self.extend(self.guard, self.target, node_id=node_id("nobody"), address=nowhere)
         self.assertEqual(self.status(traveller), ExtendStatus.UNREACHABLE)
 
     def test_silence(self) -> None:
         """What listens and says nothing costs ten seconds, and no connection after that."""
         host = self.world.reactor.host("20.77.1.1")
-        host.listenTCP(PORT, Factory.forProtocol(Protocol), interface="20.77.1.1")
+        host.listenTCP(PORT, ServerFactory.forProtocol(Protocol), interface="20.77.1.1")
         traveller = self.extend(
             self.guard, self.target, node_id=node_id("nobody"), address=Address(b"\x14\x4d\x01\x01", PORT)
         )

@@ -140,9 +140,7 @@ class DestroyTests(Chain):
 
     def test_by_a_stopped_node(self) -> None:
         """A node that stops says DESTROY, and is gone at once."""
-        stopped = self.middle.router.close()
-        self.world.flush()
-        self.successResultOf(stopped)
+        self.world.reactor.success(self.middle.router.close(), within=1.0)
         self.assertTrue(self.traveller.destroyed)
         self.assert_all_gone()
         self.assert_torn()

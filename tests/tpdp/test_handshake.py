@@ -56,7 +56,8 @@ class VectorTests(SynchronousTestCase):
         for case in cases:
             raw = {name: bytes.fromhex(value) for name, value in case.items() if name != "proto"}
             proto, node_id = Proto(case["proto"].encode()), NodeId(raw["node_id"])
-            relay, x, y = (DHSecretKey(raw[f"{name}"]) for name in ("relay_secret", "client_ephemeral", "relay_ephemeral"))
+            secrets = ("relay_secret", "client_ephemeral", "relay_ephemeral")
+            relay, x, y = (DHSecretKey(raw[name]) for name in secrets)
             client = ClientHandshake.start(proto, node_id, relay.public, x, raw["client_options"])
             self.assertEqual(client.message, raw["client_message"])
             keys, message, options = respond(proto, node_id, relay, y, client.message, raw["relay_options"])

@@ -57,7 +57,7 @@ class PayloadTests(SynchronousTestCase):
     def test_numbers(self) -> None:
         """The types never change their numbers."""
         names = "EXTEND EXTENDED BEGIN CONNECTED DATA CLOSE_WRITE END WINDOW RESOLVE RESOLVED PING PONG DROP"
-        self.assertEqual([(kind.name, kind.value) for kind in Type], list(zip(names.split(), range(1, 14), strict=True)))
+        self.assertEqual({kind.name: kind.value for kind in Type}, dict(zip(names.split(), range(1, 14), strict=True)))
 
     @given(st.lists(MESSAGES, max_size=6), st.integers(0, 40))
     def test_round_trip(self, messages: list[tuple[Type, int, bytes]], fill: int) -> None:
@@ -202,7 +202,7 @@ class HostTests(SynchronousTestCase):
         self.assertEqual(encode_resolve("ab").hex(), "6162")
 
     def test_hosts_that_cannot_be(self) -> None:
-        """Nothing, too much, blanks, control characters, other letters: our caller's ValueError, the peer's Malformed."""
+        """Nothing, too much, blanks, controls, other letters: our caller's ValueError, the peer's Malformed."""
         for host in ("", "a" * 256, "a b", "a\0", "a\n", "a\x7f", "\xe9.example", "\u0131"):
             self.assertRaises(ValueError, check_host, host)
             self.assertRaises(Malformed, decode_resolve, host.encode())

@@ -81,7 +81,7 @@ class LinkProtocol(TwistedProtocol):
         self.core.send_destroy(circ_id)
         self.flush_soon()
 
-    def close(self) -> None:
+    def close(self, why: str = "the link was closed by this side") -> None:
         """Close the link; what was sent is still delivered, the owner hears of it at once."""
         if self._gone:
             return
@@ -92,7 +92,7 @@ class LinkProtocol(TwistedProtocol):
             transport.loseConnection()
             self._linger = self._reactor.callLater(LINGER, transport.abortConnection)
         self.core.close()
-        self._end(LinkError("the link was closed by this side"))
+        self._end(LinkError(why))
 
     def flush_soon(self) -> None:
         """Write at the end of this turn."""
@@ -195,7 +195,7 @@ class LinkProtocol(TwistedProtocol):
 
     def when_ready(self) -> Deferred[LinkProtocol]:
         """Fires when the handshake is done; fails with :class:`LinkError`. Cancelling closes the connection."""
-        self._waiter = Deferred(lambda _: self.close())
+        self._waiter = Deferred(lambda _: self.close("the handshake was not finished in time"))
         return self._waiter
 
 
@@ -265,8 +265,6 @@ def connect_link(
         return LinkProtocol(core, owner, reactor)
 
     def failed(failure: Failure) -> Failure:
-        if failure.check(LinkError):
-            return failure
         if failure.check(CancelledError):
             why = f"no link handshake within {timeout:.0f} s"
         elif failure.check(CryptoError):

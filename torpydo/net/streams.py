@@ -226,8 +226,7 @@ class StreamTransport:
 
     def ended(self, reason: EndReason) -> None:
         """The stream is over."""
-        clean = reason is EndReason.DONE or self.state is StreamState.CLOSING
-        error = ConnectionDone() if clean else ConnectionLost(f"the stream was torn: {reason.name.lower()}")
+        error = ConnectionDone() if reason is EndReason.DONE else ConnectionLost(f"the stream was torn: {reason.name.lower()}")
         self._pending_end.append(lambda: self._lost(Failure(error)))
         self._deliver()
 
@@ -266,6 +265,8 @@ class StreamTransport:
     # -- The end
 
     def _finish(self) -> None:
+        # What an application writes from now on would come after the end.
+        self._write_closed = True
         self._circuit.end.finish(self._stream, EndReason.DONE)
         self._circuit.flush_soon()
 

@@ -8,7 +8,7 @@ from typing import Final, Self
 import attrs
 from twisted.internet.interfaces import IStreamServerEndpoint
 
-from torpydo.crypto import NodeId
+from torpydo.crypto import NodeId, SigningKey
 from torpydo.directory import ExitPolicy, PoolURL
 from torpydo.errors import ConfigurationError
 from torpydo.node.resolver import parse_literal
@@ -73,6 +73,7 @@ class NodeConfig:
     :ivar bandwidth: bytes a second that it claims to carry; a claim, not a limit
     :ivar allow_single_hop: whether clients may use it as exit of a circuit of one hop
     :ivar aegis: whether AEGIS-256 is offered and accepted for the links
+    :ivar identity: the key to use instead of the one in the state directory; for tests and simulations
     :raises ConfigurationError: if something cannot be used
     """
 
@@ -87,6 +88,7 @@ class NodeConfig:
     bandwidth: int = DEFAULT_BANDWIDTH
     allow_single_hop: bool = False
     aegis: bool = True
+    identity: SigningKey | None = None
 
     def __attrs_post_init__(self) -> None:
         if not self.pools:

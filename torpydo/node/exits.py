@@ -13,7 +13,7 @@ from typing import Any, Final
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
-from twisted.internet.error import ConnectError
+from twisted.internet.error import ConnectError, ConnectingCancelledError
 from twisted.internet.error import TimeoutError as ConnectTimedOut
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
@@ -241,7 +241,7 @@ class ExitStreams:
         opening = Deferred.fromCoroutine(self._open(stream, event.host, event.port))
         # Kept only while it lasts: it may be over already.
         stream.opening = None if opening.called else opening
-        opening.addErrback(lambda failure: failure.trap(CancelledError))
+        opening.addErrback(lambda failure: failure.trap(CancelledError, ConnectingCancelledError))
         opening.addErrback(self._broke, stream)
 
     async def _open(self, stream: ExitStream, host: str, port: int) -> None:

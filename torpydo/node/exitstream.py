@@ -114,6 +114,7 @@ class ExitStream(Protocol):
         self._write_paused = False
         self._read_paused = False
         self._client_closed = False
+        self._ended_early = False
         self._write_closed = False
         self._peer_closed = False
         self._linger: IDelayedCall | None = None
@@ -151,14 +152,22 @@ class ExitStream(Protocol):
         """The client ended the stream; only after DONE does the destination see a clean end."""
         self._over = True
         if self.stage is Stage.OPENING:
-            self._cancel()
+            if reason is EndReason.DONE and self._early:
+                # It said all that it had to say before the connection was open: that is still delivered.
+                self._ended_early = True
+            else:
+                self._cancel()
         elif self.stage is Stage.OPEN and reason is EndReason.DONE:
-            self.stage = Stage.FLUSHING
-            self._linger = self.owner.linger(self)
-            self.transport.unregisterProducer()
-            self.transport.loseConnection()
+            self._flush_out()
         elif self.stage is Stage.OPEN:
             self.transport.abortConnection()
+
+    def _flush_out(self) -> None:
+        """Close when the last bytes are taken."""
+        self.stage = Stage.FLUSHING
+        self._linger = self.owner.linger(self)
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
 
     def writable(self) -> None:
         """The circuit takes bytes again."""
@@ -207,7 +216,9 @@ class ExitStream(Protocol):
             self.transport.writeSequence(early)
             if not self._write_paused:
                 self._pay()
-        if self._client_closed:
+        if self._ended_early:
+            self._flush_out()
+        elif self._client_closed:
             self.client_closed()
         self.owner.flush()
 

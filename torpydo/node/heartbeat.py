@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import attrs
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -194,7 +194,8 @@ class Heartbeats:
         self._finished(pool, answer.delay)
 
     def _failed(self, failure: Failure, pool: _Pool) -> None:
-        if failure.check(CancelledError):
+        if not self._running:
+            # It was cancelled by the stop.
             pool.asking = None
             return
         if failure.check(DirectoryError):

@@ -85,7 +85,9 @@ class Parts:
 
         :raises StateError: if a key file cannot be used
         """
-        key = SigningKey(Secret(rng(KEY_SIZE))) if state is None else state.signing_key(KEY_FILE, rng)
+        key = config.identity
+        if key is None:
+            key = SigningKey(Secret(rng(KEY_SIZE))) if state is None else state.signing_key(KEY_FILE, rng)
         keys = OnionKeys.open(state, rng, wall_clock())
         randbelow = make_randbelow(rng)
         resolver = Resolver(reactor, randbelow=randbelow)

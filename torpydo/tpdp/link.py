@@ -92,7 +92,6 @@ class Link:
     _next_id: int = 1
     _unknown: int = 0
     _unknown_since: float = 0.0
-    _last_received: float = 0.0
 
     # -- Making one
 
@@ -156,7 +155,6 @@ class Link:
 
         A :class:`LinkClosed` at the end means: close the connection, say nothing.
         """
-        self._last_received = now
         events: list[LinkEvent] = []
         try:
             if self.state in (LinkState.HELLO, LinkState.MUTE):

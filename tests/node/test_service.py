@@ -1,0 +1,373 @@
+"""Tests of torpydo.node.service and torpydo.node.parts."""
+
+from __future__ import annotations
+
+import os
+import random
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.logger import capturedLogs, formatEvent
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.directory.build import NOW, document, key, listing, url
+from tests.node.pools import Pools
+from torpydo.directory import TEST_NETWORK, Descriptor, PoolURL, sign_listing
+from torpydo.errors import ConfigurationError, ListenError, LocalProtocolError, StateError
+from torpydo.net import StateDirectory, connect_link, link_endpoint, probe_link
+from torpydo.node import Advertised, NodeConfig, NodeService, NodeStatus
+from torpydo.node.onionkeys import ROTATE_AFTER
+from torpydo.node.parts import LOOK_AGAIN, RESOLVE_RETRY
+from torpydo.node.resolver import NAME_LIFE
+from torpydo.testing import SimulatedReactor
+from torpydo.tpdp import Address
+
+HERE = "20.1.1.1"
+PORT = 6000
+
+
+class NodeTestCase(SynchronousTestCase):
+    """A node on a simulated host, with a pool that a test controls."""
+
+    def setUp(self) -> None:
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.path = f"{directory.name}/state"
+        self.world = SimulatedReactor()
+        self.reactor = self.world.host(HERE)
+        self.pools = Pools()
+        self.random = random.Random(1)
+
+    def wall_clock(self) -> float:
+        """The time of day goes along with the reactor's."""
+        self.pools.now = NOW + self.reactor.seconds()
+        return self.pools.now
+
+    def make(self, *, interface: str = HERE, **overrides: Any) -> NodeService:
+        """A node that is not started."""
+        values: dict[str, Any] = {
+            "endpoint": TCP4ServerEndpoint(self.reactor, PORT, interface=interface),
+            "listen": f"tcp:{PORT}:interface={interface}",
+            "pools": (url(),),
+            "state_dir": self.path,
+        }
+        return NodeService(
+            self.reactor,
+            NodeConfig(**values | overrides),
+            wall_clock=self.wall_clock,
+            rng=self.random.randbytes,
+            fetch=self.pools.fetch,
+        )
+
+    def start(self, **overrides: Any) -> NodeService:
+        """A node that runs."""
+        service = self.make(**overrides)
+        service.startService()
+        self.addCleanup(self.stop, service)
+        self.reactor.flush()
+        return service
+
+    def stop(self, service: NodeService) -> None:
+        """Stop a node that may be stopped already."""
+        if service.running:
+            self.reactor.success(service.stopService())
+
+    def published(self) -> Descriptor:
+        """The descriptor of the last heartbeat."""
+        self.wall_clock()
+        return self.pools.last().descriptor
+
+
+class StartTests(NodeTestCase):
+    """What a node does when it starts."""
+
+    def test_listens(self) -> None:
+        """Others can open links to it, under the identity of its descriptor."""
+        service = self.start()
+        address = self.successResultOf(service.when_listening())
+        self.assertEqual(address, Address.parse(HERE, PORT))
+        probe = probe_link(self.world, address, self.published().node_id, rng=self.random.randbytes)
+        self.assertIsNone(self.world.success(probe))
+
+    def test_says_where_it_is(self) -> None:
+        """Without --advertise it publishes where it listens."""
+        self.start()
+        self.assertEqual(self.published().address, Address.parse(HERE, PORT))
+
+    def test_port_of_the_systems_choice(self) -> None:
+        """Port 0 is published as what it became."""
+        service = self.start(endpoint=TCP4ServerEndpoint(self.reactor, 0, interface=HERE))
+        address = self.successResultOf(service.when_listening())
+        self.assertNotEqual(address.port, 0)
+        self.assertEqual(self.published().address, address)
+
+    def test_options_are_published(self) -> None:
+        """The descriptor has what the operator chose."""
+        other = key("other").node_id
+        self.start(nickname="nick", bandwidth=5, family=frozenset([other]))
+        made = self.published()
+        self.assertEqual((made.nickname, made.bandwidth, made.family), ("nick", 5, {other}))
+        self.assertFalse(made.exit_policy.is_open)
+
+    def test_identity_survives(self) -> None:
+        """After a restart it is the same node with the same onion key, and a later descriptor."""
+        self.stop(self.start())
+        first = self.published()
+        self.reactor.advance(1)
+        self.start()
+        second = self.published()
+        self.assertEqual((second.node_id, second.onion_keys), (first.node_id, first.onion_keys))
+        self.assertGreater(second.sequence, first.sequence)
+
+    def test_files_are_private(self) -> None:
+        """Whatever the umask, nobody else can read what is kept."""
+        old = os.umask(0)
+        self.addCleanup(os.umask, old)
+        self.start()
+        self.assertEqual(os.stat(self.path).st_mode & 0o777, 0o700)
+        modes = {name: os.stat(f"{self.path}/{name}").st_mode & 0o777 for name in os.listdir(self.path)}
+        self.assertEqual(set(modes.values()), {0o600})
+        self.assertLessEqual({"node.key", "onion.keys"}, set(modes))
+
+    def test_given_identity(self) -> None:
+        """A simulation may choose the identity; then no key file is made."""
+        self.start(identity=key("chosen"))
+        self.assertEqual(self.published().node_id, key("chosen").node_id)
+        self.assertNotIn("node.key", os.listdir(self.path))
+
+    def test_in_memory(self) -> None:
+        """Without a state directory it is another node each time."""
+        self.stop(self.start(state_dir=None))
+        first = self.published().node_id
+        self.start(state_dir=None)
+        self.assertNotEqual(self.published().node_id, first)
+
+    def test_everywhere_needs_advertise(self) -> None:
+        """A listener on all addresses does not say where others reach it."""
+        service = self.make(interface="")
+        error = self.assertRaises(ConfigurationError, service.startService)
+        self.assertIn("--advertise", str(error))
+        self.assert_free()
+
+    def test_everywhere_with_advertise(self) -> None:
+        """With --advertise it may listen on all."""
+        self.start(interface="", advertise=Advertised.parse("203.0.113.9:443"))
+        self.assertEqual(self.published().address, Address.parse("203.0.113.9", 443))
+
+    def test_busy_port(self) -> None:
+        """A busy port is an error that says so, and nothing stays open."""
+        self.start(state_dir=None)
+        error = self.assertRaises(ListenError, self.make().startService)
+        self.assertIn(f"tcp:{PORT}", str(error))
+        self.assertEqual(error.exit_status, 3)
+        StateDirectory.open(self.path).close()
+
+    def test_privileged_start(self) -> None:
+        """The port is opened while the process may, the keys are read afterwards; in between nobody gets in."""
+        service = self.make()
+        service.privilegedStartService()
+        self.assertFalse(os.path.exists(self.path))
+        self.assertEqual(len(self.reactor.internet.listeners), 1)
+        service.startService()
+        self.addCleanup(self.stop, service)
+        self.reactor.flush()
+        self.successResultOf(service.when_listening())
+
+    def test_directory_in_use(self) -> None:
+        """A second process on the same directory is refused, and its port is closed again."""
+        held = StateDirectory.open(self.path)
+        self.addCleanup(held.close)
+        self.assertRaises(StateError, self.make().startService)
+        self.assert_free(state=False)
+
+    def test_torn_key(self) -> None:
+        """A torn key is never replaced."""
+        self.stop(self.start())
+        with open(f"{self.path}/node.key", "r+b") as file:
+            file.truncate(20)
+        error = self.assertRaises(StateError, self.make().startService)
+        self.assertIn("node.key", str(error))
+        self.assertEqual(os.path.getsize(f"{self.path}/node.key"), 20)
+        self.assert_free()
+
+    def test_not_started(self) -> None:
+        """Who waits for a node that nobody started is told."""
+        service = self.make()
+        self.failureResultOf(service.when_listening(), LocalProtocolError)
+        self.assertEqual(service.status(), NodeStatus(0, 0, 0, 0))
+
+    def assert_free(self, *, state: bool = True) -> None:
+        """Port and directory can be used by somebody else."""
+        self.reactor.flush()
+        self.assertEqual(len(self.reactor.internet.listeners), 0)
+        if state:
+            StateDirectory.open(self.path).close()
+
+
+class AdvertiseTests(NodeTestCase):
+    """A name that is advertised."""
+
+    def tell(self, **names: list[str]) -> None:
+        """Change what names resolve to."""
+        self.reactor.names.table = {name.replace("_", "."): answers for name, answers in names.items()}
+
+    def start_named(self) -> NodeService:
+        """A node that advertises a name."""
+        service = self.start(interface="", advertise=Advertised.parse("node.example.org:443"))
+        self.reactor.advance(0)
+        return service
+
+    def test_resolved_before_it_is_signed(self) -> None:
+        """The descriptor has the address, IPv4 first."""
+        self.tell(node_example_org=["2001:db8::5", "203.0.113.9"])
+        self.start_named()
+        self.assertEqual(self.published().address, Address.parse("203.0.113.9", 443))
+
+    def test_does_not_resolve(self) -> None:
+        """No pool is told anything; it is said once, and tried again."""
+        with capturedLogs() as logged:
+            self.start_named()
+            self.reactor.advance(5 * RESOLVE_RETRY)
+        self.assertEqual(self.pools.beats, [])
+        lines = [formatEvent(event) or "" for event in logged]
+        self.assertEqual(sum("does not resolve" in line for line in lines), 1)
+        self.tell(node_example_org=["203.0.113.9"])
+        self.reactor.advance(RESOLVE_RETRY)
+        self.assertEqual(self.published().address, Address.parse("203.0.113.9", 443))
+
+    def test_follows_the_name(self) -> None:
+        """When the name moves, the node signs a new descriptor and tells the pools at once."""
+        self.tell(node_example_org=["203.0.113.9"])
+        self.pools.delay = 300.0
+        self.start_named()
+        self.tell(node_example_org=["203.0.113.10"])
+        before = len(self.pools.beats)
+        self.reactor.advance(LOOK_AGAIN + NAME_LIFE)
+        self.assertEqual(self.published().address, Address.parse("203.0.113.10", 443))
+        self.assertGreater(len(self.pools.beats), before)
+
+    def test_one_of_several(self) -> None:
+        """A name with two addresses does not flutter between them."""
+        self.tell(node_example_org=["203.0.113.9", "203.0.113.10"])
+        self.start_named()
+        first = self.published()
+        self.tell(node_example_org=["203.0.113.10", "203.0.113.9"])
+        self.reactor.advance(LOOK_AGAIN + NAME_LIFE)
+        self.assertEqual(self.published(), first)
+
+
+class UpkeepTests(NodeTestCase):
+    """What happens as time goes by."""
+
+    def test_onion_key_rotates(self) -> None:
+        """After a week the pools get a descriptor with the new key first, after a day more with it alone."""
+        self.pools.delay = 300.0
+        self.start()
+        (first,) = self.published().onion_keys
+        self.reactor.advance(ROTATE_AFTER + LOOK_AGAIN)
+        current, previous = self.published().onion_keys
+        self.assertEqual(previous, first)
+        self.reactor.advance(24 * 3600 + LOOK_AGAIN)
+        self.assertEqual(self.published().onion_keys, (current,))
+
+    def test_old_descriptor_is_renewed(self) -> None:
+        """It never gets so old that others drop it."""
+        self.pools.delay = 300.0
+        self.start()
+        self.reactor.advance(19 * 3600)
+        self.assertLess(self.wall_clock() - self.published().published, 18 * 3600)
+
+    def test_network(self) -> None:
+        """What the listings say reaches exits and router."""
+        self.pools.listing = sign_listing(
+            listing(documents=[document(1)], parameters={TEST_NETWORK: True}), key("pool")
+        )
+        service = self.start()
+        assert service._parts is not None
+        exits = service._parts.exits
+        self.assertTrue(exits.test_network)
+        self.assertFalse(exits.allows(bytes([20, 1, 1, 1]), PORT))
+
+    def test_pool_without_key(self) -> None:
+        """A loopback pool without a key gets heartbeats as soon as its listing has shown the key."""
+        self.start(pools=(PoolURL("127.0.0.1", 8080, None),))
+        self.reactor.advance(1)
+        self.assertEqual(self.published().address, Address.parse(HERE, PORT))
+
+    def test_pools_down(self) -> None:
+        """With every pool down the node runs, and is listed when they are back."""
+        self.pools.down.add(8080)
+        self.start()
+        self.reactor.advance(600)
+        self.pools.down.clear()
+        self.reactor.advance(120)
+        self.assertEqual(self.published().address, Address.parse(HERE, PORT))
+
+
+class StopTests(NodeTestCase):
+    """A clean stop."""
+
+    def test_everything_ends(self) -> None:
+        """No timer, no port, no lock stays; the pools hear nothing more."""
+        service = self.start()
+        self.reactor.success(service.stopService(), within=5)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        self.assertEqual(len(self.reactor.internet.listeners), 0)
+        StateDirectory.open(self.path).close()
+        beats = len(self.pools.beats)
+        self.reactor.advance(1000)
+        self.assertEqual(len(self.pools.beats), beats)
+
+    def test_links_end(self) -> None:
+        """Links are closed, within five seconds even if their other end does not read."""
+        service = self.start()
+        client = self.world.host("198.51.100.1")
+        owner = Owner()
+        address = self.successResultOf(service.when_listening())
+        endpoint = link_endpoint(client, address)
+        node_id = self.published().node_id
+        link = self.world.success(connect(client, endpoint, node_id, owner, self.random.randbytes))
+        self.assertEqual(service.status().links, 1)
+        self.reactor.success(service.stopService(), within=5)
+        self.world.flush()
+        self.assertEqual(owner.closed, [link])
+        self.assertEqual(service.status().links, 0)
+
+    def test_stop_while_resolving(self) -> None:
+        """A stop does not wait for a name."""
+        self.reactor.names.silent = {"node.example.org."}
+        service = self.start(interface="", advertise=Advertised.parse("node.example.org:443"))
+        self.reactor.success(service.stopService(), within=5)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_start_again(self) -> None:
+        """A service that was stopped can be started again."""
+        service = self.start()
+        self.stop(service)
+        service.startService()
+        self.reactor.flush()
+        self.assertEqual(self.successResultOf(service.when_listening()), Address.parse(HERE, PORT))
+
+
+class Owner:
+    """Owns the links of a client that only watches."""
+
+    def __init__(self) -> None:
+        self.closed: list[Any] = []
+
+    def link_events(self, link: Any, events: list[Any]) -> None:
+        """Nothing is expected."""
+
+    def link_closed(self, link: Any, error: Exception) -> None:
+        """See ``net.LinkOwner``."""
+        self.closed.append(link)
+
+
+def connect(
+    reactor: SimulatedReactor, endpoint: Any, node_id: Any, owner: Owner, rng: Callable[[int], bytes]
+) -> Deferred[Any]:
+    """Open a link."""
+    return connect_link(reactor, endpoint, node_id, owner, rng=rng)
