@@ -39,7 +39,7 @@ wheel: $(VENV)/.installed-dev
 	@$(BIN)/python -m build --outdir dist .
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage _trial_temp*
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage _trial_temp* tests.*.test_*
 	rm -f twisted/plugins/dropin.cache
 	find torpydo tests twisted docs -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -10,7 +10,7 @@ from torpydo.errors import RemoteProtocolError
 from torpydo.wire import Malformed, NeedMore, Reader, Writer
 
 SIZES = (1, 2, 4, 8)
-GOLDEN = "01" "0203" "04050607" "08090a0b0c0d0e0f" "616263"
+GOLDEN = "0102030405060708090a0b0c0d0e0f616263"
 
 
 def golden() -> Writer:

@@ -126,7 +126,10 @@ class TooFewNodes(PathError):
 
     def __init__(self, needed: int, known: int, why: str = "") -> None:
         detail = f" ({why})" if why else ""
-        super().__init__(f"too few nodes for the path: {needed} needed, {known} known{detail}; wait for more nodes to be listed, or use fewer hops")
+        super().__init__(
+            f"too few nodes for the path: {needed} needed, {known} known{detail};"
+            " wait for more nodes to be listed, or use fewer hops"
+        )
         self.needed = needed
         self.known = known
 
@@ -135,7 +138,9 @@ class NoExit(PathError):
     """No listed node allows exits to the destination's port."""
 
     def __init__(self, port: int) -> None:
-        super().__init__(f"no listed node has an exit policy that accepts port {port}; another port or another pool may work")
+        super().__init__(
+            f"no listed node has an exit policy that accepts port {port}; another port or another pool may work"
+        )
         self.port = port
 
 

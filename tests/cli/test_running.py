@@ -53,6 +53,13 @@ class EndTests(SynchronousTestCase):
         """``torpydo status | head`` is nobody's mistake."""
         self.assertEqual(self.end(fail(BrokenPipeError())), (1, ""))
 
+    def test_what_the_log_has_said_is_not_said_again(self) -> None:
+        """One mistake is one line."""
+        err = io.StringIO()
+        said = ["torpydo: pool a: it does not answer"]
+        end = end_of(fail(PoolUnreachable("it does not answer")), lambda: None, err, said)
+        self.assertEqual((self.successResultOf(end), err.getvalue()), (3, ""))
+
     def test_a_programming_error_stays_what_it_is(self) -> None:
         """It must be seen with its traceback."""
         self.failureResultOf(end_of(fail(ZeroDivisionError()), lambda: None, io.StringIO()), ZeroDivisionError)

@@ -34,7 +34,7 @@ class SecretTests(SynchronousTestCase):
     def test_never_printed(self, raw: bytes) -> None:
         """No way of formatting gives the bytes."""
         secret = Secret(raw)
-        shown = {repr(secret), str(secret), f"{secret}", f"{secret!r:>3}", "%s" % (secret,)}
+        shown = {repr(secret), str(secret), f"{secret}", f"{secret!r:>3}", format(secret)}
         self.assertEqual(shown, {f"<secret of {len(raw)} bytes>"})
 
     def test_equal_to_its_bytes(self) -> None:

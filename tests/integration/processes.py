@@ -27,6 +27,8 @@ BIN = Path(sys.executable).parent
 LOOPBACK = "127.0.0.1"
 START_TIME = 60.0
 STOP_TIME = 10.0
+MOST_IDLE_CIRCUITS = 12
+"""Of a client that nobody uses: two clean ones, and those that were used in the last minutes."""
 
 # A proxy in the environment of whoever runs the tests is not to be tested, and neither is an exception from one.
 ENVIRONMENT = {
@@ -126,13 +128,14 @@ class Network:
     """One pool, some nodes that exit to this machine, one client with both proxies, one web server.
 
     :ivar directory: where everything is kept; removed by :meth:`close`
+    :ivar node_ports: where each node listens
     """
 
     def __init__(self, nodes: int = 5) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="torpydo-test-"))
         self.processes: dict[str, Process] = {}
         self.pool_port, self.socks_port, self.http_port, self.web_port = (free_port() for _ in range(4))
-        self._node_ports = {f"node{number}": free_port() for number in range(1, nodes + 1)}
+        self.node_ports = {f"node{number}": free_port() for number in range(1, nodes + 1)}
 
     def start(self) -> None:
         """Start everything, and wait until circuits can be built.
@@ -141,11 +144,13 @@ class Network:
         """
         try:
             self.start_pool()
-            for name in self._node_ports:
-                self.start_node(name)
+            nodes = [self.start_node(name) for name in self.node_ports]
+            pool = self.processes["pool"]
+            # A client that starts later knows all of them at once.
+            wait_for(lambda: pool.output.count(" is listed") >= len(nodes), "the pool lists all nodes")
             self.run("web", sys.executable, "-m", "torpydo.cli.samples", str(self.web_port))
             self.start_client()
-            wait_for(lambda: self.status()["nodes"] == len(self._node_ports), "the client knows all nodes")
+            wait_for(lambda: self.status()["nodes"] == len(self.node_ports), "the client knows all nodes")
         except BaseException:
             logs = "\n".join(f"--- {process.name}\n{process.output}" for process in self.processes.values())
             self.close()
@@ -180,10 +185,10 @@ class Network:
 
     def start_node(self, name: str) -> Process:
         """Start a node, or start it again."""
-        port = self._node_ports[name]
+        port = self.node_ports[name]
         return self.twistd(
             name, "torpydo-node", f"--listen=tcp:{port}:interface={LOOPBACK}", f"--advertise={LOOPBACK}:{port}",
-            f"--pool={self.pool_url}", f"--nickname={name}", "--exit-policy=accept 127.0.0.0/8:*",
+            f"--pool={self.pool_url}", f"--nickname={name}", "--exit-policy=reject *:25, accept 127.0.0.0/8:*",
         )  # fmt: skip
 
     def start_client(self) -> None:
@@ -202,6 +207,29 @@ class Network:
             return {"nodes": 0, "ready": False, "circuits": []}
         answer: dict[str, Any] = json.loads(asked.stdout)
         return answer
+
+    def open_sockets(self) -> dict[str, int]:
+        """How many files and sockets the client and each node that runs have open."""
+        names = [name for name in ("client", *self.node_ports) if self.processes[name].status is None]
+        return {name: descriptors(self.processes[name].pid) for name in names}
+
+    def assert_idle_again(self, before: Mapping[str, int]) -> None:
+        """Wait until nothing is left of what went through.
+
+        :param before: what :meth:`open_sockets` was
+        :raises AssertionError: if streams or sockets remain; a link to each of the other nodes may have come and stay
+        """
+        links = len(self.node_ports)
+
+        def idle() -> bool:
+            circuits = self.status()["circuits"]
+            return len(circuits) <= MOST_IDLE_CIRCUITS and not any(circuit["streams"] for circuit in circuits)
+
+        def closed() -> bool:
+            return all(now <= before[name] + links for name, now in self.open_sockets().items() if name in before)
+
+        wait_for(idle, "the client has no streams, and no more circuits than it keeps")
+        wait_for(closed, "the sockets are closed")
 
     def torpydo(self, *arguments: str, timeout: float = START_TIME) -> subprocess.CompletedProcess[bytes]:
         """Run the torpydo command."""

@@ -10,9 +10,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.integration.processes import ENVIRONMENT, LOOPBACK, Network, digest, missing, shared_network, wait_for
 from tests.integration.test_programs import sha256
 
-MOST_LINES = 3
-"""Of what a user may have to read of one mistake, beside what twistd itself says."""
-
 
 class LostNodeTests(SynchronousTestCase):
     """A node of the circuit is killed during a download."""
@@ -56,9 +53,42 @@ class LostNodeTests(SynchronousTestCase):
         self.network.start_node(name)
 
     def test_each_place(self) -> None:
-        """It does not matter which node it is."""
+        """It does not matter which node it is, and nothing of the lost downloads stays behind."""
+        before = self.network.open_sockets()
+        survivors = {name: self.network.processes[name] for name in before}
         for place in (1, 2, 0):
             self.lose(place)
+        same = {name: before[name] for name, process in survivors.items() if self.network.processes[name] is process}
+        self.network.assert_idle_again(same)
+
+
+class LostPoolTests(SynchronousTestCase):
+    """The pool is gone, and the client was killed."""
+
+    skip = missing("curl")
+
+    def setUp(self) -> None:
+        self.network = Network(nodes=3)
+        self.addCleanup(self.network.close)
+        self.network.start()
+
+    def said(self, name: str, text: str) -> int:
+        """How often a process has said something."""
+        return self.network.processes[name].output.count(text)
+
+    def test_the_client_starts_from_its_listing(self) -> None:
+        """What a killed client has left does no harm, the pool's absence is said once, and so is its return."""
+        for name in ("pool", "client"):
+            self.network.processes[name].kill()
+        self.network.start_client()
+        got = self.network.curl(self.network.url(1), timeout=20.0)
+        self.assertEqual((got.returncode, sha256(got.stdout)), (0, digest(1)), got.stderr)
+        for name in ("client", "node1"):
+            wait_for(lambda name=name: self.said(name, "refuses connections") > 0, f"the {name} says it")
+        self.network.start_pool()
+        wait_for(lambda: self.said("client", "answers again") > 0, "the client notices")
+        for name in ("client", "node1"):
+            self.assertEqual(self.said(name, "refuses connections"), 1, self.network.processes[name].output)
 
 
 class RefusalTests(SynchronousTestCase):
@@ -131,9 +161,12 @@ class RefusalTests(SynchronousTestCase):
         self.assert_refused(done, "8 needed, 5 known", 3)
 
     def test_no_exit(self) -> None:
-        """No node of this network lets connections out to the world."""
-        done = self.network.torpydo("fetch", f"--pool={self.network.pool_url}", "http://192.0.2.1/")
-        self.assertNotEqual(done.returncode, 0)
+        """No node of this network lets connections out to this port, and none to the world."""
+        pool = f"--pool={self.network.pool_url}"
+        done = self.network.torpydo("fetch", pool, f"http://{LOOPBACK}:25/")
+        self.assert_refused(done, "no listed node has an exit policy that accepts port 25", 3)
+        done = self.network.torpydo("fetch", pool, "http://192.0.2.1/")
+        self.assertEqual(done.returncode, 3)
         self.assertNotIn(b"Traceback", done.stderr)
 
     def test_a_state_directory_that_others_may_write(self) -> None:

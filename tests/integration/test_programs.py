@@ -16,7 +16,6 @@ from tests.integration.processes import (
     ENVIRONMENT,
     LOOPBACK,
     Network,
-    descriptors,
     digest,
     free_port,
     missing,
@@ -74,13 +73,12 @@ class CurlTests(ProxiedTestCase):
         """All of them succeed, and afterwards nothing of them is left open."""
         url = f"http://{LOOPBACK}:{self.network.web_port}/200000"
         expected = self.network.curl(url).stdout
-        client = self.network.processes["client"].pid
-        before = descriptors(client)
+        before = self.network.open_sockets()
         proxy = f"{LOOPBACK}:{self.network.socks_port}"
         command = ["curl", "-sS", "--socks5-hostname", proxy, url]
         results = run_together([command] * 50, self.network.directory, 60.0)
         self.assertEqual([result == expected for result in results], [True] * 50)
-        wait_for(lambda: descriptors(client) <= before + 5, "the connections are closed")
+        self.network.assert_idle_again(before)
 
     def test_a_destination_that_refuses(self) -> None:
         """curl is told, quickly, and by the reply that means it."""

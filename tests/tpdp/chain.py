@@ -39,7 +39,7 @@ def filled(messages: list[bytes], size: int) -> bytes:
 
 
 class Chain:
-    """A builder and *hops* nodes. ``forward[i]`` is what is on its way to node i, ``backward[i]`` what comes from it."""
+    """A builder and *hops* nodes. ``forward[i]`` is on its way to node i, ``backward[i]`` comes from it."""
 
     def __init__(self, hops: int = 3, *, seed: int = 0, build: bool = True, early: int | None = None) -> None:
         self.random = random.Random(seed)
@@ -111,7 +111,9 @@ class Chain:
 
     def move_forward(self, place: int, count: int | None = None) -> bool:
         """Bring cells, all or the first *count*, to a node."""
-        cells, self.forward[place] = self.forward[place][:count], self.forward[place][len(self.forward[place][:count]) :]
+        waiting = self.forward[place]
+        cells = waiting[:count]
+        self.forward[place] = waiting[len(cells) :]
         if not cells:
             return False
         outcome = self.transits[place].receive_forward(cells, self.now)
@@ -163,7 +165,7 @@ class Chain:
     def say_backward(self, *messages: bytes, command: int = CELL, place: int = -1) -> Cell:
         """A backward cell that the end of node *place* did not make; it is on its way to the node before it."""
         body, _ = self.transits[place]._seal(command, filled(list(messages), BODY_SIZES[command] - BACKWARD_OVERHEAD))
-        self.backward[place].append((command, body))
+        self.backward[place % len(self.transits)].append((command, body))
         return command, body
 
     # -- Asking

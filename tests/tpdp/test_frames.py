@@ -45,7 +45,7 @@ class FrameTests(SynchronousTestCase):
     def test_golden(self) -> None:
         """The header is big-endian and five bytes long."""
         frame = encode_frame(0x80000001, EARLY, pad_body(b"\xff"))
-        self.assertEqual(frame.hex(), "80000001" "09" "ff" + "00" * 1023)
+        self.assertEqual(frame.hex(), "8000000109ff" + "00" * 1023)
 
     def test_every_prefix_is_refused(self) -> None:
         """A record whose last frame is not whole is refused, wherever it ends."""

@@ -168,7 +168,7 @@ class OptionsTests(SynchronousTestCase):
 
     def test_golden(self) -> None:
         """In the order of their types."""
-        self.assertEqual(encode_options({2: b"ab", 1: b""}).hex(), "010000" "02" "0002" "6162" + "00" * 456)
+        self.assertEqual(encode_options({2: b"ab", 1: b""}).hex(), "0100000200026162" + "00" * 456)
 
     def test_what_does_not_fit(self) -> None:
         """Our own mistake is a ValueError."""

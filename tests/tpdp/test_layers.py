@@ -78,7 +78,8 @@ class VectorTests(SynchronousTestCase):
         self.assertEqual({len(case["hop_keys"]) for case in cases}, set(range(1, 9)))
         for case in cases:
             size = case["size"]
-            wires, back = self.check(case, stream(case["seed"] + "/f", size - 144), stream(case["seed"] + "/b", size - 16))
+            there, back_again = stream(case["seed"] + "/f", size - 144), stream(case["seed"] + "/b", size - 16)
+            wires, back = self.check(case, there, back_again)
             self.assertEqual([sha256(wire).hexdigest() for wire in wires], case["forward_on_wire_sha256"])
             self.assertEqual([sha256(wire).hexdigest() for wire in back], case["backward_on_wire_sha256"])
 

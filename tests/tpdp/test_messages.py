@@ -67,8 +67,8 @@ class PayloadTests(SynchronousTestCase):
 
     def test_golden(self) -> None:
         """Header and data (protocol, section Messages)."""
-        self.assertEqual(encode_message(Type.DATA, 0x01020304, b"hi").hex(), "05" "01020304" "0002" "6869")
-        self.assertEqual(encode_message(Type.CLOSE_WRITE, 1).hex(), "06" "00000001" "0000")
+        self.assertEqual(encode_message(Type.DATA, 0x01020304, b"hi").hex(), "050102030400026869")
+        self.assertEqual(encode_message(Type.CLOSE_WRITE, 1).hex(), "06000000010000")
 
     @given(st.binary(max_size=80))
     def test_any_bytes_are_decoded_or_malformed(self, payload: bytes) -> None:
@@ -158,7 +158,7 @@ class ExtendTests(SynchronousTestCase):
     def test_golden(self) -> None:
         """node id ‖ kind ‖ ip ‖ port ‖ message."""
         data = Extend(NODE, HERE, b"m" * 512).encode()
-        self.assertEqual(data, NODE.raw + bytes.fromhex("04" "7f000001" "1770") + b"m" * 512)
+        self.assertEqual(data, NODE.raw + bytes.fromhex("047f0000011770") + b"m" * 512)
 
     def test_address_kind(self) -> None:
         """Only 4 and 6 are kinds of address."""
@@ -198,7 +198,7 @@ class HostTests(SynchronousTestCase):
 
     def test_golden(self) -> None:
         """port ‖ host; the host alone."""
-        self.assertEqual(encode_begin("ab", 443).hex(), "01bb" "6162")
+        self.assertEqual(encode_begin("ab", 443).hex(), "01bb6162")
         self.assertEqual(encode_resolve("ab").hex(), "6162")
 
     def test_hosts_that_cannot_be(self) -> None:
@@ -235,8 +235,8 @@ class AnswerTests(SynchronousTestCase):
 
     def test_golden(self) -> None:
         """The bytes of each."""
-        self.assertEqual(encode_connected(HERE, 60).hex(), "04" "7f000001" "1770" "0000003c")
-        self.assertEqual(encode_resolved([(b"\x01\x02\x03\x04", 5)]).hex(), "04" "01020304" "00000005")
+        self.assertEqual(encode_connected(HERE, 60).hex(), "047f00000117700000003c")
+        self.assertEqual(encode_resolved([(b"\x01\x02\x03\x04", 5)]).hex(), "040102030400000005")
         self.assertEqual(encode_end(EndReason.RESET).hex(), "09")
         self.assertEqual(encode_credit(65536).hex(), "00010000")
         self.assertEqual(encode_ack(b"\x07" * 16).hex(), "01" + "07" * 16)

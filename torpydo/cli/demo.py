@@ -12,7 +12,7 @@ import tempfile
 import time
 from typing import Any
 
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, FailureGroup
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.filepath import FilePath
@@ -137,7 +137,8 @@ async def _keep(network: ProcessNetwork, options: argparse.Namespace) -> None:
     gone = network.processes.when_one_ends()
     try:
         await gone
-    except CancelledError:
+    except (CancelledError, FailureGroup):
+        # Ctrl-C; a cancelled race fails with all that its Deferreds failed with.
         return
     network.processes.check()
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from types import FrameType
 from typing import Any, TextIO
 
@@ -41,26 +41,38 @@ class LineObserver:
     """Write a log event as one line, without its traceback."""
 
     out: TextIO
+    said: list[str] = attrs.field(factory=list)
 
     def __call__(self, event: LogEvent) -> None:
         failure = event.get("log_failure")
         reason = "" if failure is None else f": {failure.getErrorMessage()}"
-        print(f"torpydo: {formatEvent(event)}{reason}", file=self.out)
+        line = f"torpydo: {formatEvent(event)}{reason}"
+        self.said.append(line)
+        print(line, file=self.out)
 
 
-def _begin_logging(verbose: bool) -> None:
+def _begin_logging(verbose: bool) -> list[str]:
+    """Send the log to standard error.
+
+    :returns: the lines that a person has seen so far; it grows
+    """
+    lines = LineObserver(sys.stderr)
     observer: ILogObserver
     if verbose:
         observer = textFileLogObserver(sys.stderr)
     else:
-        observer = FilteringLogObserver(LineObserver(sys.stderr), [LogLevelFilterPredicate(LogLevel.warn)])
+        observer = FilteringLogObserver(lines, [LogLevelFilterPredicate(LogLevel.warn)])
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False, discardBuffer=True)
+    return lines.said
 
 
-def end_of(result: Deferred[int], interrupted: Callable[[], int | None], err: TextIO) -> Deferred[int]:
+def end_of(
+    result: Deferred[int], interrupted: Callable[[], int | None], err: TextIO, said: Sequence[str] = ()
+) -> Deferred[int]:
     """Turn what the coroutine ended with into an exit status, and say what went wrong in one line.
 
     :param interrupted: gives the number of the signal that interrupted the coroutine, if one did
+    :param said: lines that were printed already; what went wrong is not said twice
     """
 
     def ended(value: Any) -> Any:
@@ -71,7 +83,8 @@ def end_of(result: Deferred[int], interrupted: Callable[[], int | None], err: Te
         if value.check(BrokenPipeError):
             return 1
         if value.check(TorpydoError):
-            print(f"torpydo: {value.value}", file=err)
+            if not any(str(value.value) in line for line in said):
+                print(f"torpydo: {value.value}", file=err)
             return value.value.exit_status
         return value
 
@@ -101,9 +114,9 @@ def run_to_end(main: Main, *, verbose: bool) -> int:
         catch_signals()
         reactor.callWhenRunning(catch_signals)
         running: Deferred[int] = Deferred.fromCoroutine(main(reactor))
-        return end_of(running, lambda: caught[0] if caught else None, sys.stderr).addCallback(leave)
+        return end_of(running, lambda: caught[0] if caught else None, sys.stderr, said).addCallback(leave)
 
-    _begin_logging(verbose)
+    said = _begin_logging(verbose)
     try:
         react(start)
     except SystemExit as exit:

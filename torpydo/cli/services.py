@@ -48,19 +48,21 @@ def run_service(service: Service, arguments: Sequence[str]) -> int:
 
     Always in the foreground and without a pid file: two services may share a directory.
 
-    :returns: the exit status; a service that a signal ended does not return
+    :returns: the exit status
     """
+    # twistd sends what is printed later to its log.
+    err = sys.stderr
     options = ServerOptions()
     try:
         options.parseOptions(["--nodaemon", "--pidfile=", service.twistd_name, *arguments])
         runApp(options)
     except UsageError as error:
-        print(f"torpydo: {error}; see 'torpydo {service.name} --help'", file=sys.stderr)
+        print(f"torpydo: {error}; see 'torpydo {service.name} --help'", file=err)
         return 2
     except TorpydoError as error:
-        print(f"torpydo: {error}", file=sys.stderr)
+        print(f"torpydo: {error}", file=err)
         return error.exit_status
     except CannotListenError as error:
-        print(f"torpydo: {error}", file=sys.stderr)
+        print(f"torpydo: {error}", file=err)
         return 3
     return 0

@@ -15,7 +15,7 @@ def size(count: int) -> str:
     """*count* bytes, in a unit that leaves a short number."""
     if count < 10_000:
         return f"{count} bytes"
-    if count < 10 * MEGABYTE:
+    if count < MEGABYTE:
         return f"{count / 1000:.0f} kB"
     return f"{count / MEGABYTE:.1f} MB"
 

@@ -78,6 +78,7 @@ class StreamTransport:
         self._pending: list[bytes] = []
         self._pending_end: list[Callable[[], None]] = []
         self._write_closed = False
+        self._finished = False
         self._read_closed = False
         self._close_after_producer: Callable[[], None] | None = None
 
@@ -198,8 +199,8 @@ class StreamTransport:
     # -- IPushProducer: towards the protocol
 
     def pauseProducing(self) -> None:
-        """Deliver nothing until ``resumeProducing``."""
-        self._reading_paused = True
+        """Deliver nothing until ``resumeProducing``; a transport that closes has only its end to deliver."""
+        self._reading_paused = not self._finished
 
     def resumeProducing(self) -> None:
         """Go on delivering."""
@@ -215,7 +216,7 @@ class StreamTransport:
 
     def data_received(self, data: list[bytes]) -> None:
         """Bytes came from the exit."""
-        if self.state is not StreamState.GONE and not self._read_closed:
+        if self.state is not StreamState.GONE and not self._read_closed and not self._finished:
             self._pending.extend(data)
             self._deliver()
 
@@ -226,7 +227,8 @@ class StreamTransport:
 
     def ended(self, reason: EndReason) -> None:
         """The stream is over."""
-        error = ConnectionDone() if reason is EndReason.DONE else ConnectionLost(f"the stream was torn: {reason.name.lower()}")
+        torn = ConnectionLost(f"the stream was torn: {reason.name.lower()}")
+        error = ConnectionDone() if reason is EndReason.DONE else torn
         self._pending_end.append(lambda: self._lost(Failure(error)))
         self._deliver()
 
@@ -269,6 +271,12 @@ class StreamTransport:
         self._write_closed = True
         self._circuit.end.finish(self._stream, EndReason.DONE)
         self._circuit.flush_soon()
+        # Nobody resumes what was closed, so a pause must not keep the end back, and as in TCP nothing else comes.
+        self._finished = True
+        self._pending.clear()
+        if self._reading_paused:
+            self._reading_paused = False
+            self._call_soon(self._deliver)
 
     def _close_write(self) -> None:
         self._write_closed = True

@@ -256,4 +256,4 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     if reactor is None:
         # Only now: twistd may still choose a reactor while this module is imported.
         reactor = namedAny("twisted.internet.reactor")
-    return EndingService(ClientService(reactor, options.config(reactor)))
+    return EndingService(ClientService(reactor, options.config(reactor)), reactor)

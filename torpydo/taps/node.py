@@ -28,7 +28,7 @@ DEFAULT_STATE = "~/.local/state/torpydo/node"
 _BANDWIDTH = re.compile(r"([0-9]{1,13})([kKmMgG]?)", re.ASCII)
 _FACTORS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 # A listener on one address, as far as the text of the endpoint tells: what others reach the node at.
-_CONCRETE = re.compile(r"(?:tcp|tcp4|tcp6):.*interface=(?!0\.0\.0\.0(?::|\Z)|(?:\\?:)+\Z|\Z).+", re.ASCII)
+_CONCRETE = re.compile(r"tcp6?:.*interface=(?!0\.0\.0\.0(?::|\Z)|(?:\\?:)+\Z|\Z).+", re.ASCII)
 
 
 class Options(UsageOptions):
@@ -132,7 +132,7 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         Logger().critical("{error}", error=failure.getErrorMessage())
         reactor.stop()
 
-    return EndingService(node, started=lambda: node.when_listening().addErrback(deaf))
+    return EndingService(node, reactor, started=lambda: node.when_listening().addErrback(deaf))
 
 
 def _endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:

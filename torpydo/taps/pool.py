@@ -101,7 +101,7 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         Logger().critical("{error}", error=failure.getErrorMessage())
         reactor.stop()
 
-    return EndingService(pool, started=lambda: pool.when_listening().addErrback(deaf))
+    return EndingService(pool, reactor, started=lambda: pool.when_listening().addErrback(deaf))
 
 
 def _endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:

@@ -195,12 +195,13 @@ class NodeMember(Member):
             state_dir=None,
             exit_policy=self.exit_policy,
             nickname=self.name,
+            identity=self.key(),
         )
         self.service = NodeService(
             reactor,
             config,
             wall_clock=self.world.wall_clock,
-            rng=_key_first(self.key(), self.rng()),
+            rng=self.rng(),
             connect=self.connect,
         )
         self.service.startService()

@@ -1,4 +1,4 @@
-"""Fetch a page with nothing but an endpoint string: string.py POOL_URL HOST PORT"""
+"""Fetch a page with nothing but an endpoint string: endpoint_string.py POOL_URL HOST PORT"""
 
 import sys
 

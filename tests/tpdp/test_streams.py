@@ -1,0 +1,92 @@
+"""One end of a stream: its table of moves, its credit, its queue."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from torpydo.errors import RemoteProtocolError
+from torpydo.tpdp.constants import STREAM_CREDIT, STREAM_CREDIT_MAX
+from torpydo.tpdp.messages import Type
+from torpydo.tpdp.streams import RECEIVED, Half, Phase, Stream
+
+
+class TableTests(SynchronousTestCase):
+    """What may be received when."""
+
+    def test_every_state_and_message(self) -> None:
+        """A move that is in the table goes, every other is a violation, nothing comes after END."""
+        for origin in (False, True):
+            for phase in Phase:
+                for half in Half:
+                    for kind in Type:
+                        stream = Stream(1, phase)
+                        stream.received = half
+                        if half in RECEIVED.get((origin, phase, kind), ()):
+                            self.assertIsNot(half, Half.ENDED)
+                            stream.admit(origin, kind)
+                        else:
+                            self.assertRaises(RemoteProtocolError, stream.admit, origin, kind)
+
+    def test_end_is_always_legal_once(self) -> None:
+        """In every phase, at both ends."""
+        for origin in (False, True):
+            for phase in Phase:
+                self.assertEqual(RECEIVED[origin, phase, Type.END], {Half.OPEN, Half.CLOSED})
+
+
+class QueueTests(SynchronousTestCase):
+    """What waits to be sent."""
+
+    @given(st.lists(st.binary(min_size=1, max_size=50), max_size=8), st.lists(st.integers(1, 120)))
+    def test_bytes_come_in_order(self, chunks: list[bytes], takes: list[int]) -> None:
+        """However it was put and is taken; the sum is always right."""
+        stream = Stream(1, Phase.OPEN)
+        for chunk in chunks:
+            stream.put(chunk)
+        whole = b"".join(chunks)
+        got = b""
+        for limit in takes:
+            if stream.buffered:
+                taken = stream.take(limit)
+                self.assertEqual(len(taken), min(limit, len(whole) - len(got)))
+                got += taken
+            self.assertEqual(stream.buffered, len(whole) - len(got))
+        self.assertEqual(got, whole[: len(got)])
+        self.assertEqual(stream.credit, STREAM_CREDIT - len(got))
+
+
+class CreditTests(SynchronousTestCase):
+    """What the peer may send."""
+
+    def test_nothing_is_granted_but_for_what_was_taken(self) -> None:
+        """A consumer that stops gets no more than one credit."""
+        stream = Stream(1, Phase.OPEN)
+        stream.arrived(STREAM_CREDIT)
+        self.assertRaises(RemoteProtocolError, stream.arrived, 1)
+        self.assertEqual(stream.consumed(STREAM_CREDIT // 2 - 1), 0)
+
+    @given(st.lists(st.tuples(st.integers(0, 200_000), st.integers(0, 200_000)), max_size=40))
+    def test_what_waits_is_bounded(self, steps: list[tuple[int, int]]) -> None:
+        """However the consumer behaves, granted and not yet taken is at most the largest credit (row F5)."""
+        stream = Stream(1, Phase.OPEN)
+        waiting = 0
+        for arrive, take in steps:
+            count = min(arrive, stream.receive_credit)
+            stream.arrived(count)
+            waiting += count
+            count = min(take, waiting)
+            waiting -= count
+            stream.consumed(count)
+            self.assertLessEqual(waiting + stream.receive_credit, STREAM_CREDIT_MAX)
+
+    def test_credit_grows_while_the_consumer_keeps_up(self) -> None:
+        """Up to its limit, and no further."""
+        stream = Stream(1, Phase.OPEN)
+        for _ in range(200):
+            count = min(16384, stream.receive_credit)
+            stream.arrived(count)
+            stream.consumed(count)
+        self.assertGreater(stream.receive_credit, STREAM_CREDIT_MAX // 2)
+        self.assertLessEqual(stream.receive_credit, STREAM_CREDIT_MAX)
