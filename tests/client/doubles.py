@@ -48,6 +48,7 @@ class CircuitDouble:
     streams: int = 0
     rtt: float | None = None
     closed: bool = False
+    is_open: bool = True
     opened: list[tuple[str, int]] = attrs.field(factory=list)
     waiting: list[tuple[Deferred[Any], IProtocolFactory | None]] = attrs.field(factory=list)
     _closing: list[Deferred[None]] = attrs.field(factory=list)

@@ -72,6 +72,16 @@ class FetchTests(ListingsTestCase):
         self.assertEqual(len(self.successResultOf(first).nodes), 2)
         self.assertIs(made.netdir, self.views.seen[0])
 
+    def test_one_that_waits_cancels_another(self) -> None:
+        """In the moment in which both would be told."""
+        self.pools.answers[HERE] = signed(documents=[document(1)])
+        made = self.refresh()
+        first, second = made.when_usable(), made.when_usable()
+        first.addCallback(lambda netdir: second.cancel())
+        made.start()
+        self.successResultOf(first)
+        self.failureResultOf(second, CancelledError)
+
     def test_next_listing_is_fetched_when_the_last_is_not_fresh(self) -> None:
         """``fresh_until`` says when to come back."""
         self.pools.answers[HERE] = signed(documents=[document(1)], fresh_until=NOW + 100)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import attrs
 from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.task import Clock
 from twisted.internet.testing import AccumulatingProtocol
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from torpydo.net.streams import StreamTransport
 from torpydo.tpdp import Address, EndReason
@@ -23,7 +26,7 @@ class End:
         """Nothing is sent anywhere."""
 
     def close_write(self, stream: int) -> None:
-        """Nothing is sent anywhere."""
+        """Nothing goes anywhere."""
 
     def finish(self, stream: int, reason: EndReason) -> None:
         """Remember why."""
@@ -42,26 +45,29 @@ class Circuit:
     """Has the end."""
 
     end: End = attrs.field(factory=End)
+    silent: int = 0
 
     def flush_soon(self) -> None:
         """Nothing is sent anywhere."""
+
+    def exit_silent(self) -> None:
+        """Counted."""
+        self.silent += 1
 
 
 class PausedTests(SynchronousTestCase):
     """A transport that was told to pause, and then to close."""
 
     def setUp(self) -> None:
-        self.soon: list[Callable[[], None]] = []
+        self.clock = Clock()
         self.circuit = Circuit()
-        self.transport = StreamTransport(self.circuit, 1, Address.parse("192.0.2.1", 80), self.soon.append)
+        self.transport = StreamTransport(self.circuit, 1, Address.parse("192.0.2.1", 80), self.clock.callLater)
         self.protocol = AccumulatingProtocol()
         self.transport.attach(self.protocol)
 
     def turn(self) -> None:
         """What was put off happens."""
-        soon, self.soon[:] = list(self.soon), []
-        for call in soon:
-            call()
+        self.clock.advance(0)
 
     def test_the_end_comes(self) -> None:
         """Nobody resumes what was closed, so the pause is over."""
@@ -105,3 +111,52 @@ class PausedTests(SynchronousTestCase):
         self.transport.resumeProducing()
         self.turn()
         self.assertEqual((self.protocol.data, self.protocol.closed), (b"one two", True))
+
+    def test_an_exit_that_says_nothing(self) -> None:
+        """The end of a stream is not waited for without end."""
+        self.transport.loseConnection()
+        self.clock.advance(59)
+        self.assertEqual(self.circuit.silent, 0)
+        self.clock.advance(2)
+        self.assertEqual(self.circuit.silent, 1)
+
+    def test_no_half_close_is_told_after_the_end(self) -> None:
+        """An application hears nothing of a stream that it was told is over."""
+        told: list[str] = []
+
+        @implementer(IHalfCloseableProtocol)
+        class Half(Protocol):
+            def readConnectionLost(self) -> None:
+                told.append("read")
+
+            def writeConnectionLost(self) -> None:
+                told.append("write")
+
+            def connectionLost(self, reason: object = None) -> None:
+                told.append("lost")
+
+        self.transport.attach(Half())
+        self.transport.loseWriteConnection()
+        self.transport.circuit_lost(Exception("gone"))
+        self.turn()
+        self.assertEqual(told, ["lost"])
+
+    def test_an_error_of_the_application_costs_its_own_stream(self) -> None:
+        """It is logged, the stream is torn, and whoever delivered the data hears nothing of it."""
+
+        class Broken(Protocol):
+            reason: Failure | None = None
+
+            def dataReceived(self, data: bytes) -> None:
+                raise RuntimeError("the application's own")
+
+            def connectionLost(self, reason: Failure = connectionDone) -> None:
+                self.reason = reason
+
+        broken = Broken()
+        self.transport.attach(broken)
+        self.transport.data_received([b"x"])
+        self.turn()
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        assert broken.reason is not None
+        self.assertFalse(broken.reason.check(ConnectionDone))

@@ -157,6 +157,22 @@ class CleanEndTests(Case):
         self.world.reactor.advance(2)
         self.assertEqual(self.exit.router.status().streams, 0)
 
+    def test_a_destination_that_is_very_slow(self) -> None:
+        """Many bytes get more time than a minute: the client was told that all is well."""
+        self.world.reactor.internet.ways.set(Conditions(in_flight=4096), target=SITE)
+        self.site.transport.pauseProducing()
+        self.end.send_data(self.stream, bytes(150_000))
+        self.client.send()
+        waiting = self.exit.router.status().queued
+        self.assertGreater(waiting, 10 * limits.LINGER_RATE)
+        self.end.finish(self.stream, EndReason.DONE)
+        self.client.send()
+        self.assertEqual(self.end.streams, 0)
+        self.world.reactor.advance(limits.LINGER + waiting / limits.LINGER_RATE - 1)
+        self.assertEqual(self.exit.router.status().streams, 1)
+        self.world.reactor.advance(2)
+        self.assertEqual(self.exit.router.status().streams, 0)
+
 
 class TornTests(Case):
     """A torn stream never looks like a clean end (DESIGN 6)."""
@@ -235,3 +251,30 @@ class PressureTests(Case):
         self.server.connections[1].transport.write(b"well")
         self.world.flush()
         self.assertEqual(self.client.received(other), b"well")
+
+    def test_whatever_waits_is_counted(self) -> None:
+        """One read for a client that acknowledges nothing is less than stops the reading, and counts (SECURITY F6)."""
+        self.client.consume = False
+        self.site.transport.write(bytes(64 * 1024))
+        self.world.flush()
+        before = self.exit.router.status().queued
+        self.site.transport.write(bytes(30_000))
+        self.world.flush()
+        self.assertEqual((before, self.exit.router.status().queued), (0, 30_000))
+
+    def test_what_waits_after_the_destination_has_closed_is_counted(self) -> None:
+        """The connection is gone, its bytes wait for credit in the circuit's end."""
+        self.client.consume = False
+        self.site.transport.write(bytes(64 * 1024 + 30_000))
+        self.site.transport.loseConnection()
+        self.world.flush()
+        self.end.close_write(self.stream)
+        self.client.send()
+        self.assertEqual(self.exit.router.status().streams, 0)
+        self.assertEqual(self.exit.router.status().queued, 30_000)
+
+    def test_what_comes_before_the_connection_is_counted(self) -> None:
+        """While a name is resolved or a destination does not answer."""
+        self.exit.reactor.names.delay = 1.0
+        self.client.begin("example.org", data=bytes(20_000))
+        self.assertEqual(self.exit.router.status().queued, 20_000)

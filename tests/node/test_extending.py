@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import attrs
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.directory.build import node_id
 from tests.node.network import PORT, Relay, Traveller, World
 from torpydo.node import limits
+from torpydo.node.neighbours import Neighbour
 from torpydo.testing import Conditions
 from torpydo.tpdp import Address, ExtendRefused, ExtendStatus, HopAdded
 
@@ -192,6 +194,27 @@ class FailureTests(Case):
         self.world.reactor.advance(20)
         self.assertEqual((self.guard.router.status().circuits, self.target.router.status().circuits), (0, 0))
         self.assertEqual(self.links(), [1, 0])
+
+
+class NeighboursTests(Case):
+    """Several who wait for one link."""
+
+    def test_one_that_waits_cancels_another(self) -> None:
+        """In the moment in which both would be told, whichever way the dial ends."""
+        for live in (True, False):
+            if not live:
+                self.target = self.world.relay()
+                self.target.reactor.kill()
+            neighbours, hop = self.guard.router._neighbours, self.target.hop
+            first = neighbours.reach(hop.node_id, hop.address, shared=True)
+            second = neighbours.reach(hop.node_id, hop.address, shared=True)
+            self.cancel_after(first, second)
+            self.world.reactor.advance(limits.LINK_CONNECT + 1)
+            self.failureResultOf(second, CancelledError)
+            self.assertEqual(neighbours._dialling, set())
+
+    def cancel_after(self, first: Deferred[Neighbour], second: Deferred[Neighbour]) -> None:
+        first.addBoth(lambda ignored: second.cancel())
 
 
 class AgeTests(Case):

@@ -149,3 +149,12 @@ class ResolverTests(SynchronousTestCase):
         self.resolver.close()
         self.assertEqual(self.successResultOf(waiting), EndReason.RESOLVE_TIMEOUT)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_one_that_waits_cancels_another(self) -> None:
+        """In the moment in which both would be told."""
+        self.names.delay = 0.5
+        first, second = self.resolver.resolve("one.example"), self.resolver.resolve("one.example")
+        first.addCallback(lambda found: second.cancel())
+        self.reactor.advance(1)
+        self.successResultOf(first)
+        self.failureResultOf(second, CancelledError)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.error import ConnectionDone
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.directory.build import key
 from tests.node.network import Relay, Traveller, World
+from torpydo.crypto import SigningKey
+from torpydo.net import connect_link
 from torpydo.node import limits
 from torpydo.testing import Conditions
 from torpydo.tpdp import EndReason, HopAdded, PongReceived, StreamConnected, StreamEnded
@@ -209,10 +212,52 @@ class CreateTests(Chain):
 
     def test_no_storm_limit_for_nodes(self) -> None:
         """Node limits, not client limits, count over a link that a node opened."""
-        first = self.world.traveller(self.guard, identity=key("a node")).build()
+        self.storm(identity=self.middle.key)
+        self.assertEqual(self.guard.router.status().circuits, 151)
+
+    def test_an_identity_alone_makes_no_node(self) -> None:
+        """Anybody can make one; only what is listed is a node."""
+        self.storm(identity=key("nobody"))
+        self.assertEqual(self.guard.router.status().circuits, limits.CREATES_BURST)
+
+    def test_before_the_first_listing(self) -> None:
+        """Every identity counts: the node cannot know better."""
+        self.guard = self.world.relay()
+        self.storm(identity=key("nobody"))
+        self.assertEqual(self.guard.router.status().circuits, 151)
+
+    def storm(self, identity: SigningKey) -> None:
+        """Many circuits over one link."""
+        first = self.world.traveller(self.guard, identity=identity).build()
         for _ in range(150):
             self.world.traveller(self.guard).build(first.link)
-        self.assertEqual(self.guard.router.status().circuits, 151)
+
+    def test_idle_links_of_one_host(self) -> None:
+        """They are bounded although nobody asks for a circuit on them; other hosts and nodes are not concerned."""
+        self.patch(limits, "LINKS_PER_HOST", 5)
+        links = [self.link() for _ in range(8)]
+        self.assertEqual([one.lost for one in links], [False] * 5 + [True] * 3)
+        self.assertEqual(self.guard.router.status().links, 5)
+        self.assertFalse(self.link(host="198.51.100.2").lost)
+        self.assertFalse(self.link(identity=self.middle.key).lost)
+        self.assertTrue(self.link(identity=key("nobody")).lost)
+
+    def test_idle_links_in_a_test_network(self) -> None:
+        """There all clients come from one address."""
+        self.patch(limits, "LINKS_PER_HOST", 5)
+        self.world.publish(test_network=True)
+        self.assertFalse(any([self.link().lost for _ in range(8)]))
+
+    def link(self, *, host: str = "198.51.100.1", identity: SigningKey | None = None) -> Traveller:
+        """A client that links and then does nothing."""
+        traveller = self.world.traveller(self.guard, host=host, identity=identity)
+        hop = self.guard.hop
+        endpoint = TCP4ClientEndpoint(traveller.reactor, hop.address.host, hop.address.port)
+        random = self.world.random.randbytes
+        linking = connect_link(traveller.reactor, endpoint, hop.node_id, traveller, identity=identity, rng=random)
+        traveller.reactor.success(linking)
+        self.world.flush()
+        return traveller
 
     def test_no_storm_limit_in_a_test_network(self) -> None:
         """There all clients come from one address."""
@@ -226,13 +271,17 @@ class CreateTests(Chain):
 class SingleHopTests(SynchronousTestCase):
     """A client's circuit of one hop is no proxy (DESIGN 4.4)."""
 
-    def reason(self, *, allow: bool = False, test_network: bool = False, is_node: bool = False) -> EndReason | None:
+    def reason(
+        self, *, allow: bool = False, test_network: bool = False, is_node: bool = False, identity: object = None
+    ) -> EndReason | None:
         """Why the exit refuses, if it does."""
         world = World()
         exit_node = world.relay(EVERYTHING, allow_single_hop=allow)
+        node = world.relay()
         world.publish(test_network=test_network)
         world.server()
-        traveller = world.traveller(exit_node, identity=key("a node") if is_node else None).build()
+        prove = node.key if is_node else None if identity is None else key(identity)
+        traveller = world.traveller(exit_node, identity=prove).build()
         traveller.begin()
         ended = traveller.of_kind(StreamEnded)
         return ended[0].reason if ended else None
@@ -240,6 +289,10 @@ class SingleHopTests(SynchronousTestCase):
     def test_refused(self) -> None:
         """The client is told that it is the policy."""
         self.assertEqual(self.reason(), EndReason.EXIT_POLICY)
+
+    def test_with_an_identity_that_is_not_listed(self) -> None:
+        """Nor is one of a client that calls itself a node."""
+        self.assertEqual(self.reason(identity="nobody"), EndReason.EXIT_POLICY)
 
     def test_over_the_link_of_a_node(self) -> None:
         """A circuit that a node extended may exit."""

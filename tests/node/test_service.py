@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
@@ -222,6 +222,22 @@ class StartTests(NodeTestCase):
         self.assertFalse(self.listens())
         if state:
             StateDirectory.open(self.path).close()
+
+
+class WaitingTests(NodeTestCase):
+    """Who waits for the port."""
+
+    def test_one_that_waits_cancels_another(self) -> None:
+        """In the moment in which both would be told."""
+        service = self.make()
+        service.privilegedStartService()
+        first, second = service.when_listening(), service.when_listening()
+        first.addCallback(lambda address: second.cancel())
+        service.startService()
+        self.addCleanup(self.stop, service)
+        self.reactor.flush()
+        self.successResultOf(first)
+        self.failureResultOf(second, CancelledError)
 
 
 class AdvertiseTests(NodeTestCase):

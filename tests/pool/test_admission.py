@@ -207,6 +207,19 @@ class ReplayTests(AdmissionTestCase):
         self.accept(self.pool.node())
         self.refuse(self.pool.node(nickname="other"), 409, "same sequence")
 
+    def test_overtaken_while_the_probe_runs(self) -> None:
+        """What was taken meanwhile for the old address is not set back."""
+        self.accept(self.pool.node(), time_ms=NOW * 1000 + 10)
+        self.pool.probes.answer = False
+        moved = self.pool.node(address=address("20.9.9.9"), sequence=NOW * 1000 + 1)
+        result = self.pool.send(moved, time_ms=NOW * 1000 + 11)
+        self.assertNoResult(result)
+        self.accept(self.pool.node(sequence=NOW * 1000 + 2), time_ms=NOW * 1000 + 12)
+        self.pool.probes.finish_all()
+        self.assertEqual(self.failureResultOf(result, Refused).value.status, 409)
+        [node] = self.pool.admission.listed()
+        self.assertEqual((node.record.heartbeat_ms, node.descriptor.sequence), (NOW * 1000 + 12, NOW * 1000 + 2))
+
     def test_after_restart(self) -> None:
         """A restart does not open the door to old heartbeats."""
         node = self.pool.node()

@@ -58,7 +58,7 @@ class LinkCase(SynchronousTestCase):
         self.assertIsInstance(closed.error, LinkError)
         self.assertIs(link.state, LinkState.CLOSED)
         self.assertEqual(link.data_to_send(), b"")
-        self.assertEqual((link.open_circuits, link.queued_total, link.next_deadline()), (0, 0, None))
+        self.assertEqual((link.open_circuits, link.data_to_send(), link.next_deadline()), (0, b"", None))
         self.assertEqual(link.receive_data(b"more", 2.0) + link.receive_eof(2.0) + link.deadline_passed(99.0), [])
 
 
@@ -136,14 +136,25 @@ class HandshakeTests(LinkCase):
             self.assert_closed(pair.initiator, pair.initiator.receive_data(bytes(changed), 1.0))
 
     def test_deadline(self) -> None:
-        """Neither side waits longer than the time-out; a link that is ready has no deadline."""
+        """Neither side waits longer than the time-out."""
         for link in (Pair(ready=False).initiator, Pair(ready=False).responder):
             self.assertEqual(link.next_deadline(), LINK_TIMEOUT)
             self.assertEqual(link.deadline_passed(9.9), [])
             self.assert_closed(link, link.deadline_passed(10.0))
+
+    def test_a_ready_link_shows_that_it_lives(self) -> None:
+        """Every thirty seconds there is a PADDING, and a peer that sends nothing for ninety is taken for dead."""
         pair = Pair()
-        self.assertEqual((pair.initiator.next_deadline(), pair.responder.next_deadline()), (None, None))
-        self.assertEqual(pair.responder.deadline_passed(1e9), [])
+        link = pair.initiator
+        first = link.next_deadline()
+        assert first is not None
+        self.assertEqual(link.deadline_passed(first - 0.1), [])
+        self.assertEqual(link.data_to_send(), b"")
+        self.assertEqual(link.deadline_passed(first), [])
+        self.assertEqual(pair.responder.receive_data(link.data_to_send(), first), [])
+        self.assertEqual(link.next_deadline(), first + 30)
+        self.assertEqual(link.deadline_passed(first + 30), [])
+        self.assert_closed(link, link.deadline_passed(first + 60))
 
     def test_junk_behind_the_hello(self) -> None:
         """What cannot be a record closes the link, and the reply is not sent."""
@@ -357,7 +368,7 @@ class CircuitTests(LinkCase):
         pair, circ_id = self.opened()
         pair.initiator.send_cells(circ_id, [(CELL, BODY)] * 100)
         pair.initiator.data_to_send(limit=2058)
-        self.assertEqual(pair.initiator.queued_total, 98 * 1024)
+        self.assertEqual(len(pair.initiator._queue), 98 * 1024)
 
     def test_two_lengths_only(self) -> None:
         """Whatever the frame, its length is one of two (row C1)."""

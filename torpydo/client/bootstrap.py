@@ -39,9 +39,13 @@ class Bootstrap:
             return succeed(None)
         if self._told is not None:
             return fail(self._told)
-        waiter: Deferred[None] = Deferred(lambda cancelled: self._waiting.remove(waiter))
+        waiter: Deferred[None] = Deferred(self._cancelled)
         self._waiting.append(waiter)
         return waiter
+
+    def _cancelled(self, waiter: Deferred[None]) -> None:
+        if waiter in self._waiting:
+            self._waiting.remove(waiter)
 
     def reach(self, progress: Progress) -> None:
         """One step further; the percentage never falls, even if a step is made again."""
@@ -59,13 +63,11 @@ class Bootstrap:
         self.ready = True
         self.start_over()
         self.reach(DONE)
-        waiting, self._waiting = self._waiting, []
-        for waiter in waiting:
-            waiter.callback(None)
+        while self._waiting:
+            self._waiting.pop(0).callback(None)
 
     def fail(self, error: TorpydoError) -> None:
         """It will not get ready for now: whoever waits hears why."""
         self.reason = self._told = error
-        waiting, self._waiting = self._waiting, []
-        for waiter in waiting:
-            waiter.errback(error)
+        while self._waiting:
+            self._waiting.pop(0).errback(error)

@@ -37,6 +37,10 @@ class UsableCircuit(Protocol):
         """How many are open."""
 
     @property
+    def is_open(self) -> bool:
+        """Whether streams can be opened on it now."""
+
+    @property
     def rtt(self) -> float | None:
         """Seconds."""
 

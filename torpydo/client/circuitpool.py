@@ -142,7 +142,8 @@ class CircuitPool:
         self.work()
 
     def _leave(self, waiter: _Waiter) -> None:
-        self._waiters.remove(waiter)
+        if waiter in self._waiters:
+            self._waiters.remove(waiter)
         if waiter.timer.active():
             waiter.timer.cancel()
 
@@ -171,7 +172,9 @@ class CircuitPool:
         clean: _Entry | None = None
         for entry in self._entries:
             path = entry.circuit.path
-            if entry.retired or not want.fits(path) or self._paths.avoids(path[-1].node_id, want.port):
+            if entry.retired or not entry.circuit.is_open:
+                continue
+            if not want.fits(path) or self._paths.avoids(path[-1].node_id, want.port):
                 continue
             if entry.dirty_since is None:
                 clean = clean or entry
@@ -252,7 +255,7 @@ class CircuitPool:
         if self._closed:
             return
         for waiter in list(self._waiters):
-            if build.is_for(waiter.want):
+            if waiter in self._waiters and build.is_for(waiter.want):
                 waiter.failures += 1
                 if waiter.failures >= MAX_FAILURES:
                     self._fail(waiter, error)
@@ -287,7 +290,8 @@ class CircuitPool:
             self._sweeper.cancel()
             self._sweeper = None
         for waiter in list(self._waiters):
-            self._fail(waiter, CircuitError("the client was closed"))
+            if waiter in self._waiters:
+                self._fail(waiter, CircuitError("the client was closed"))
         self._builds.stop()
         for entry in list(self._entries):
             entry.circuit.close()

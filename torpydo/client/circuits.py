@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.python.failure import Failure
 
 from torpydo.client.endings import build_error, stream_error
 from torpydo.client.endpoints import CircuitEndpoint
+from torpydo.client.links import ClientLinks
 from torpydo.directory import Descriptor
 from torpydo.errors import CircuitLost, StreamFailed, TorpydoError
 from torpydo.net import LinkProtocol, StreamTransport
@@ -29,6 +31,7 @@ from torpydo.tpdp import (
     ExtendRefused,
     Hop,
     HopAdded,
+    LinkState,
     OriginCircuit,
     OriginEnd,
     OriginState,
@@ -51,16 +54,6 @@ class CircuitState(Enum):
     BUILDING = auto()
     BUILT = auto()
     CLOSED = auto()
-
-
-class LinkUsers(Protocol):
-    """Who sorts a link's events to the circuits."""
-
-    def register(self, link: LinkProtocol, circ_id: int, circuit: Circuit) -> None:
-        """*circuit* takes the events of *circ_id*; raises LinkError if the link is closed."""
-
-    def unregister(self, link: LinkProtocol, circ_id: int) -> None:
-        """No more events for *circ_id*."""
 
 
 class _Opening:
@@ -87,7 +80,7 @@ class Circuit:
         path: Sequence[Descriptor],
         *,
         rng: Callable[[int], bytes],
-        owner: LinkUsers,
+        owner: ClientLinks,
     ) -> None:
         self.path: tuple[Descriptor, ...] = tuple(path)
         self.state = CircuitState.BUILDING
@@ -121,7 +114,7 @@ class Circuit:
         *,
         rng: Callable[[int], bytes],
         build_timeout: float,
-        owner: LinkUsers,
+        owner: ClientLinks,
     ) -> Deferred[Circuit]:
         """Build a circuit along *path* on a link to its first node.
 
@@ -134,14 +127,11 @@ class Circuit:
         except TorpydoError as error:
             return fail(build_error(path, 1, str(error)))
         circuit._timers = [
-            reactor.callLater(HOP_TIMEOUT, circuit._hop_late),
+            reactor.callLater(HOP_TIMEOUT, circuit._fail_build, f"no answer within {HOP_TIMEOUT:.0f} s"),
             reactor.callLater(build_timeout, circuit._fail_build, f"no answer within {build_timeout:.0f} s"),
         ]
         link.send_create(circuit._circ_id, circuit._core.create_message)
         return circuit.when_built()
-
-    def _hop_late(self) -> None:
-        self._fail_build(f"no answer within {HOP_TIMEOUT:.0f} s")
 
     def _fail_build(self, why: str) -> None:
         self._destroy(build_error(self.path, self._core.hops + 1, why))
@@ -155,9 +145,8 @@ class Circuit:
             self.built_at = now
             self.build_seconds = now - self._started
             self._cancel_timers()
-            waiting, self._when_built = self._when_built, []
-            for deferred in waiting:
-                deferred.callback(self)
+            while self._when_built:
+                self._when_built.pop(0).callback(self)
         else:
             self._timers[0].reset(HOP_TIMEOUT)
 
@@ -177,6 +166,11 @@ class Circuit:
     def rtt(self) -> float | None:
         """The last measured round trip to the exit in seconds."""
         return self._core.end.rtt
+
+    @property
+    def is_open(self) -> bool:
+        """Whether streams can be opened on it now: it is built, and so is its link still."""
+        return self.state is CircuitState.BUILT and self._link.core.state is LinkState.OPEN
 
     @property
     def end(self) -> OriginEnd:
@@ -203,9 +197,13 @@ class Circuit:
         """Fires when the circuit is gone, for whatever reason."""
         if self.state is CircuitState.CLOSED:
             return succeed(None)
-        deferred: Deferred[None] = Deferred(lambda cancelled: self._when_closed.remove(cancelled))
+        deferred: Deferred[None] = Deferred(self._closing_cancelled)
         self._when_closed.append(deferred)
         return deferred
+
+    def _closing_cancelled(self, deferred: Deferred[None]) -> None:
+        if deferred in self._when_closed:
+            self._when_closed.remove(deferred)
 
     # -- Streams
 
@@ -258,6 +256,10 @@ class Circuit:
     def close(self) -> None:
         """Destroy the circuit with all its streams."""
         self._destroy(CircuitLost("the circuit was closed"))
+
+    def exit_silent(self) -> None:
+        """The exit does not answer the end of a stream: it holds what is nobody's any more."""
+        self._destroy(CircuitLost("the exit did not answer the end of a stream"))
 
     # -- From the link
 
@@ -348,11 +350,16 @@ class Circuit:
         opening = self._opening.pop(stream, None)
         if opening is None or opening.factory is None:
             return
-        transport = StreamTransport(self, stream, address, lambda call: self._reactor.callLater(0, call))
-        protocol = opening.factory.buildProtocol(transport.getPeer())
+        transport = StreamTransport(self, stream, address, self._reactor.callLater)
+        failure = Failure(StreamFailed("the factory made no protocol for the stream"))
+        try:
+            protocol = opening.factory.buildProtocol(transport.getPeer())
+        except Exception:
+            # The application's own error is the answer to whoever opened the stream.
+            protocol, failure = None, Failure()
         if protocol is None:
             self._core.end.finish(stream, EndReason.MISC)
-            opening.deferred.errback(StreamFailed("the factory made no protocol for the stream"))
+            opening.deferred.errback(failure)
             return
         self._streams[stream] = transport
         transport.attach(protocol)
@@ -379,18 +386,14 @@ class Circuit:
         if sent:
             self._link.send_destroy(self._circ_id)
         self._owner.unregister(self._link, self._circ_id)
-        for opening in self._opening.values():
-            opening.deferred.errback(error)
-        self._opening.clear()
-        for transport in self._streams.values():
-            transport.circuit_lost(error)
-        self._streams.clear()
-        for ping in self._pings:
-            ping.errback(error)
-        self._pings.clear()
-        waiting, self._when_built = self._when_built, []
-        for built in waiting:
-            built.errback(error)
-        closing, self._when_closed = self._when_closed, []
-        for closed in closing:
-            closed.callback(None)
+        # One at a time: what hears of it may cancel others, or open and close more.
+        while self._opening:
+            self._opening.pop(next(iter(self._opening))).deferred.errback(error)
+        while self._streams:
+            self._streams.pop(next(iter(self._streams))).circuit_lost(error)
+        while self._pings:
+            self._pings.pop(0).errback(error)
+        while self._when_built:
+            self._when_built.pop(0).errback(error)
+        while self._when_closed:
+            self._when_closed.pop(0).callback(None)

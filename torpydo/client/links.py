@@ -127,7 +127,8 @@ class ClientLinks:
         return kind(self._reactor, address.host, address.port, timeout=LINK_TIMEOUT)
 
     def _forget(self, guard: _Guard, waiter: Deferred[LinkProtocol]) -> None:
-        guard.waiting.remove(waiter)
+        if waiter in guard.waiting:
+            guard.waiting.remove(waiter)
         if not guard.waiting and guard.attempt is not None:
             # Nobody wants it any more: what the attempt holds is freed at once.
             guard.attempt.cancel()
@@ -137,19 +138,17 @@ class ClientLinks:
         guard.opened_at = self._reactor.seconds()
         self._guards[link] = guard
         self._watch(guard)
-        waiting, guard.waiting = guard.waiting, []
-        for waiter in waiting:
-            waiter.callback(link)
+        while guard.waiting:
+            guard.waiting.pop(0).callback(link)
 
     def _refused(self, failure: Failure, guard: _Guard) -> None:
         if self._newest.get(guard.key) is guard:
             del self._newest[guard.key]
-        waiting, guard.waiting = guard.waiting, []
         error = failure.value
         if not isinstance(error, TorpydoError):
             error = LinkError(f"no link to {guard.key[0].short}: {failure.getErrorMessage()}")
-        for waiter in waiting:
-            waiter.errback(error)
+        while guard.waiting:
+            guard.waiting.pop(0).errback(error)
 
     # -- Circuits of a link
 

@@ -121,9 +121,7 @@ class LinkProtocol(TwistedProtocol):
         transport.bufferSize = READ_SIZE
         self.peer_address = _address(transport.getPeer())
         transport.registerProducer(self, True)
-        deadline = self.core.next_deadline()
-        if deadline is not None:
-            self._timer = self._reactor.callLater(max(0.0, deadline - self._reactor.seconds()), self._deadline)
+        self._arm()
         self.flush()
 
     def dataReceived(self, data: bytes) -> None:
@@ -151,9 +149,17 @@ class LinkProtocol(TwistedProtocol):
         """The transport is gone; connectionLost says so."""
         self.paused = True
 
+    def _arm(self) -> None:
+        deadline = self.core.next_deadline()
+        if deadline is not None:
+            self._timer = self._reactor.callLater(max(0.0, deadline - self._reactor.seconds()), self._deadline)
+
     def _deadline(self) -> None:
         self._timer = None
         self._handle(self.core.deadline_passed(self._reactor.seconds()))
+        if not self._gone:
+            self._arm()
+            self.flush()
 
     def _handle(self, events: list[LinkEvent]) -> None:
         if not events:
@@ -176,6 +182,7 @@ class LinkProtocol(TwistedProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._arm()
         if self._waiter is not None:
             waiter, self._waiter = self._waiter, None
             waiter.callback(self)

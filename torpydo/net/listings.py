@@ -7,7 +7,7 @@ decides what a listing means (directory does) or how HTTP is spoken (fetch does)
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
@@ -40,6 +40,8 @@ LONGEST_REFRESH = 3600.0
 """Seconds to the next fetch, whatever ``fresh_until`` a pool writes."""
 NAMED_SKEW = 300.0
 """Seconds of clock difference that are worth telling: beyond it listings are refused."""
+
+T = TypeVar("T")
 
 FetchFunction = Callable[..., Deferred[Fetched]]
 """Called like :func:`torpydo.net.fetch.fetch`."""
@@ -131,7 +133,7 @@ class ListingRefresh:
         """Fires with the view as soon as there is one."""
         if self.netdir is not None:
             return succeed(self.netdir)
-        waiter: Deferred[NetDir] = Deferred(lambda cancelled: self._first.remove(waiter))
+        waiter: Deferred[NetDir] = Deferred(lambda cancelled: _forget(self._first, waiter))
         self._first.append(waiter)
         return waiter
 
@@ -184,7 +186,7 @@ class ListingRefresh:
     # -- One pool: ask, take, try again
 
     def _ask(self, pool: _Pool) -> Deferred[None]:
-        waiter: Deferred[None] = Deferred(lambda cancelled: pool.waiting.remove(waiter))
+        waiter: Deferred[None] = Deferred(lambda cancelled: _forget(pool.waiting, waiter))
         pool.waiting.append(waiter)
         if pool.fetching is None:
             self._begin(pool)
@@ -273,7 +275,8 @@ class ListingRefresh:
                 self._merge()
         finally:
             for waiter in waiting:
-                waiter.callback(None)
+                if not waiter.called:
+                    waiter.callback(None)
 
     def _again(self, pool: _Pool) -> None:
         pool.timer = None
@@ -302,7 +305,8 @@ class ListingRefresh:
         self._on_change(netdir)
         waiting, self._first = self._first, []
         for waiter in waiting:
-            waiter.callback(netdir)
+            if not waiter.called:
+                waiter.callback(netdir)
 
     def _answer(self, result: Deferred[NetDir]) -> None:
         errors = [pool.error for pool in self._pools if pool.error is not None]
@@ -332,6 +336,12 @@ class ListingRefresh:
             self.log.info("the cached listing of {pool} is not used: {error}", pool=_name(pool), error=str(error))
         else:
             pool.data = cached.data
+
+
+def _forget(waiting: list[Deferred[T]], waiter: Deferred[T]) -> None:
+    """Take *waiter* out; it is not there any more if it is cancelled by one that was told before it."""
+    if waiter in waiting:
+        waiting.remove(waiter)
 
 
 def _name(pool: _Pool) -> str:

@@ -24,10 +24,14 @@ from twisted.internet.interfaces import (
     IPushProducer,
     ITCPTransport,
 )
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from torpydo.tpdp import BUFFER_HIGH, BUFFER_LOW, Address, EndReason, OriginEnd
+
+END_TIMEOUT = 60.0
+"""Seconds that the exit may take to answer the end of a stream."""
 
 
 class StreamState(Enum):
@@ -48,6 +52,9 @@ class StreamCircuit(Protocol):
     def flush_soon(self) -> None:
         """Send what the core has at the end of this turn."""
 
+    def exit_silent(self) -> None:
+        """The exit does not answer the end of a stream."""
+
 
 @implementer(ITCPTransport, IConsumer, IPushProducer)
 class StreamTransport:
@@ -56,20 +63,22 @@ class StreamTransport:
     :param circuit: the circuit it is on
     :param stream: its number
     :param peer: the address that the exit has connected to
-    :param call_soon: runs a function in the next turn
+    :param call_later: runs a function after so many seconds; what it gives can be cancelled
     """
 
+    log = Logger()
     disconnecting = False
     disconnected = False
 
     def __init__(
-        self, circuit: StreamCircuit, stream: int, peer: Address, call_soon: Callable[[Callable[[], None]], object]
+        self, circuit: StreamCircuit, stream: int, peer: Address, call_later: Callable[[float, Callable[[], None]], Any]
     ) -> None:
         self.state = StreamState.OPEN
         self._circuit = circuit
         self._stream = stream
         self._peer = peer
-        self._call_soon = call_soon
+        self._call_later = call_later
+        self._end_timer: Any = None
         self._protocol: IProtocol | None = None
         self._producer: Any = None
         self._streaming = False
@@ -85,7 +94,7 @@ class StreamTransport:
     def attach(self, protocol: IProtocol) -> None:
         """Connect *protocol* to this transport."""
         self._protocol = protocol
-        protocol.makeConnection(self)
+        self._call(protocol.makeConnection, self)
 
     # -- ITransport
 
@@ -98,7 +107,7 @@ class StreamTransport:
         if self._producer is not None and self._streaming and not self._producer_paused:
             if self._circuit.end.buffered(self._stream) > BUFFER_HIGH:
                 self._producer_paused = True
-                self._producer.pauseProducing()
+                self._call(self._producer.pauseProducing)
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
         """Queue several pieces."""
@@ -163,7 +172,7 @@ class StreamTransport:
         self._streaming = streaming
         self._producer_paused = False
         if not streaming:
-            producer.resumeProducing()
+            self._call(producer.resumeProducing)
 
     def unregisterProducer(self) -> None:
         """The producer is done."""
@@ -182,14 +191,16 @@ class StreamTransport:
     def drained(self) -> None:
         """The circuit has put bytes of this stream into cells: a producer may go on."""
         producer = self._producer
-        if producer is None or self._circuit.end.buffered(self._stream) >= BUFFER_LOW:
+        if producer is None:
             return
+        waiting = self._circuit.end.buffered(self._stream)
         if self._streaming:
-            if self._producer_paused:
+            # Somebody else may have written meanwhile; only above the high mark will there be another call.
+            if self._producer_paused and waiting <= BUFFER_HIGH:
                 self._producer_paused = False
-                producer.resumeProducing()
-        else:
-            producer.resumeProducing()
+                self._call(producer.resumeProducing)
+        elif waiting < BUFFER_LOW:
+            self._call(producer.resumeProducing)
 
     @property
     def pulls(self) -> bool:
@@ -245,7 +256,7 @@ class StreamTransport:
             data = self._pending.pop(0)
             assert self._protocol is not None
             count += len(data)
-            self._protocol.dataReceived(data)
+            self._call(self._protocol.dataReceived, data)
         if count:
             # Paid for at once, so that the core sees whether the application keeps up.
             self._circuit.end.consumed(self._stream, count)
@@ -261,7 +272,7 @@ class StreamTransport:
         if half is None:
             self.loseConnection()
             return
-        half.readConnectionLost()
+        self._call(half.readConnectionLost)
         self._finish_if_both_closed()
 
     # -- The end
@@ -274,9 +285,17 @@ class StreamTransport:
         # Nobody resumes what was closed, so a pause must not keep the end back, and as in TCP nothing else comes.
         self._finished = True
         self._pending.clear()
+        self._end_timer = self._call_later(END_TIMEOUT, self._silent)
         if self._reading_paused:
             self._reading_paused = False
             self._call_soon(self._deliver)
+
+    def _silent(self) -> None:
+        if self._circuit.end.buffered(self._stream):
+            self._end_timer = self._call_later(END_TIMEOUT, self._silent)
+        else:
+            self._end_timer = None
+            self._circuit.exit_silent()
 
     def _close_write(self) -> None:
         self._write_closed = True
@@ -284,16 +303,34 @@ class StreamTransport:
         self._circuit.flush_soon()
         half = IHalfCloseableProtocol(self._protocol, None)
         if half is not None:
-            self._call_soon(half.writeConnectionLost)
+            self._call_soon(lambda: self._call_if_open(half.writeConnectionLost))
         self._finish_if_both_closed()
 
     def _finish_if_both_closed(self) -> None:
         if self._write_closed and self._read_closed and self.state is StreamState.OPEN:
             self.loseConnection()
 
+    def _call_soon(self, function: Callable[[], None]) -> None:
+        self._call_later(0, function)
+
+    def _call_if_open(self, method: Callable[[], object]) -> None:
+        if self.state is not StreamState.GONE:
+            self._call(method)
+
+    def _call(self, method: Callable[..., object], *args: object) -> None:
+        """Call the application: as on a TCP transport, its error costs its own connection and nothing else."""
+        try:
+            method(*args)
+        except Exception:
+            self.log.failure("an application's protocol failed; its stream is torn")
+            self.abortConnection()
+
     def _lost(self, reason: Failure, soon: bool = False) -> None:
         if self.state is StreamState.GONE:
             return
+        if self._end_timer is not None:
+            self._end_timer.cancel()
+            self._end_timer = None
         self.state = StreamState.GONE
         self.disconnected = True
         self._pending.clear()
@@ -302,9 +339,9 @@ class StreamTransport:
 
         def tell() -> None:
             if producer is not None:
-                producer.stopProducing()
+                self._call(producer.stopProducing)
             if self._protocol is not None:
-                self._protocol.connectionLost(reason)
+                self._call(self._protocol.connectionLost, reason)
 
         if soon:
             self._call_soon(tell)

@@ -93,7 +93,8 @@ class Exits:
 
     def linger(self, stream: ExitStream) -> IDelayedCall:
         """Abort *stream* if its last bytes are not taken in time."""
-        call: IDelayedCall = self.reactor.callLater(limits.LINGER, stream.transport.abortConnection)
+        seconds = limits.LINGER + stream.unpaid / limits.LINGER_RATE
+        call: IDelayedCall = self.reactor.callLater(seconds, stream.transport.abortConnection)
         self._lingering.add(stream)
         return call
 
@@ -178,8 +179,8 @@ class ExitStreams:
 
     @property
     def held(self) -> int:
-        """Bytes that wait in the streams."""
-        return sum([stream.held for stream in self._streams.values()])
+        """Bytes that wait in the streams and in the circuit's end, which keeps those of streams that are over, too."""
+        return self.end.buffered_total + sum([stream.unpaid for stream in self._streams.values()])
 
     # -- From the circuit
 

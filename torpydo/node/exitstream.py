@@ -120,9 +120,9 @@ class ExitStream(Protocol):
         self._linger: IDelayedCall | None = None
 
     @property
-    def held(self) -> int:
-        """Bytes that wait here and in the circuit's end, in both directions."""
-        return self._unpaid + self.owner.end.buffered(self.number)
+    def unpaid(self) -> int:
+        """Bytes of the client that wait here, for the connection to open or for the socket to take them."""
+        return self._unpaid
 
     # -- From the circuit
 
@@ -132,6 +132,7 @@ class ExitStream(Protocol):
         if self.stage is Stage.OPENING:
             self._early.extend(data)
             self._unpaid += count
+            self.owner.stalled()
         elif self.stage is Stage.OPEN:
             self._unpaid += count
             self.transport.writeSequence(data)
@@ -229,10 +230,12 @@ class ExitStream(Protocol):
         owner = self.owner
         owner.end.send_data(self.number, data)
         owner.flush()
-        if not self._over and owner.end.buffered(self.number) > READ_HIGH:
+        waiting = owner.end.buffered(self.number)
+        if waiting:
+            owner.stalled()
+        if not self._over and waiting > READ_HIGH:
             self._read_paused = True
             self.transport.pauseProducing()
-            owner.stalled()
 
     def readConnectionLost(self) -> None:
         """The destination will send no more, and may still read."""
@@ -248,6 +251,8 @@ class ExitStream(Protocol):
     def writeConnectionLost(self) -> None:
         """All that the client sent has gone out, and the half-close after it."""
         self._write_closed = True
+        # Nobody was told so before: the producer was unregistered for the half-close.
+        self._unpaid = 0
         if self._peer_closed and not self._over:
             self._close()
 

@@ -66,7 +66,9 @@ CONNECT_TIMEOUT: Final = 10.0
 CONNECT_ADDRESSES: Final = 3
 """Addresses of a destination that are tried."""
 LINGER: Final = 60.0
-"""Seconds that a destination may take to accept the last bytes after the client has closed."""
+"""Seconds that a destination may take to accept the last bytes after the client has closed ..."""
+LINGER_RATE: Final = 4096
+"""... and bytes a second that it must take of more: the client saw a clean end, so slowness is no reason to cut."""
 
 MAX_BUCKETS: Final = 10_000
 """Buckets above which the full ones are thrown away before a new one is made."""

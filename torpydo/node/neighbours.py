@@ -6,7 +6,7 @@ that no listing names is opened for one circuit alone (DESIGN 4.6). Knows circui
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import attrs
@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from torpydo.crypto import NodeId, SigningKey
+from torpydo.directory import NetDir
 from torpydo.errors import LinkError, NodeOverloaded
 from torpydo.net import LinkOwner, LinkProtocol, connect_link, link_endpoint
 from torpydo.node import limits
@@ -50,7 +51,7 @@ class Neighbour:
 
     @property
     def peer(self) -> NodeId | None:
-        """The identity that the other end has proven; ``None`` for a client."""
+        """The identity that the other end has proven, which need not be a listed node's; ``None`` for a client."""
         return self.link.core.peer
 
     @property
@@ -82,6 +83,7 @@ class Neighbours:
     :param owner: takes their events (``net.LinkOwner``)
     :param identity: proven on each link that is opened
     :param connect: for tests
+    :ivar netdir: the network, as soon as it is known
     """
 
     log = Logger()
@@ -105,7 +107,8 @@ class Neighbours:
         self._table: dict[LinkProtocol, Neighbour] = {}
         self._dials: dict[Key, _Dial] = {}
         self._dialling: set[_Dial] = set()
-        self._clients: dict[bytes, set[Neighbour]] = {}
+        self.netdir: NetDir | None = None
+        self._hosts: dict[bytes, set[Neighbour]] = {}
         self._nodes: dict[NodeId, set[Neighbour]] = {}
 
     def __len__(self) -> int:
@@ -131,15 +134,14 @@ class Neighbours:
         self._table[link] = neighbour
         if neighbour.peer is not None:
             self._nodes.setdefault(neighbour.peer, set()).add(neighbour)
-        elif neighbour.host is not None:
-            self._clients.setdefault(neighbour.host, set()).add(neighbour)
+        if not dialled and neighbour.host is not None:
+            self._hosts.setdefault(neighbour.host, set()).add(neighbour)
         return neighbour
 
     def authenticated(self, link: LinkProtocol) -> None:
-        """The other end of a link has proven that it is a node."""
+        """The other end of a link has proven an identity; whether it is a node's, the listing says."""
         neighbour = self._table.get(link)
         if neighbour is not None and neighbour.peer is not None:
-            self._remove(self._clients, neighbour.host, neighbour)
             self._nodes.setdefault(neighbour.peer, set()).add(neighbour)
 
     def closed(self, link: LinkProtocol) -> Neighbour | None:
@@ -147,7 +149,8 @@ class Neighbours:
         neighbour = self._table.pop(link, None)
         if neighbour is not None:
             neighbour.closing = True
-            self._remove(self._clients, neighbour.host, neighbour)
+            if not neighbour.dialled:
+                self._remove(self._hosts, neighbour.host, neighbour)
             self._remove(self._nodes, neighbour.peer, neighbour)
         return neighbour
 
@@ -159,9 +162,17 @@ class Neighbours:
             if not group:
                 table.pop(key, None)
 
-    def clients_at(self, host: bytes) -> Collection[Neighbour]:
-        """The links of clients from one host."""
-        return self._clients.get(host, ())
+    def is_node(self, neighbour: Neighbour) -> bool:
+        """Whether the other end is a node that the network knows: anybody can prove an identity of his own making.
+
+        Before the first listing every proven identity counts.
+        """
+        peer = neighbour.peer
+        return peer is not None and (self.netdir is None or self.netdir.get(peer) is not None)
+
+    def clients_at(self, host: bytes) -> list[Neighbour]:
+        """The links that clients opened from one host."""
+        return [one for one in self._hosts.get(host, ()) if not self.is_node(one)]
 
     def find(self, node_id: NodeId, address: Address) -> Neighbour | None:
         """An open link that takes new circuits for that node at that address."""
@@ -227,6 +238,9 @@ class Neighbours:
         dial.attempt.addErrback(lambda failure: self.log.failure("a link could not be used", failure))
 
     def _forget(self, dial: _Dial, waiter: Deferred[Neighbour]) -> None:
+        # It is not there any more if it is cancelled by one that was told before it.
+        if waiter not in dial.waiting:
+            return
         dial.waiting.remove(waiter)
         if not dial.waiting and dial.attempt is not None:
             # Nobody wants it any more: what the attempt holds is freed at once.
@@ -249,11 +263,12 @@ class Neighbours:
         if not waiting:
             # Everybody has left in the same moment.
             self.close(neighbour)
-        # What was connected to; a dialled link is never among the clients, so no table has it by address.
+        # What was connected to; no table has a dialled link by address.
         neighbour.address = dial.key[1]
         neighbour.is_shared = dial.is_shared
         for waiter in waiting:
-            waiter.callback(neighbour)
+            if not waiter.called:
+                waiter.callback(neighbour)
 
     def _failed(self, failure: Failure, dial: _Dial) -> None:
         self._over(dial)
@@ -269,7 +284,8 @@ class Neighbours:
 
     def _tell(self, waiting: list[Deferred[Neighbour]], error: BaseException) -> None:
         for waiter in waiting:
-            waiter.errback(error)
+            if not waiter.called:
+                waiter.errback(error)
 
     # -- Circuits on a link
 

@@ -121,7 +121,7 @@ class Resolver:
                 return succeed(EndReason.RESOURCE_LIMIT)
             lookup = self._lookups[name] = _Lookup(name)
         joined = lookup
-        waiter: Deferred[Outcome] = Deferred(lambda cancelled: joined.waiting.remove(waiter))
+        waiter: Deferred[Outcome] = Deferred(lambda cancelled: self._forget(joined, waiter))
         lookup.waiting.append(waiter)
         if not lookup.tries:
             self._try(lookup)
@@ -131,6 +131,12 @@ class Resolver:
         """Ask for nothing more; who still waits is told that there is no answer."""
         for lookup in list(self._lookups.values()):
             self._finish(lookup, EndReason.RESOLVE_TIMEOUT)
+
+    @staticmethod
+    def _forget(lookup: _Lookup, waiter: Deferred[Outcome]) -> None:
+        # It is not there any more if it is cancelled by one that was told before it.
+        if waiter in lookup.waiting:
+            lookup.waiting.remove(waiter)
 
     def _try(self, lookup: _Lookup) -> None:
         lookup.timer = None
@@ -163,4 +169,5 @@ class Resolver:
             lookup.timer = None
         waiting, lookup.waiting = lookup.waiting, []
         for waiter in waiting:
-            waiter.callback(outcome)
+            if not waiter.called:
+                waiter.callback(outcome)

@@ -121,7 +121,7 @@ class Router:
 
     def network_changed(self, netdir: NetDir) -> None:
         """The listings say something new."""
-        self._extending.netdir = netdir
+        self._extending.netdir = self._neighbours.netdir = netdir
 
     def add_own(self, address: Address) -> None:
         """This node is reached at *address*."""
@@ -164,6 +164,9 @@ class Router:
         handlers = self._handlers
         for event in events:
             handlers[type(event)](link, event)
+        # Only now: the proof that it is a node's comes with the end of the link handshake.
+        if type(events[0]) is LinkReady:
+            self._limit_links(link)
         self._handshakes.run()
 
     def link_closed(self, link: LinkProtocol, error: TorpydoError) -> None:
@@ -179,6 +182,16 @@ class Router:
     def _link_ready(self, link: LinkProtocol, event: LinkReady) -> None:
         neighbour = self._neighbours.opened(link)
         if self._closed:
+            self._neighbours.close(neighbour)
+
+    def _limit_links(self, link: LinkProtocol) -> None:
+        """Close a new link of a client whose host has enough of them, whether it is used or not (SECURITY D1)."""
+        neighbour = self._neighbours.get(link)
+        if neighbour is None or neighbour.dialled or neighbour.host is None:
+            return
+        if self._exits.test_network or self._neighbours.is_node(neighbour):
+            return
+        if len(self._neighbours.clients_at(neighbour.host)) > limits.LINKS_PER_HOST:
             self._neighbours.close(neighbour)
 
     def _authenticated(self, link: LinkProtocol, event: PeerAuthenticated) -> None:
@@ -197,16 +210,14 @@ class Router:
         age = self._reactor.seconds() - neighbour.link.core.opened_at
         if self._closed or neighbour.closing or age > limits.LINK_MAX_AGE + limits.LINK_AGE_GRACE:
             return False
-        if neighbour.peer is not None:
+        if self._neighbours.is_node(neighbour):
             return len(neighbour.circuits) < limits.CIRCUITS_PER_LINK
         # All clients of a test network come from one address, and its benchmarks build circuits as fast as they can.
         host = neighbour.host
         if self._exits.test_network or host is None:
             return True
-        clients = self._neighbours.clients_at(host)
-        if len(clients) > limits.LINKS_PER_HOST and not neighbour.circuits:
-            self._neighbours.close(neighbour)
-            return False
+        # A link that this node opened to one that is not listed is not among those of its host.
+        clients = {neighbour, *self._neighbours.clients_at(host)}
         if sum([len(one.circuits) for one in clients]) >= limits.CIRCUITS_PER_HOST:
             return False
         return self._creates.take(host)
@@ -298,7 +309,7 @@ class Router:
             previous = circuit.previous
 
             def may_exit() -> bool:
-                return previous.peer is not None or self._exits.test_network or self._allow_single_hop
+                return self._neighbours.is_node(previous) or self._exits.test_network or self._allow_single_hop
 
             circuit.streams = ExitStreams(
                 self._exits,

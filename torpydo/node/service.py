@@ -96,10 +96,15 @@ class NodeService(Service):
             return fail(self._error)
         if self._opening is None:
             return fail(LocalProtocolError("the node is not started"))
-        waiter: Deferred[Address] = Deferred(lambda cancelled: self._waiting.remove(waiter))
+        waiter: Deferred[Address] = Deferred(lambda cancelled: self._forget(waiter))
         self._waiting.append(waiter)
         self._tell()
         return waiter
+
+    def _forget(self, waiter: Deferred[Address]) -> None:
+        # It is not there any more if it is cancelled by one that was told before it.
+        if waiter in self._waiting:
+            self._waiting.remove(waiter)
 
     # -- Start and stop
 
@@ -195,6 +200,8 @@ class NodeService(Service):
         waiting, self._waiting = self._waiting, []
         here = None if self._port is None else _address(self._port.getHost())
         for waiter in waiting:
+            if waiter.called:
+                continue
             if self._error is not None:
                 waiter.errback(self._error)
             else:

@@ -132,7 +132,8 @@ class Admission:
             proven = node is not None and _same_place(node.descriptor, descriptor) and self._clock() < node.probe_at
             if not proven:
                 await self._prove(heartbeat)
-                # Others may have come while the probe ran.
+                # Others may have come while the probe ran, and later heartbeats of this node from its old address.
+                self._refuse_replay(heartbeat, self._roster.get(descriptor.node_id))
                 self._refuse_by_rule(descriptor)
             node = self._take(heartbeat, self._roster.get(descriptor.node_id))
             if not proven:

@@ -35,6 +35,13 @@ INITIATOR_BIT = 0x8000_0000
 MAX_UNKNOWN_PER_MINUTE = 100
 """Frames for circuits that do not exist, before the link is closed."""
 
+MAX_CLOSING = 20_000
+"""Circuits of a link that were destroyed and that the peer has not let go yet (*ours*)."""
+KEEPALIVE = 30.0
+"""Seconds between two PADDING frames of a link, so that a peer that vanished is noticed (*ours*)."""
+SILENCE = 90.0
+"""Seconds without a byte after which the peer of a link is taken for dead (*ours*)."""
+
 # -- Records (section Records).
 MAX_RECORD_FRAMES = 4 * (HEADER_SIZE + BULK_SIZE)
 """Bytes of whole frames in one record, at the most."""

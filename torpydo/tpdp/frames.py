@@ -80,11 +80,14 @@ class FrameQueue:
             self._bytes[circ_id] += size
         self._total += size
 
-    def drop(self, circ_id: int) -> None:
-        """Forget what waits for one circuit."""
-        if self._queues.pop(circ_id, None) is not None:
-            self._total -= self._bytes.pop(circ_id)
-            self._turn.remove(circ_id)
+    def drop(self, circ_id: int) -> int | None:
+        """Forget what waits for one circuit; gives the command of the first frame of it."""
+        queue = self._queues.pop(circ_id, None)
+        if queue is None:
+            return None
+        self._total -= self._bytes.pop(circ_id)
+        self._turn.remove(circ_id)
+        return queue[0][0]
 
     def take(self, limit: int) -> bytes:
         """Up to *limit* bytes of whole frames, at least one if any waits."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import attrs
 
-from torpydo.crypto import DHSecretKey, NodeId, Secret, SigningKey
+from torpydo.crypto import KEY_SIZE, SIGNATURE_SIZE, DHSecretKey, NodeId, Purpose, Secret, SigningKey
 from torpydo.tpdp.address import Address
 from torpydo.tpdp.constants import PROTOCOL_VERSION
 from torpydo.tpdp.events import LinkReady
@@ -119,6 +119,24 @@ def answer_hello(
         Proto.LINK, node_id, node_id.dh_key(), ephemeral, message, client, first, encode_options(reply)
     )
     return keys, cipher, relay_message
+
+
+def make_auth(identity: SigningKey, bind: bytes) -> bytes:
+    """The start of an AUTH body: node id ‖ signature over the link's own key."""
+    return identity.public + identity.sign(Purpose.AUTH, bind)
+
+
+def check_auth(body: bytes, bind: bytes) -> NodeId:
+    """Who an AUTH body proves the initiator to be.
+
+    :raises CryptoError: if it proves nothing
+    :raises Malformed: if the fill is not zero
+    """
+    node_id = NodeId(body[:KEY_SIZE])
+    node_id.verify(Purpose.AUTH, bind, body[KEY_SIZE : KEY_SIZE + SIGNATURE_SIZE])
+    if any(body[KEY_SIZE + SIGNATURE_SIZE :]):
+        raise Malformed("AUTH with a fill that is not zero")
+    return node_id
 
 
 def _decode_seen(value: bytes) -> Address | None:

@@ -16,7 +16,7 @@ from enum import Enum, auto
 
 import attrs
 
-from torpydo.crypto import SIGNATURE_SIZE, NodeId, Purpose, Secret, SigningKey
+from torpydo.crypto import NodeId, Secret, SigningKey
 from torpydo.errors import CryptoError, LinkError, LocalProtocolError, RemoteProtocolError, TorpydoError
 from torpydo.tpdp.address import Address
 from torpydo.tpdp.constants import (
@@ -29,10 +29,13 @@ from torpydo.tpdp.constants import (
     EARLY,
     HANDSHAKE_SIZE,
     INITIATOR_BIT,
+    KEEPALIVE,
     LINK_TIMEOUT,
+    MAX_CLOSING,
     MAX_RECORD_FRAMES,
     MAX_UNKNOWN_PER_MINUTE,
     PADDING,
+    SILENCE,
 )
 from torpydo.tpdp.events import (
     Cell,
@@ -46,7 +49,7 @@ from torpydo.tpdp.events import (
     PeerAuthenticated,
 )
 from torpydo.tpdp.frames import ZERO_BODY, FrameQueue, pad_body, split_frames
-from torpydo.tpdp.greeting import LinkHello, answer_hello
+from torpydo.tpdp.greeting import LinkHello, answer_hello, check_auth, make_auth
 from torpydo.tpdp.handshake import HandshakeKeys
 from torpydo.tpdp.records import Cipher, RecordOpener, RecordSealer
 from torpydo.wire import Malformed
@@ -88,7 +91,9 @@ class Link:
     _queue: FrameQueue = attrs.field(factory=FrameQueue)
     _open: set[int] = attrs.field(factory=set)
     _closing: set[int] = attrs.field(factory=set)
-    _used_by_peer: set[int] = attrs.field(factory=set)
+    _last_by_peer: int = 0
+    _heard_at: float = 0.0
+    _padding_at: float = 0.0
     _next_id: int = 1
     _unknown: int = 0
     _unknown_since: float = 0.0
@@ -135,11 +140,6 @@ class Link:
         """Circuits on this link."""
         return len(self._open)
 
-    @property
-    def queued_total(self) -> int:
-        """Bytes of cells that wait to be sent."""
-        return len(self._queue)
-
     def queued(self, circ_id: int) -> int:
         """Bytes of cells that wait to be sent for one circuit."""
         return self._queue.queued(circ_id)
@@ -156,6 +156,9 @@ class Link:
         A :class:`LinkClosed` at the end means: close the connection, say nothing.
         """
         events: list[LinkEvent] = []
+        self._heard_at = now
+        if self.state is not LinkState.OPEN:
+            self._padding_at = now + KEEPALIVE
         try:
             if self.state in (LinkState.HELLO, LinkState.MUTE):
                 data = self._receive_hello(data, events)
@@ -186,16 +189,22 @@ class Link:
 
     def next_deadline(self) -> float | None:
         """When :meth:`deadline_passed` wants to be called."""
-        if self.state in (LinkState.OPEN, LinkState.CLOSED):
+        if self.state is LinkState.CLOSED:
             return None
-        return self.opened_at + LINK_TIMEOUT
+        return self._padding_at if self.state is LinkState.OPEN else self.opened_at + LINK_TIMEOUT
 
     def deadline_passed(self, now: float) -> list[LinkEvent]:
-        """A link that is not ready in time is closed."""
+        """A link that is not ready in time is closed, and one whose peer has gone silent; others get a PADDING."""
         deadline = self.next_deadline()
         if deadline is None or now < deadline:
             return []
-        return [self._closed(LinkError(f"no link handshake within {LINK_TIMEOUT:.0f} s"))]
+        if self.state is not LinkState.OPEN:
+            return [self._closed(LinkError(f"no link handshake within {LINK_TIMEOUT:.0f} s"))]
+        if now - self._heard_at >= SILENCE:
+            return [self._closed(LinkError(f"the other side has been silent for {SILENCE:.0f} s"))]
+        self._padding_at = now + KEEPALIVE
+        self.send_padding()
+        return []
 
     def close(self) -> None:
         """Our side closes the connection; no event follows."""
@@ -238,8 +247,10 @@ class Link:
         """Destroy a circuit: what still waits for it is dropped, nothing more is sent or reported."""
         if circ_id in self._open:
             self._open.discard(circ_id)
+            if self._queue.drop(circ_id) == CREATE:
+                # The peer never heard of it.
+                return
             self._closing.add(circ_id)
-            self._queue.drop(circ_id)
             self._queue.put(circ_id, [(DESTROY, ZERO_BODY)])
 
     def send_padding(self) -> None:
@@ -281,8 +292,7 @@ class Link:
         self.peer = hello.node_id
         self.state = LinkState.OPEN
         if self._identity is not None:
-            signature = self._identity.sign(Purpose.AUTH, keys.bind)
-            self._queue.put(0, [(AUTH, pad_body(self._identity.public + signature))])
+            self._queue.put(0, [(AUTH, pad_body(make_auth(self._identity, keys.bind)))])
         else:
             # Until a record has opened, the other side counts this link as pending.
             self.send_padding()
@@ -346,18 +356,21 @@ class Link:
         elif command == AUTH:
             if not first or self.is_initiator:
                 raise Malformed("AUTH that is not the initiator's first frame")
-            events.append(self._authenticated(body))
+            self.peer = check_auth(body, self._bind)
+            events.append(PeerAuthenticated(self.peer))
 
     def _receive_create(self, circ_id: int, body: bytes, events: list[LinkEvent], now: float) -> None:
         if self.is_initiator and self._identity is None:
             raise Malformed("CREATE towards a client")
         if bool(circ_id & INITIATOR_BIT) == self.is_initiator:
             raise Malformed("CREATE with an id of the wrong side")
-        if circ_id in self._used_by_peer:
-            # The circuit that has the id is not touched.
+        if circ_id <= self._last_by_peer:
+            # Ids rise, so that none is used twice; the circuit that has this one is not touched.
             self._count_unknown(now)
             return
-        self._used_by_peer.add(circ_id)
+        if len(self._closing) >= MAX_CLOSING:
+            raise Malformed("circuits that the peer does not let go")
+        self._last_by_peer = circ_id
         self._open.add(circ_id)
         events.append(CreateReceived(circ_id, body[:HANDSHAKE_SIZE]))
 
@@ -367,14 +380,6 @@ class Link:
             self.send_destroy(circ_id)
             events.append(DestroyReceived(circ_id))
         self._closing.discard(circ_id)
-
-    def _authenticated(self, body: bytes) -> LinkEvent:
-        node_id = NodeId(body[:32])
-        node_id.verify(Purpose.AUTH, self._bind, body[32 : 32 + SIGNATURE_SIZE])
-        if any(body[32 + SIGNATURE_SIZE :]):
-            raise Malformed("AUTH with a fill that is not zero")
-        self.peer = node_id
-        return PeerAuthenticated(node_id)
 
     def _count_unknown(self, now: float) -> None:
         if now - self._unknown_since >= 60.0:

@@ -107,7 +107,9 @@ class Stream:
 
     def put(self, data: bytes) -> None:
         """Append bytes to send."""
-        self._chunks.append(data)
+        # Cut once here: taking cells off the front of one large piece would copy its rest for each of them.
+        for start in range(0, len(data), BUFFER_HIGH):
+            self._chunks.append(data[start : start + BUFFER_HIGH])
         self.buffered += len(data)
         if self.buffered > BUFFER_HIGH:
             self._full = True
@@ -150,13 +152,6 @@ class Stream:
             self._full = False
             return True
         return False
-
-    @property
-    def sendable(self) -> int:
-        """Bytes that could go out now, or 1 for a close that could."""
-        if self.buffered:
-            return min(self.buffered, self.credit)
-        return 1 if self.closing is not None else 0
 
     # -- Receiving
 

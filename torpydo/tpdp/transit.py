@@ -60,14 +60,14 @@ class ExitEnd(CircuitEnd):
     def __init__(self, seal: SealCell, overhead: int, rng: Callable[[int], bytes]) -> None:
         super().__init__(seal, overhead, rng)
         self._size = CELL
-        self._used: set[int] = set()
+        self._last = 0
         self.extend: Callable[[int, bytes], EndEvent] | None = None
         """Takes command and data of an EXTEND, while the circuit may still grow."""
 
     @property
     def begun(self) -> bool:
         """Whether there ever was a stream: the circuit does not grow any more."""
-        return bool(self._used)
+        return self._last > 0
 
     # -- Verbs
 
@@ -123,9 +123,11 @@ class ExitEnd(CircuitEnd):
             super()._receive_other(command, kind, number, data, now)
 
     def _opened(self, number: int, phase: Phase) -> bool:
-        if number in self._used:
-            raise RemoteProtocolError("a stream number is used twice")
-        self._used.add(number)
+        if number <= self._last:
+            raise RemoteProtocolError("a stream number that is not new")
+        if len(self._streams) >= 2 * MAX_STREAMS:
+            raise RemoteProtocolError("more streams than the client ends")
+        self._last = number
         stream = self._streams[number] = Stream(number, phase)
         if len(self._streams) > MAX_STREAMS:
             self._send_end(stream, EndReason.RESOURCE_LIMIT)
