@@ -5,10 +5,10 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 from twisted.internet.address import HostnameAddress, IPv4Address, IPv6Address, UNIXAddress
-from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from torpydo.pool.limits import MAX_BUCKETS, Buckets, host_key, peer_key
+from torpydo.net import host_key
+from torpydo.pool.limits import peer_key
 
 
 class KeyTests(SynchronousTestCase):
@@ -46,48 +46,3 @@ class KeyTests(SynchronousTestCase):
             None,
         ):
             self.assertIsNone(peer_key(address))
-
-
-class BucketsTests(SynchronousTestCase):
-    """Token buckets."""
-
-    def setUp(self) -> None:
-        self.clock = Clock()
-        self.buckets = Buckets(self.clock.seconds, rate=0.5, burst=3)
-
-    def test_burst(self) -> None:
-        """As many as the burst pass at once, and no more."""
-        self.assertEqual([self.buckets.take(b"a") for _ in range(4)], [True, True, True, False])
-
-    def test_refill(self) -> None:
-        """Tokens come back at the rate, up to the burst."""
-        for _ in range(3):
-            self.buckets.take(b"a")
-        self.clock.advance(1.9)
-        self.assertFalse(self.buckets.take(b"a"))
-        self.clock.advance(0.2)
-        self.assertTrue(self.buckets.take(b"a"))
-        self.clock.advance(1000)
-        self.assertEqual([self.buckets.take(b"a") for _ in range(4)], [True, True, True, False])
-
-    def test_keys_are_apart(self) -> None:
-        """One key does not use another's tokens."""
-        for _ in range(4):
-            self.buckets.take(b"a")
-        self.assertTrue(self.buckets.take(b"b"))
-
-    def test_prune(self) -> None:
-        """A bucket that is full again is forgotten, another is not."""
-        self.buckets.take(b"a")
-        self.clock.advance(4)
-        self.buckets.take(b"b")
-        self.clock.advance(2.5)
-        self.buckets.prune()
-        self.assertEqual(len(self.buckets), 1)
-
-    def test_bounded(self) -> None:
-        """Many keys over a long time are not kept."""
-        for number in range(MAX_BUCKETS + 5):
-            self.clock.advance(1)
-            self.buckets.take(number.to_bytes(4, "big"))
-        self.assertLess(len(self.buckets), 20)

@@ -11,15 +11,14 @@ from typing import Any, Protocol
 
 import attrs
 from twisted.internet.defer import Deferred, DeferredList, fail, succeed
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
-from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from torpydo.crypto import NodeId
 from torpydo.directory import Descriptor
 from torpydo.errors import LinkError, TorpydoError
-from torpydo.net import LinkProtocol, connect_link
+from torpydo.net import LinkProtocol, connect_link, link_endpoint
 from torpydo.tpdp import Address, CellsReceived, CreatedReceived, CreateReceived, DestroyReceived, Event, LinkReady
 
 LINK_TIMEOUT = 10.0
@@ -111,7 +110,7 @@ class ClientLinks:
         node_id, address = guard.key
         attempt = self._connect(
             self._reactor,
-            self._endpoint(address),
+            link_endpoint(self._reactor, address, LINK_TIMEOUT),
             node_id,
             self,
             rng=self._rng,
@@ -121,10 +120,6 @@ class ClientLinks:
         guard.attempt = attempt.addCallbacks(
             self._opened, self._refused, callbackArgs=(guard,), errbackArgs=(guard,)
         )
-
-    def _endpoint(self, address: Address) -> IStreamClientEndpoint:
-        kind = TCP4ClientEndpoint if len(address.ip) == 4 else TCP6ClientEndpoint
-        return kind(self._reactor, address.host, address.port, timeout=LINK_TIMEOUT)
 
     def _forget(self, guard: _Guard, waiter: Deferred[LinkProtocol]) -> None:
         if waiter in guard.waiting:

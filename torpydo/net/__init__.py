@@ -1,5 +1,7 @@
 """Thin Twisted adapters that decide nothing: links, streams, fetches, listings, and the state directory."""
 
+from torpydo.net.buckets import Buckets, host_key
+from torpydo.net.console import ConsoleObserver, is_loopback_host
 from torpydo.net.fetch import Fetched, fetch
 from torpydo.net.links import LinkFactory, LinkOwner, LinkProtocol, connect_link, link_endpoint, probe_link
 from torpydo.net.listings import ListingRefresh
@@ -7,6 +9,8 @@ from torpydo.net.state import StateDirectory
 from torpydo.net.streams import StreamTransport
 
 __all__ = [
+    "Buckets",
+    "ConsoleObserver",
     "Fetched",
     "LinkFactory",
     "LinkOwner",
@@ -16,6 +20,8 @@ __all__ = [
     "StreamTransport",
     "connect_link",
     "fetch",
+    "host_key",
+    "is_loopback_host",
     "link_endpoint",
     "probe_link",
 ]

@@ -82,7 +82,7 @@ class LinkProtocol(TwistedProtocol):
         self.flush_soon()
 
     def close(self, why: str = "the link was closed by this side") -> None:
-        """Close the link; what was sent is still delivered, the owner hears of it at once."""
+        """Close the link; what was sent has two seconds to leave, the owner hears of it at once."""
         if self._gone:
             return
         self.flush()

@@ -16,17 +16,16 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from ipaddress import ip_address
 from typing import Any, Final, TextIO
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
-from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
+from twisted.logger import globalLogPublisher
 from twisted.python.reflect import namedAny
-from zope.interface import implementer
 
-from torpydo.directory import ExitPolicy, PoolURL, is_loopback
+from torpydo.directory import ExitPolicy, PoolURL
 from torpydo.errors import TorpydoError
+from torpydo.net import ConsoleObserver, is_loopback_host
 from torpydo.node.config import Advertised, NodeConfig
 from torpydo.node.service import NodeService
 from torpydo.node.status import NodeStatus
@@ -72,7 +71,7 @@ class Node:
         self._wall_clock = wall_clock
         self._rng = rng
         self._pools: list[tuple[str, int, str | None]] = []
-        self._observer = _Console(sys.stdout if out is None else out)
+        self._observer = ConsoleObserver("node", sys.stdout if out is None else out)
         self._log = False
         self._service: NodeService | None = None
 
@@ -122,7 +121,7 @@ class Node:
         kind = TCP6ServerEndpoint if ":" in self._host else TCP4ServerEndpoint
         policy = self._exit_policy
         if policy is None:
-            policy = LOOPBACK_POLICY if _is_loopback(self._host) else ""
+            policy = LOOPBACK_POLICY if is_loopback_host(self._host) else ""
         where = f"[{self._host}]:{self._port}" if ":" in self._host else f"{self._host}:{self._port}"
         config = NodeConfig(
             endpoint=kind(reactor, self._port, interface=self._host),
@@ -139,22 +138,3 @@ class Node:
 def _pool_url(host: str, port: int, key: str | None) -> PoolURL:
     name = f"[{host}]" if ":" in host else host
     return PoolURL.parse(f"http://{name}:{port}/" + (f"#{key}" if key else ""))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return is_loopback(ip_address(host).packed)
-    except ValueError:
-        return host == "localhost"
-
-
-@implementer(ILogObserver)
-class _Console:
-    """Writes what torpydo logs, one line an event."""
-
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
-
-    def __call__(self, event: LogEvent) -> None:
-        if str(event.get("log_namespace", "")).startswith("torpydo."):
-            print(f"[torpydo node] {formatEvent(event)}", file=self._out)

@@ -20,6 +20,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from torpydo.directory import ExitPolicy, is_private
+from torpydo.net import Buckets
 from torpydo.node import limits
 from torpydo.node.exitstream import ExitStream, OneStream
 from torpydo.node.resolver import NAME_LIFE, Resolver
@@ -165,14 +166,14 @@ class ExitStreams:
     ttl: int = NAME_LIFE
     _streams: dict[int, ExitStream] = attrs.field(factory=dict)
     _lookups: dict[int, Deferred[None]] = attrs.field(factory=dict)
-    _asked: limits.Buckets = attrs.field(init=False)
+    _asked: Buckets = attrs.field(init=False)
     _closed: bool = False
 
     log = Logger()
 
     def __attrs_post_init__(self) -> None:
         rate, burst = limits.STREAMS_PER_SECOND, limits.STREAMS_BURST
-        self._asked = limits.Buckets(self.exits.reactor.seconds, rate, burst)
+        self._asked = Buckets(self.exits.reactor.seconds, rate, burst)
 
     def __len__(self) -> int:
         return len(self._streams) + len(self._lookups)

@@ -1,16 +1,8 @@
-"""The figures of a node: each with its unit and its reason. SECURITY D1-D3, F5-F6 and table T are the sources.
-
-And :class:`Buckets`, which counts how often an address did something.
-"""
+"""The figures of a node: each with its unit and its reason. SECURITY D1-D3, F5-F6 and table T are the sources."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
-
-import attrs
-
-__all__ = ["Buckets", "host_key"]
 
 # -- Links
 LINK_CONNECT: Final = 10.0
@@ -69,59 +61,3 @@ LINGER: Final = 60.0
 """Seconds that a destination may take to accept the last bytes after the client has closed ..."""
 LINGER_RATE: Final = 4096
 """... and bytes a second that it must take of more: the client saw a clean end, so slowness is no reason to cut."""
-
-MAX_BUCKETS: Final = 10_000
-"""Buckets above which the full ones are thrown away before a new one is made."""
-
-
-def host_key(ip: bytes) -> bytes:
-    """What counts as one host: an IPv4 address, or an IPv6 /64, which one machine can fill."""
-    return ip if len(ip) == 4 else ip[:8]
-
-
-@attrs.define(eq=False)
-class _Bucket:
-    tokens: float
-    filled_at: float
-
-
-@attrs.define(eq=False)
-class Buckets:
-    """One token bucket for each key.
-
-    :param clock: seconds that never go back
-    :param rate: tokens a second that flow into each bucket
-    :param burst: tokens that a bucket holds; a new one is full
-    """
-
-    clock: Callable[[], float]
-    rate: float
-    burst: float
-    _buckets: dict[bytes, _Bucket] = attrs.field(factory=dict, init=False)
-
-    def __len__(self) -> int:
-        return len(self._buckets)
-
-    def take(self, key: bytes) -> bool:
-        """Take a token from the bucket of *key*; ``False`` if there is none."""
-        now = self.clock()
-        bucket = self._buckets.get(key)
-        if bucket is None:
-            if len(self._buckets) >= MAX_BUCKETS:
-                self.prune()
-            bucket = self._buckets[key] = _Bucket(self.burst, now)
-        bucket.tokens = self._level(bucket, now)
-        bucket.filled_at = now
-        if bucket.tokens < 1:
-            return False
-        bucket.tokens -= 1
-        return True
-
-    def _level(self, bucket: _Bucket, now: float) -> float:
-        return min(self.burst, bucket.tokens + (now - bucket.filled_at) * self.rate)
-
-    def prune(self) -> None:
-        """Forget the buckets that are full again: a new one would be the same."""
-        now = self.clock()
-        for key in [key for key, one in self._buckets.items() if self._level(one, now) >= self.burst]:
-            del self._buckets[key]

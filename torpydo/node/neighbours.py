@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from torpydo.crypto import NodeId, SigningKey
 from torpydo.directory import NetDir
 from torpydo.errors import LinkError, NodeOverloaded
-from torpydo.net import LinkOwner, LinkProtocol, connect_link, link_endpoint
+from torpydo.net import LinkOwner, LinkProtocol, connect_link, host_key, link_endpoint
 from torpydo.node import limits
 from torpydo.tpdp import Address, LinkState
 
@@ -57,7 +57,7 @@ class Neighbour:
     @property
     def host(self) -> bytes | None:
         """What counts as the host at the other end."""
-        return None if self.address is None else limits.host_key(self.address.ip)
+        return None if self.address is None else host_key(self.address.ip)
 
     def may_carry(self, node_id: NodeId, address: Address) -> bool:
         """Whether it leads to that node at that address. A node that connected has another port there."""

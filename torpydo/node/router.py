@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 from torpydo.crypto import DHSecretKey, SigningKey
 from torpydo.directory import NetDir
 from torpydo.errors import CryptoError, RemoteProtocolError, TorpydoError
-from torpydo.net import LinkProtocol, connect_link
+from torpydo.net import Buckets, LinkProtocol, connect_link
 from torpydo.node import limits
 from torpydo.node.circuit import RoutedCircuit, Way
 from torpydo.node.congestion import Congestion
@@ -100,7 +100,7 @@ class Router:
         self._circuits: dict[tuple[LinkProtocol, int], RoutedCircuit] = {}
         self._count = 0
         self._congestion = Congestion()
-        self._creates = limits.Buckets(reactor.seconds, limits.CREATES_PER_SECOND, limits.CREATES_BURST)
+        self._creates = Buckets(reactor.seconds, limits.CREATES_PER_SECOND, limits.CREATES_BURST)
         self._sweeper = LoopingCall(self._sweep)
         self._sweeper.clock = reactor
         self._closed = False

@@ -18,8 +18,8 @@ from twisted.python.failure import Failure
 from torpydo.crypto import NodeId, PoolId
 from torpydo.directory import Descriptor, Heartbeat, HeartbeatAnswer, is_private, parse_heartbeat
 from torpydo.errors import DescriptorError, LinkError
+from torpydo.net import Buckets
 from torpydo.pool import refusal
-from torpydo.pool.limits import Buckets
 from torpydo.pool.probes import Probe, Probes
 from torpydo.pool.refusal import Refused
 from torpydo.pool.roster import ListedNode, Roster

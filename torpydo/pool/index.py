@@ -15,18 +15,16 @@ import os
 import sys
 import time
 from functools import partial
-from ipaddress import ip_address
 from typing import Any, TextIO
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
-from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
+from twisted.logger import globalLogPublisher
 from twisted.python.reflect import namedAny
-from zope.interface import implementer
 
-from torpydo.directory import PoolURL, is_loopback
+from torpydo.directory import PoolURL
 from torpydo.errors import TorpydoError
-from torpydo.net import probe_link
+from torpydo.net import ConsoleObserver, is_loopback_host, probe_link
 from torpydo.pool.probes import Probe
 from torpydo.pool.service import PoolConfig, PoolService
 
@@ -59,14 +57,14 @@ class PoolIndex:
     ) -> None:
         self._host = host
         self._port = port
-        self._test_network = _is_loopback(host) if test_network is None else test_network
+        self._test_network = is_loopback_host(host) if test_network is None else test_network
         self._state_dir = state_dir
         self._reactor = reactor
         self._probe = probe
         self._requested_delay = 15.0
         self._deprecation_delay = 30.0
         self._gc_cycle = 10.0
-        self._observer = _Console(sys.stdout if out is None else out)
+        self._observer = ConsoleObserver("pool", sys.stdout if out is None else out)
         self._log = False
         self._service: PoolService | None = None
 
@@ -124,22 +122,3 @@ class PoolIndex:
         )
         probe = partial(probe_link, reactor, rng=os.urandom) if self._probe is None else self._probe
         return PoolService(reactor, config, probe=probe, wall_clock=time.time, rng=os.urandom)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return is_loopback(ip_address(host).packed)
-    except ValueError:
-        return host == "localhost"
-
-
-@implementer(ILogObserver)
-class _Console:
-    """Writes what torpydo logs, one line an event."""
-
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
-
-    def __call__(self, event: LogEvent) -> None:
-        if str(event.get("log_namespace", "")).startswith("torpydo."):
-            print(f"[torpydo pool] {formatEvent(event)}", file=self._out)

@@ -12,8 +12,8 @@ from typing import Final
 from twisted.internet.defer import Deferred, DeferredSemaphore
 
 from torpydo.crypto import NodeId
+from torpydo.net import Buckets, host_key
 from torpydo.pool import refusal
-from torpydo.pool.limits import Buckets, host_key
 from torpydo.pool.refusal import Refused
 from torpydo.tpdp import Address
 

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from torpydo.crypto import NodeId
 from torpydo.directory import Descriptor, parse_descriptor
 from torpydo.errors import DescriptorError, StateError
-from torpydo.pool.limits import host_key
+from torpydo.net import host_key
 from torpydo.pool.store import NodeRecord, Store
 
 __all__ = ["ListedNode", "Roster"]

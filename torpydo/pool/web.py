@@ -18,9 +18,10 @@ from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import implementer
 
 from torpydo.crypto import PoolId
+from torpydo.net import Buckets
 from torpydo.pool import refusal
 from torpydo.pool.admission import Admission
-from torpydo.pool.limits import Buckets, peer_key
+from torpydo.pool.limits import peer_key
 from torpydo.pool.page import CONTENT_SECURITY_POLICY, render_page
 from torpydo.pool.publisher import Publisher
 from torpydo.pool.refusal import Refused

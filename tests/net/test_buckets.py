@@ -1,4 +1,4 @@
-"""Tests of torpydo.node.limits."""
+"""Token buckets, and what counts as one host."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from torpydo.node import limits
-from torpydo.node.limits import Buckets, host_key
+from torpydo.net import Buckets, buckets, host_key
 
 
 class HostKeyTests(SynchronousTestCase):
@@ -67,7 +66,7 @@ class BucketsTests(SynchronousTestCase):
 
     def test_their_number_is_bounded(self) -> None:
         """A scanner with many addresses does not fill the memory once its buckets are full again."""
-        self.patch(limits, "MAX_BUCKETS", 10)
+        self.patch(buckets, "MAX_BUCKETS", 10)
         for number in range(100):
             self.clock.advance(1)
             self.buckets.take(bytes([number]))
