@@ -28,6 +28,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from torpydo.apps.front import FrontFactory
+from torpydo.client import FirstData
 
 
 @implementer(ITransport, IConsumer, IPushProducer)
@@ -195,11 +196,19 @@ class Attempt:
     isolation: Hashable
     factory: IProtocolFactory
     result: Deferred[IProtocol]
+    first: FirstData
+    ahead: list[bytes] = attrs.field(factory=list)
+    """What was sent before the stream was open."""
     cancelled: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        self.first.attach(self.ahead.append)
 
     def succeed(self, transport: TLSLikeTransport | None = None) -> TLSLikeTransport:
         """The stream is open."""
         stream = transport or FakeTransport()
+        self.first.detach()
+        stream.written += b"".join(self.ahead)
         protocol = self.factory.buildProtocol(IPv4Address("TCP", "0.0.0.0", 0))
         assert protocol is not None
         stream.attach(protocol)
@@ -220,12 +229,13 @@ class FakeEndpoint:
     host: str
     port: int
     isolation: Hashable
+    first: FirstData
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         def cancel(_: Deferred[IProtocol]) -> None:
             attempt.cancelled = True
 
-        attempt = Attempt(self.host, self.port, self.isolation, protocolFactory, Deferred(cancel))
+        attempt = Attempt(self.host, self.port, self.isolation, protocolFactory, Deferred(cancel), self.first)
         self.client.attempts.append(attempt)
         if self.client.instant:
             attempt.succeed(self.client.instant.pop(0))
@@ -245,8 +255,11 @@ class FakeClient:
     lookups: list[tuple[str, Hashable, Deferred[list[tuple[str, int]]]]] = attrs.field(factory=list)
     cancelled_lookups: list[str] = attrs.field(factory=list)
 
-    def endpoint(self, host: str, port: int, *, isolation: Hashable = None) -> IStreamClientEndpoint:
-        return FakeEndpoint(self, host, port, isolation)
+    def endpoint(
+        self, host: str, port: int, *, isolation: Hashable = None, first_data: bytes | FirstData = b""
+    ) -> IStreamClientEndpoint:
+        first = FirstData(first_data) if isinstance(first_data, bytes) else first_data
+        return FakeEndpoint(self, host, port, isolation, first)
 
     def resolve(self, host: str, *, isolation: Hashable = None) -> Deferred[list[tuple[str, int]]]:
         result: Deferred[list[tuple[str, int]]] = Deferred(lambda _: self.cancelled_lookups.append(host))

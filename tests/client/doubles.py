@@ -13,6 +13,7 @@ from twisted.internet.testing import StringTransport
 
 from tests.directory.build import NOW, OPEN, descriptor, document, network
 from tests.net.pools import MemoryState, WallClock, middle
+from torpydo.client.firstdata import FirstData
 from torpydo.client.paths import Paths, Want
 from torpydo.directory import Descriptor, NetDir
 from torpydo.errors import CircuitBuildError, CircuitLost
@@ -47,15 +48,21 @@ class CircuitDouble:
     path: Sequence[Descriptor]
     streams: int = 0
     rtt: float | None = None
+    queued: int = 0
     closed: bool = False
     is_open: bool = True
     opened: list[tuple[str, int]] = attrs.field(factory=list)
+    first_data: list[bytes] = attrs.field(factory=list)
     waiting: list[tuple[Deferred[Any], IProtocolFactory | None]] = attrs.field(factory=list)
     _closing: list[Deferred[None]] = attrs.field(factory=list)
 
-    def open_stream(self, factory: IProtocolFactory, host: str, port: int) -> Deferred[IProtocol]:
+    def open_stream(
+        self, factory: IProtocolFactory, host: str, port: int, *, first_data: bytes | FirstData = b""
+    ) -> Deferred[IProtocol]:
         """Like ``Circuit.open_stream``; the test answers."""
         self.opened.append((host, port))
+        first = FirstData(first_data) if isinstance(first_data, bytes) else first_data
+        first.attach(self.first_data.append)
         return self._wait(factory)
 
     def resolve(self, host: str) -> Deferred[list[tuple[str, int]]]:
@@ -141,12 +148,15 @@ class Builder:
     at_once: int = 0
     """The hop at which every build fails before it has begun; 0: none does."""
 
-    def __call__(self, chosen: Sequence[Descriptor]) -> Deferred[CircuitDouble]:
+    def __call__(
+        self, chosen: Sequence[Descriptor], begun: Callable[[], None] = lambda: None
+    ) -> Deferred[CircuitDouble]:
         def cancel(deferred: Deferred[CircuitDouble]) -> None:
             building.cancelled = True
 
         building = Building(chosen, Deferred(cancel))
         self.started.append(building)
+        begun()
         if self.at_once:
             building.fail(self.at_once)
         return building.deferred

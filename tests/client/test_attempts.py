@@ -11,8 +11,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.client.doubles import Builder, CircuitDouble, Cycle, exits, make_paths, want
 from tests.directory.build import document, network
-from torpydo.client.attempts import TRIES, attempt
+from torpydo.client.attempts import ONLY_TRY, TRIES, attempt
+from torpydo.client.builds import UsableCircuit
 from torpydo.client.circuitpool import CircuitPool
+from torpydo.client.firstdata import FirstData
+from torpydo.client.keeping import KeptTimes
 from torpydo.errors import (
     CircuitLost,
     ConnectRefused,
@@ -20,6 +23,7 @@ from torpydo.errors import (
     ExitPolicyRefused,
     NodeOverloaded,
     ResolveFailed,
+    StreamReset,
     TooFewNodes,
 )
 
@@ -36,6 +40,7 @@ class AttemptTests(SynchronousTestCase):
             self.paths,
             self.builder,
             Cycle(),
+            KeptTimes(None, self.clock),
             stale=lambda: None,
             outcome=lambda outcome: None,
         )
@@ -48,12 +53,14 @@ class AttemptTests(SynchronousTestCase):
         """Build everything that is missing."""
         self.circuits += self.builder.finish()
 
-    def open(self, **options: Any) -> Deferred[Any]:
+    def open(self, first: FirstData | None = None, **options: Any) -> Deferred[Any]:
         """Open a stream to example.org:80."""
         factory = Factory.forProtocol(Protocol)
-        return Deferred.fromCoroutine(
-            attempt(self.pool, self.clock, want(**options), lambda circuit: circuit.open_stream(factory, "h", 80))
-        )
+
+        def open_on(circuit: UsableCircuit) -> Deferred[Any]:
+            return circuit.open_stream(factory, "h", 80, first_data=first or b"")
+
+        return Deferred.fromCoroutine(attempt(self.pool, self.clock, want(**options), open_on, first))
 
     def busy(self) -> CircuitDouble:
         """The circuit that carries the stream now."""
@@ -154,3 +161,58 @@ class AttemptTests(SynchronousTestCase):
         result = self.open(isolation="new", hops=4)
         result.cancel()
         self.failureResultOf(result, CancelledError)
+
+
+class FirstDataTests(AttemptTests):
+    """The same with bytes that go with the question: an answer that is missing is not asked for again."""
+
+    def open(self, first: FirstData | None = None, **options: Any) -> Deferred[Any]:
+        return super().open(first or FirstData(b"GET /"), **options)
+
+    def sent(self) -> list[bytes]:
+        """What went with the question, on every circuit."""
+        return [data for circuit in self.circuits for data in circuit.first_data]
+
+    def test_connected(self) -> None:
+        """They go once."""
+        super().test_connected()
+        self.assertEqual(self.sent(), [b"GET /"])
+
+    def test_no_answer_in_time(self) -> None:
+        """The exit may have delivered them: after the time of all tries that is an error, and nothing is sent twice."""
+        result = self.open()
+        circuit = self.busy()
+        self.clock.advance(ONLY_TRY - 1)
+        self.assertNoResult(result)
+        self.clock.advance(1)
+        self.build()
+        self.failureResultOf(result, ConnectTimeout)
+        self.assertEqual(self.sent(), [b"GET /"])
+        self.assertTrue(circuit.closed)
+
+    def test_bytes_that_came_later(self) -> None:
+        """Nor are those that were not there when the stream was asked for."""
+        first = FirstData()
+        result = self.open(first)
+        first.add(b"GET /")
+        self.clock.advance(TRIES[0])
+        self.build()
+        self.failureResultOf(result, ConnectTimeout)
+        self.assertEqual(self.sent(), [b"GET /"])
+
+    def test_a_refusal_is_no_doubt(self) -> None:
+        """An exit that says that it did not connect has delivered nothing: they go to the next one."""
+        result = self.open()
+        self.busy().refuse(ExitPolicyRefused("port 80"))
+        self.build()
+        self.busy().connect()
+        self.successResultOf(result)
+        self.assertEqual(self.sent(), [b"GET /", b"GET /"])
+
+    def test_a_doubt_is_an_error(self) -> None:
+        """A circuit that was lost after they had gone is not replaced."""
+        result = self.open()
+        self.busy().refuse(StreamReset("they may have arrived"))
+        self.build()
+        self.failureResultOf(result, StreamReset)
+        self.assertEqual(self.sent(), [b"GET /"])

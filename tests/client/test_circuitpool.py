@@ -10,8 +10,23 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.client.doubles import Builder, CircuitDouble, Cycle, exits, make_paths, want
 from tests.directory.build import document, network
+from tests.net.pools import MemoryState
 from torpydo.client.builds import LAST_BACKOFF, MAX_PENDING, UsableCircuit
-from torpydo.client.circuitpool import CLEAN_LIFE, DIRTY_LIFE, MAX_STREAMS, SPARE, SWEEP, WAIT, CircuitPool
+from torpydo.client.buildtimes import ENOUGH, LONGEST, RECENT_SLOW
+from torpydo.client.circuitpool import (
+    AFTER,
+    CLEAN_LIFE,
+    DIRTY_LIFE,
+    LATELY,
+    MAX_CLEAN,
+    MAX_STREAMS,
+    SOON,
+    SPARE,
+    SWEEP,
+    WAIT,
+    CircuitPool,
+)
+from torpydo.client.keeping import KeptTimes
 from torpydo.client.paths import Want
 from torpydo.directory import NetDir
 from torpydo.errors import CircuitBuildError, CircuitError, NoExit, TooFewNodes, TorpydoError
@@ -25,9 +40,12 @@ class PoolTestCase(SynchronousTestCase):
         self.builder = Builder()
         self.outcomes: list[UsableCircuit | TorpydoError] = []
         self.stale = 0
+        self.times = KeptTimes(None, self.clock)
+        self.built: list[CircuitDouble] = []
+        self.state = MemoryState()
 
     def pool(self, netdir: NetDir | None = None, **options: Any) -> CircuitPool:
-        self.paths = make_paths(netdir if netdir is not None else exits(), self.clock)
+        self.paths = make_paths(netdir if netdir is not None else exits(), self.clock, self.state)
 
         def stale() -> None:
             self.stale += 1
@@ -37,6 +55,7 @@ class PoolTestCase(SynchronousTestCase):
             self.paths,
             self.builder,
             Cycle(),
+            self.times,
             stale=stale,
             outcome=self.outcomes.append,
             **options,
@@ -78,6 +97,7 @@ class AheadTests(PoolTestCase):
         pool.work()
         self.builder.finish()
         self.used(pool)
+        self.clock.advance(AFTER)
         self.builder.finish()
         self.assertEqual(sum(one.clean for one in pool.status()), SPARE)
 
@@ -117,6 +137,68 @@ class AheadTests(PoolTestCase):
             circuit.close()
         self.builder.finish()
         self.assertEqual(sum(one.clean for one in pool.status()), 12)
+
+    def test_as_many_as_were_used_lately(self) -> None:
+        """Five applications that came within two minutes let five more be expected; after that two are enough."""
+        pool = self.pool()
+        pool.work()
+        self.builder.finish()
+        for isolation in range(5):
+            self.failing(pool.use(want(isolation=isolation)))
+            self.builder.finish()
+        self.clock.advance(AFTER)
+        self.builder.finish()
+        self.assertEqual(sum(one.clean for one in pool.status()), 5)
+        for isolation in range(5):
+            self.used(pool, want(isolation=f"another {isolation}"))
+        self.clock.advance(LATELY)
+        self.builder.finish()
+        self.clock.advance(AFTER)
+        self.builder.finish()
+        self.assertEqual(sum(one.clean for one in pool.status()), SPARE)
+
+    def test_never_more_than_the_limit_of_clean_ones(self) -> None:
+        """However many applications came at once, and for however many ports."""
+        ports = (22, 80, 443)
+        pool = self.pool(
+            network([document(10 * n + port, policy=f"accept *:{port}") for port in ports for n in range(4)])
+        )
+        for isolation in range(40):
+            for port in ports:
+                self.failing(pool.use(want(port=port, isolation=isolation)))
+                self.builder.finish()
+        self.clock.advance(AFTER)
+        self.builder.finish()
+        self.assertEqual(sum(one.clean for one in pool.status()), MAX_CLEAN)
+
+    def test_for_circuits_whose_time_ends(self) -> None:
+        """Before ten minutes are over there is a clean one for each circuit that still has streams."""
+        pool = self.pool()
+        for isolation in range(5):
+            self.failing(pool.use(want(isolation=isolation)))
+            self.built += self.builder.finish()
+        for isolation in range(5):
+            self.used(pool, want(isolation=isolation)).streams = 1
+        self.clock.advance(LATELY)
+        for circuit in self.built:
+            if not circuit.streams:
+                circuit.close()
+        self.builder.finish()
+        self.assertEqual(sum(one.clean for one in pool.status()), SPARE)
+        self.clock.pump([SWEEP] * int((DIRTY_LIFE - SOON - LATELY) // SWEEP + 1))
+        self.builder.finish()
+        self.assertEqual(sum(one.clean for one in pool.status()), 5)
+
+    def test_a_stream_never_waits_while_there_is_a_clean_one(self) -> None:
+        """Nor do the builds that replace it begin before the stream's own bytes are on their way."""
+        pool = self.pool()
+        pool.work()
+        self.builder.finish()
+        begun = len(self.builder.started)
+        self.used(pool, want(isolation="new"))
+        self.assertEqual(len(self.builder.started), begun)
+        self.clock.advance(AFTER)
+        self.assertEqual(len(self.builder.started), begun + 1)
 
     def test_no_exit_at_all_is_told(self) -> None:
         """Whoever waits for the first circuit hears why there will be none."""
@@ -401,6 +483,113 @@ class BackoffTests(PoolTestCase):
         pool.work()
         self.clock.advance(1)
         self.assertLess(len(self.builder.started), 10)
+
+
+class LateTests(PoolTestCase):
+    """Builds that take longer than was learned."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        for _ in range(ENOUGH):
+            self.times.known.built(3, 2.0, late=False)
+
+    def test_another_one_is_begun(self) -> None:
+        """Who waits does not wait for the slow one, and gets the one that is built in its place."""
+        pool = self.pool()
+        waiting = pool.use(want())
+        slow = list(self.builder.open)
+        self.clock.advance(2.0)
+        self.assertEqual(len(self.builder.open), 2 * len(slow))
+        self.assertEqual(pool.pending, len(slow))
+        slow[0].done()
+        self.assertNoResult(waiting)
+        self.builder.open[-1].done()
+        self.successResultOf(waiting)
+
+    def test_is_closed_when_it_comes_after_all(self) -> None:
+        """And its time is learned."""
+        pool = self.pool()
+        pool.work()
+        slow = self.builder.open[0]
+        self.clock.advance(7.0)
+        self.assertTrue(slow.done().closed)
+        self.assertEqual(pool.status(), ())
+        for _ in range(ENOUGH):
+            self.times.known.built(3, 7.0, late=True)
+        self.assertGreater(self.times.known.timeout(3), 2.0)
+
+    def test_one_in_time_is_learned(self) -> None:
+        """From the moment the guard was asked."""
+        self.times = KeptTimes(None, self.clock)
+        pool = self.pool()
+        pool.work()
+        for _ in range(ENOUGH):
+            self.clock.advance(3.0)
+            self.builder.open[0].done().close()
+        self.assertNotEqual(self.times.known.timeout(3), LONGEST)
+
+    def test_nobody_is_blamed(self) -> None:
+        """A stream does not fail because builds were slow, and there is no pause."""
+        pool = self.pool()
+        waiting = pool.use(want())
+        for _ in range(4):
+            self.clock.advance(2.0)
+            self.assertNoResult(waiting)
+        self.builder.open[-1].done()
+        self.successResultOf(waiting)
+        self.assertEqual(len(self.outcomes), 1)
+
+    def test_the_guard_is_not_blamed(self) -> None:
+        """What fails after it was given up is not counted for the guard; what fails in time is."""
+        pool = self.pool()
+        pool.work()
+        guards = self.state.files["guards"]
+        self.clock.advance(2.0)
+        self.builder.started[0].fail(2)
+        self.paths.save()
+        self.assertEqual(self.state.files["guards"], guards)
+        self.clock.advance(LAST_BACKOFF)
+        self.builder.started[-1].fail(2)
+        self.paths.save()
+        self.assertNotEqual(self.state.files["guards"], guards)
+
+    def test_late_ones_that_fail_are_failures(self) -> None:
+        """A network that is silent is told of like any other: which hop and why."""
+        pool = self.pool()
+        waiting = pool.use(want())
+        for _ in range(3):
+            for one in list(self.builder.open):
+                self.clock.advance(2.0)
+                one.fail(2, "no answer within 10 s")
+            self.clock.advance(LAST_BACKOFF / 4)
+        self.assertEqual(self.failureResultOf(waiting, CircuitBuildError).value.hop, 2)
+
+    def test_a_network_that_changed(self) -> None:
+        """When nearly all are late, builds get twice the time."""
+        pool = self.pool()
+        pool.work()
+        for _ in range(RECENT_SLOW):
+            self.clock.advance(LAST_BACKOFF)
+            slow = self.builder.open[0]
+            self.clock.advance(2.0)
+            slow.fail(3)
+        self.assertEqual(self.times.known.timeout(3), 4.0)
+
+    def test_late_ones_count_as_pending(self) -> None:
+        """A network that is silent is not asked for ever more circuits."""
+        pool = self.pool()
+        pool.work()
+        self.clock.pump([2.0] * 50)
+        self.assertEqual(len(self.builder.open), MAX_PENDING)
+
+    def test_all_are_given_up_at_the_end(self) -> None:
+        """Late ones, too."""
+        pool = self.pool()
+        pool.work()
+        self.clock.advance(2.0)
+        pool.close()
+        self.assertEqual(self.builder.open, [])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
 class CloseTests(PoolTestCase):

@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.client.network import HERE, NOW, URL, Network
 from tests.directory.build import node_id
+from torpydo.client.buildtimes import ENOUGH, SHORTEST
 from torpydo.client.circuitpool import WAIT
 from torpydo.client.client import Client
 from torpydo.client.routing import FIRST_TRIES
@@ -107,6 +108,22 @@ class CreateTests(ClientTestCase):
         client = self.ready(state_dir=path)
         self.assertTrue(client.status().ready)
         self.assertIsNotNone(client.status().pools[0].error)
+
+    def test_build_times_survive_a_restart(self) -> None:
+        """A client that has learned how long circuits take still knows it the next time, and gives slow ones up."""
+        path = self.state_dir()
+        client = self.ready(state_dir=path)
+        for _ in range(ENOUGH):
+            client.new_identity()
+            self.network.advance(1.0)
+            self.network.builder.finish()
+        self.successResultOf(client.close())
+        again = self.create(state_dir=path)
+        begun = len(self.network.builder.open)
+        self.network.advance(SHORTEST)
+        self.assertEqual(len(self.network.builder.open), 2 * begun)
+        self.network.builder.open[-1].done()
+        self.successResultOf(again)
 
     def test_cached_nodes_are_gone_but_the_pools_know_new_ones(self) -> None:
         """A path that the disk does not give is not final before the pools have answered."""

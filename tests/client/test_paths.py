@@ -151,6 +151,16 @@ class ChooseTests(SynchronousTestCase):
         self.assertEqual([bias.node_id for bias in paths.biased()], [chosen[0].node_id])
         self.assertEqual(paths.choose(want())[0].node_id, chosen[0].node_id)
 
+    def test_late_circuits_are_not_the_guards_fault(self) -> None:
+        """One that was given up for its slowness and failed then counts against no guard that had answered."""
+        paths = make_paths(exits())
+        chosen = paths.choose(want())
+        for _ in range(200):
+            paths.failed(chosen, CircuitBuildError(2, 3, "x", "no answer"), late=True)
+        self.assertEqual(paths.biased(), ())
+        paths.failed(chosen, CircuitBuildError(1, 3, "x", "no answer"), late=True)
+        self.assertNotEqual(paths.choose(want())[0].node_id, chosen[0].node_id)
+
     def test_one_hop_has_no_guard(self) -> None:
         """A path of one node is an exit, whichever the guard is."""
         paths = make_paths(network([document(1, policy="accept *:*"), document(2), document(3)]))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.directory.build import NOW, descriptor, document, key
+from tests.directory.build import NOW, descriptor, document, forge, key
 from torpydo.crypto import Purpose, document_hash
 from torpydo.directory import MAX_HEARTBEAT, HeartbeatAnswer, parse_heartbeat, sign_heartbeat
 from torpydo.errors import DescriptorError, DirectoryError
@@ -57,6 +57,17 @@ class HeartbeatTests(SynchronousTestCase):
             late = heartbeat(time=NOW + off * 1.01)
             error = self.assertRaises(DescriptorError, parse_heartbeat, late, POOL, NOW)
             self.assertIn("303 s", str(error))
+
+    def test_known_document(self) -> None:
+        """A document that was checked before is not checked again; the heartbeat itself is, and the time."""
+        forged = forge(document())
+        data = heartbeat(raw=forged)
+        self.assertRaises(DescriptorError, parse_heartbeat, data, POOL, NOW)
+        checked = {forged: descriptor()}
+        self.assertEqual(parse_heartbeat(data, POOL, NOW, known=checked.get).descriptor, descriptor())
+        self.assertRaises(DescriptorError, parse_heartbeat, data[:-1] + b"x", POOL, NOW, known=checked.get)
+        checked = {forged: descriptor(published=NOW - 49 * 3600)}
+        self.assertRaises(DescriptorError, parse_heartbeat, data, POOL, NOW, known=checked.get)
 
     def test_old_descriptor(self) -> None:
         """The descriptor must be of the day."""

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from torpydo.crypto import NodeId, Secret, SigningKey
 from torpydo.errors import LinkError, TorpydoError
-from torpydo.net import LinkFactory, LinkProtocol, connect_link, link_endpoint, probe_link
+from torpydo.net import LinkFactory, LinkProtocol, Turn, connect_link, link_endpoint, probe_link
 from torpydo.testing.memory import SimulatedReactor
 from torpydo.tpdp import (
     Address,
@@ -33,6 +33,7 @@ BULK = 4
 class Owner:
     """Writes down what its links report."""
 
+    turn: Turn
     events: list[LinkEvent] = attrs.field(factory=list)
     links: list[LinkProtocol] = attrs.field(factory=list)
     closed: list[TorpydoError] = attrs.field(factory=list)
@@ -55,8 +56,8 @@ class Rig:
         self.reactor = SimulatedReactor(seed)
         self.rng = Random(seed).randbytes
         self.identity = SigningKey(Secret(self.rng(32)))
-        self.owner = Owner()
-        self.client = Owner()
+        self.owner = Owner(Turn(self.reactor))
+        self.client = Owner(Turn(self.reactor))
         factory = LinkFactory(
             self.identity, self.owner, reactor=self.reactor, rng=self.rng, wall_clock=lambda: 1_700_000_000.0
         )

@@ -17,7 +17,7 @@ from tests.directory.build import descriptor, key, network
 from torpydo.crypto import DHSecretKey, Secret, SigningKey
 from torpydo.directory import TEST_NETWORK, Descriptor, ExitPolicy, NetDir, sign_descriptor
 from torpydo.errors import TorpydoError
-from torpydo.net import LinkFactory, LinkProtocol, connect_link
+from torpydo.net import LinkFactory, LinkProtocol, Turn, connect_link
 from torpydo.node.exits import Exits
 from torpydo.node.resolver import Resolver
 from torpydo.node.router import Router
@@ -161,8 +161,10 @@ class Traveller:
     circ_id: int = 0
     consume: bool = True
     circuit: OriginCircuit = attrs.field(init=False)
+    turn: Turn = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.turn = Turn(self.reactor)
         self.circuit = OriginCircuit(self.path, rng=self.rng)
 
     def build(self, link: LinkProtocol | None = None) -> Traveller:

@@ -82,5 +82,7 @@ class NodeConfigTests(SynchronousTestCase):
             {"bandwidth": 0},
             {"bandwidth": -1},
             {"bandwidth": 10**12 + 1},
+            {"workers": 0},
+            {"workers": 65},
         ):
             self.assertRaises(ConfigurationError, self.make, **overrides)

@@ -348,7 +348,7 @@ class MemoryTests(Chain):
 
     def test_a_circuit_beyond_its_bound_is_destroyed(self) -> None:
         """A client that reads nothing costs itself its circuit."""
-        self.patch(limits, "CIRCUIT_QUEUE", 200_000)
+        self.patch(limits, "CIRCUIT_QUEUE", 150_000)
         self.fill()
         self.assertEqual(self.counts(), [(0, 0)] * 3)
 
@@ -356,7 +356,7 @@ class MemoryTests(Chain):
         """Honest ends never have more on the way than is allowed, and go on as soon as somebody reads."""
         traveller = self.fill()
         waiting = self.guard.router.status().queued
-        self.assertGreater(waiting, 200_000)
+        self.assertGreater(waiting, 150_000)
         self.assertLess(waiting, 2 * 1024 * 1024)
         assert traveller.link is not None and traveller.link.transport is not None
         traveller.link.transport.resumeProducing()

@@ -17,13 +17,17 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.directory.build import NOW, document, key, listing, url
 from tests.node.pools import Pools
+from tests.node.workers.doubles import FakeLaunch
+from torpydo.crypto import DHSecretKey, SigningKey
 from torpydo.directory import REPUBLISH_AFTER, TEST_NETWORK, Descriptor, PoolURL, sign_listing
 from torpydo.errors import ConfigurationError, ListenError, LocalProtocolError, StateError
-from torpydo.net import StateDirectory, connect_link, link_endpoint, probe_link
+from torpydo.net import StateDirectory, Turn, connect_link, link_endpoint, probe_link
 from torpydo.node import Advertised, NodeConfig, NodeService, NodeStatus
+from torpydo.node.carrier import OwnCarrier
 from torpydo.node.onionkeys import ROTATE_AFTER
 from torpydo.node.parts import LOOK_AGAIN, RESOLVE_RETRY
 from torpydo.node.resolver import NAME_LIFE
+from torpydo.node.workers.messages import AcceptedKeys, NetworkChanged, OwnAddress, PoolListing, Setup, Stop
 from torpydo.testing import SimulatedReactor
 from torpydo.tpdp import Address
 
@@ -42,6 +46,7 @@ class NodeTestCase(SynchronousTestCase):
         self.reactor = self.world.host(HERE)
         self.pools = Pools()
         self.random = random.Random(1)
+        self.launch = FakeLaunch()
         self.passed = 0.0
 
     def wall_clock(self) -> float:
@@ -63,6 +68,7 @@ class NodeTestCase(SynchronousTestCase):
             wall_clock=self.wall_clock,
             rng=self.random.randbytes,
             fetch=self.pools.fetch,
+            launch=self.launch,
         )
 
     def start(self, **overrides: Any) -> NodeService:
@@ -320,7 +326,9 @@ class UpkeepTests(NodeTestCase):
         )
         service = self.start()
         assert service._parts is not None
-        exits = service._parts.exits
+        carrier = service._parts.carrier
+        assert isinstance(carrier, OwnCarrier)
+        exits = carrier.exits
         self.assertTrue(exits.test_network)
         self.assertFalse(exits.allows(bytes([20, 1, 1, 1]), PORT))
 
@@ -358,7 +366,7 @@ class StopTests(NodeTestCase):
         """Links are closed, within five seconds even if their other end does not read."""
         service = self.start()
         client = self.world.host("198.51.100.1")
-        owner = Owner()
+        owner = Owner(Turn(self.reactor))
         address = self.successResultOf(service.when_listening())
         endpoint = link_endpoint(client, address)
         node_id = self.published().node_id
@@ -388,7 +396,8 @@ class StopTests(NodeTestCase):
 class Owner:
     """Owns the links of a client that only watches."""
 
-    def __init__(self) -> None:
+    def __init__(self, turn: Turn) -> None:
+        self.turn = turn
         self.closed: list[Any] = []
 
     def link_events(self, link: Any, events: list[Any]) -> None:
@@ -404,3 +413,92 @@ def connect(
 ) -> Deferred[Any]:
     """Open a link."""
     return connect_link(reactor, endpoint, node_id, owner, rng=rng)
+
+
+class WorkersTests(NodeTestCase):
+    """A node whose circuits are carried by other processes."""
+
+    def start(self, **overrides: Any) -> NodeService:
+        """A node with two workers."""
+        service = super().start(**{"workers": 2} | overrides)
+        self.processes = list(self.launch.started)
+        return service
+
+    def stop(self, service: NodeService) -> None:
+        """The workers end with it."""
+        for process in self.launch.alive.values():
+            self.reactor.callLater(0.1, process.end, "exit status 0")
+        super().stop(service)
+
+    def later(self, seconds: float) -> None:
+        """Time passes, and the workers still speak."""
+        self.passed += seconds
+        for _ in range(int(LOOK_AGAIN)):
+            self.reactor.advance(1.0)
+            for process in self.processes:
+                process.reports()
+
+    def heard(self, kind: type) -> list[Any]:
+        """What the first worker was told, which is what they were all told."""
+        first, second = self.processes
+        self.assertEqual(first.said, second.said)
+        return first.heard(kind)
+
+    def test_one_is_this_process(self) -> None:
+        """By default no process is started."""
+        super().start()
+        self.assertEqual(self.launch.started, [])
+
+    def test_one_identity(self) -> None:
+        """The node is listed once, as what its workers are."""
+        self.start()
+        (setup,) = self.heard(Setup)
+        self.assertEqual(SigningKey(setup.identity).node_id, self.published().node_id)
+        self.assertEqual(len(self.pools.beats), 1)
+
+    def test_onion_keys(self) -> None:
+        """Workers have the keys that the descriptor has, also after they have changed."""
+        self.pools.delay = 300.0
+        self.start()
+        self.later(ROTATE_AFTER)
+        first, second = self.heard(AcceptedKeys)
+        published = [one.raw for one in self.published().onion_keys]
+        self.assertEqual([DHSecretKey(one).public.raw for one in second.keys], published)
+        self.assertEqual(second.keys[1:], first.keys)
+        self.later(24 * 3600)
+        self.assertEqual(self.heard(AcceptedKeys)[-1].keys, second.keys[:1])
+
+    def test_listings(self) -> None:
+        """What the pools list they all learn, and where the node is."""
+        made = listing(documents=[document(1)], parameters={TEST_NETWORK: True})
+        self.pools.listing = sign_listing(made, key("pool"))
+        self.start()
+        self.assertEqual([one.listing for one in self.heard(PoolListing)], [made])
+        self.assertEqual(len(self.heard(NetworkChanged)), 1)
+        self.assertEqual(self.heard(OwnAddress), [OwnAddress(Address.parse(HERE, 1).ip, PORT)])
+
+    def test_status(self) -> None:
+        """The status is the sum of what the workers report."""
+        service = self.start()
+        for process in self.processes:
+            process.reports(links=1, circuits=20, streams=300, queued=4000)
+        self.assertEqual(service.status(), NodeStatus(2, 40, 600, 8000))
+
+    def test_stop(self) -> None:
+        """The state is free when the workers are gone, and not before."""
+        service = self.start()
+        stopped = service.stopService()
+        self.assertEqual(len(self.heard(Stop)), 1)
+        self.assertRaises(StateError, StateDirectory.open, self.path)
+        for process in self.processes:
+            process.end("exit status 0")
+        self.reactor.success(stopped)
+        StateDirectory.open(self.path).close()
+
+    def test_again(self) -> None:
+        """A node that was stopped can be started again, with new workers."""
+        service = self.start()
+        self.stop(service)
+        service.startService()
+        self.reactor.flush()
+        self.assertEqual(len(self.launch.started), 4)

@@ -17,7 +17,8 @@ from torpydo.crypto import NodeId, SigningKey
 from torpydo.directory import Descriptor, HeartbeatAnswer, sign_descriptor, sign_heartbeat
 from torpydo.errors import LinkError
 from torpydo.pool.admission import Admission
-from torpydo.pool.store import Store
+from torpydo.pool.saving import SAVE_AFTER
+from torpydo.pool.store import NodeRecord, Store
 from torpydo.tpdp import Address
 
 POOL = key("pool")
@@ -136,23 +137,33 @@ class Pool:
     store: Store = attrs.field(factory=lambda: Store.open(":memory:"))
     test_network: bool = False
     changes: list[float] = attrs.field(factory=list)
+    started: bool = False
     admission: Admission = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.restart()
 
     def restart(self) -> None:
+        if self.started:
+            self.admission.stop()
+        self.started = True
         self.admission = Admission(
             POOL.pool_id,
             self.store,
             self.probes,
             clock=self.times.clock.seconds,
             wall_clock=self.times.wall,
+            later=self.times.clock.callLater,
             test_network=self.test_network,
             requested_delay=15.0,
             deprecation_delay=30.0,
             changed=lambda: self.changes.append(self.times.clock.seconds()),
         )
+
+    def saved(self) -> list[NodeRecord]:
+        """What is on the disk a moment later."""
+        self.times.advance(SAVE_AFTER)
+        return self.store.nodes()
 
     def node(self, name: object = 0, **overrides: Any) -> Node:
         return Node(self.times, name, overrides=overrides)

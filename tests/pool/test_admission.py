@@ -15,7 +15,7 @@ from tests.pool.build import Node, Pool, Probes
 from torpydo.crypto import DHPublicKey
 from torpydo.directory import HeartbeatAnswer
 from torpydo.errors import StateError
-from torpydo.pool import admission, roster
+from torpydo.pool import admission, probes, roster, saving
 from torpydo.pool.refusal import Refused
 from torpydo.tpdp import Address
 
@@ -285,7 +285,7 @@ class RuleTests(AdmissionTestCase):
         self.pool.keep_alive(nodes[:1], 40)
         self.accept(nodes[2])
         self.assertCountEqual(self.pool.listed(), [nodes[0].node_id, nodes[2].node_id])
-        self.assertEqual(len(self.pool.store.nodes()), 2)
+        self.assertEqual(len(self.pool.saved()), 2)
 
 
 class LifeTests(AdmissionTestCase):
@@ -363,7 +363,7 @@ class LifeTests(AdmissionTestCase):
         self.pool.keep_alive([], 60)
         self.pool.times.advance(7 * 24 * 3600)
         self.pool.admission.collect()
-        self.assertEqual(self.pool.store.nodes(), [])
+        self.assertEqual(self.pool.saved(), [])
 
     def test_unexpected_error(self) -> None:
         """An error of ours in a probe is logged and harms nobody."""
@@ -435,29 +435,60 @@ class RestartTests(AdmissionTestCase):
     def test_damaged_document(self) -> None:
         """A descriptor that cannot be read any more is left out."""
         self.accept(self.pool.node())
-        record = self.pool.store.nodes()[0]
-        self.pool.store.put(type(record)(record.node_id, b"x", 0, 0, 0.0, 0.0, True))
+        record = self.pool.saved()[0]
+        self.pool.store.write([type(record)(record.node_id, b"x", 0, 0, 0.0, 0.0, True)])
         self.pool.restart()
         self.assertEqual(self.pool.listed(), [])
+
+    def test_crash(self) -> None:
+        """A crash loses what changed in the last moment; it costs the node one heartbeat."""
+        saved, lost = self.pool.node(0), self.pool.node(1)
+        self.accept(saved)
+        self.pool.times.advance(1)
+        self.accept(lost)
+        self.pool.started = False
+        self.pool.restart()
+        self.assertEqual(self.pool.listed(), [saved.node_id])
+        self.accept(lost)
+        self.assertCountEqual(self.pool.listed(), [saved.node_id, lost.node_id])
 
     def test_disk_full(self) -> None:
         """A pool goes on when its disk is full, and says so once."""
 
-        def full(record: object) -> None:
+        def full(nodes: object, removed: object) -> None:
             raise StateError("the disk is full")
 
         lines: list[str] = []
-        self.patch(self.pool.store, "put", full)
-        self.patch(roster.Roster, "log", type("Log", (), {"error": lambda self, text, **fields: lines.append(text)})())
+        self.patch(self.pool.store, "write", full)
+        self.patch(saving.Saving, "log", type("Log", (), {"error": lambda self, text, **fields: lines.append(text)})())
         node = self.pool.node()
         self.accept(node)
+        self.pool.times.advance(1)
         self.accept(node)
+        self.pool.times.advance(60)
         self.assertEqual(self.pool.listed(), [node.node_id])
         self.assertEqual(len(lines), 1)
 
 
 class ProbeTests(AdmissionTestCase):
     """How many links a pool opens for strangers."""
+
+    def test_rate(self) -> None:
+        """Strangers cannot make a pool spend its time on links, from however many hosts they come."""
+        self.patch(probes, "TOTAL_BURST", 5)
+        self.pool = Pool()
+        for name in range(5):
+            self.accept(self.pool.node(name))
+        self.refuse(self.pool.node(5), 503, "many nodes")
+        self.pool.times.advance(1)
+        self.accept(self.pool.node(5))
+
+    def test_rate_of_a_test_network(self) -> None:
+        """The nodes of a test network all start at once."""
+        self.patch(probes, "TOTAL_BURST", 5)
+        self.pool = Pool(test_network=True)
+        for name in range(10):
+            self.accept(self.pool.node(name))
 
     def test_bounded(self) -> None:
         """Some probes run at a time, some wait, the rest is put off."""
@@ -539,7 +570,7 @@ class PoolMachine(RuleBasedStateMachine):
         assert all(hosts.count(host) <= 2 for host in hosts)
         listed = {node.record.node_id for node in nodes}
         assert listed <= {node_id for _, node_id in self.pool.probes.asked}
-        assert listed == {record.node_id for record in self.pool.store.nodes() if record.listed}
+        assert listed == {record.node_id for record in self.pool.saved() if record.listed}
         for node in nodes:
             assert (node.descriptor.address, node.record.node_id) in self.pool.probes.asked
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import gzip
 
+from twisted.internet.defer import CancelledError
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.directory.build import NOW, document, node_id
+from tests.net.test_slices import TURN, later
 from tests.pool.build import POOL, Times
 from tests.pool.test_store import record
 from torpydo.directory import LISTING_LIFE, Listing, listing_etag, parse_listing
 from torpydo.errors import StateError
-from torpydo.pool.publisher import Publisher
+from torpydo.pool.publisher import SLICE, Published, Publisher
 from torpydo.pool.store import NodeRecord, Store
 
 
@@ -31,15 +33,19 @@ class PublisherTests(SynchronousTestCase):
             lambda: self.nodes,
             clock=self.times.clock.seconds,
             wall_clock=self.times.wall,
+            later=self.times.clock.callLater,
             parameters={"test-network": True},
         )
+
+    def current(self) -> Published:
+        return self.successResultOf(self.publisher.current())
 
     def add(self, name: object) -> None:
         self.nodes.append(record(name, document=document(name)))
         self.publisher.changed()
 
     def listing(self, newest: int = 0) -> Listing:
-        return parse_listing(self.publisher.current().raw, POOL.pool_id, self.times.wall(), newest)
+        return parse_listing(self.current().raw, POOL.pool_id, self.times.wall(), newest)
 
     def test_content(self) -> None:
         """The listing has the nodes, when they were first seen, the parameters and three hours of validity."""
@@ -58,15 +64,15 @@ class PublisherTests(SynchronousTestCase):
     def test_forms(self) -> None:
         """The packed form is the same bytes, and the ETag names them."""
         self.add(0)
-        published = self.publisher.current()
+        published = self.current()
         self.assertEqual(gzip.decompress(published.packed), published.raw)
         self.assertEqual(published.etag, listing_etag(published.raw))
 
     def test_made_once(self) -> None:
         """As long as nothing changes everybody gets the same object."""
-        first = self.publisher.current()
+        first = self.current()
         self.times.advance(800)
-        self.assertIs(self.publisher.current(), first)
+        self.assertIs(self.current(), first)
 
     def test_change(self) -> None:
         """A change is in the next listing, which has a higher sequence."""
@@ -80,9 +86,9 @@ class PublisherTests(SynchronousTestCase):
         """A listing of many nodes is not signed for each change."""
         for name in range(100):
             self.nodes.append(record(name, document=b"x"))
-        first = self.publisher.current()
+        first = self.current()
         self.add(100)
-        self.assertIs(self.publisher.current(), first)
+        self.assertIs(self.current(), first)
         self.times.advance(0.11)
         self.assertEqual(len(self.listing().entries), 101)
 
@@ -106,10 +112,10 @@ class PublisherTests(SynchronousTestCase):
         lines: list[str] = []
         log = type("Log", (), {"error": lambda self, text, **fields: lines.append(text)})()
         self.patch(Publisher, "log", log)
-        second = self.publisher.current()
+        second = self.current()
         self.assertEqual(second.sequence, first.sequence + 1)
         self.publisher.changed()
-        self.publisher.current()
+        self.current()
         self.assertEqual(len(lines), 1)
 
     def test_clock_step_forward(self) -> None:
@@ -120,7 +126,7 @@ class PublisherTests(SynchronousTestCase):
 
     def test_reserved_before_shown(self) -> None:
         """The sequence is on the disk before anybody sees it."""
-        published = self.publisher.current()
+        published = self.current()
         self.assertEqual(self.store.sequence(), published.sequence)
 
     def test_disk_full(self) -> None:
@@ -140,4 +146,72 @@ class PublisherTests(SynchronousTestCase):
     def test_unknown_node(self) -> None:
         """Only what the roster lists is listed."""
         self.add(0)
-        self.assertNotIn(node_id(1).raw, self.publisher.current().raw)
+        self.assertNotIn(node_id(1).raw, self.current().raw)
+
+
+class SlicesTests(PublisherTests):
+    """The same where every piece of work fills a slice."""
+
+    def restart(self) -> None:
+        ticks = iter(range(1_000_000))
+        self.publisher = Publisher(
+            POOL,
+            self.store,
+            lambda: self.nodes,
+            clock=lambda: self.times.clock.seconds() + next(ticks) * SLICE,
+            wall_clock=self.times.wall,
+            later=later(self.times.clock),
+            parameters={"test-network": True},
+        )
+
+    def turn(self) -> None:
+        self.times.clock.advance(TURN)
+        self.times.offset -= TURN
+
+    def current(self) -> Published:
+        asked = self.publisher.current()
+        while not asked.called:
+            self.turn()
+        return self.successResultOf(asked)
+
+    def test_turns(self) -> None:
+        """Whoever asks waits some turns, in which others are answered; all who ask meanwhile get the same listing."""
+        self.add(0)
+        first, second = self.publisher.current(), self.publisher.current()
+        turns = 0
+        while not first.called:
+            self.turn()
+            turns += 1
+        self.assertGreater(turns, 2)
+        self.assertIs(self.successResultOf(first), self.successResultOf(second))
+
+    def test_change_in_between(self) -> None:
+        """A node that comes while a listing is made is in the next one."""
+        self.add(0)
+        asked = self.publisher.current()
+        self.turn()
+        self.turn()
+        self.add(1)
+        while not asked.called:
+            self.turn()
+        self.assertNotIn(document(1), self.successResultOf(asked).raw)
+        self.times.advance(1)
+        self.assertIn(document(1), self.current().raw)
+
+    def test_stop(self) -> None:
+        """Stopping ends the work; who waits is told."""
+        self.add(0)
+        asked = self.publisher.current()
+        self.publisher.stop()
+        self.failureResultOf(asked, CancelledError)
+        self.assertEqual(self.times.clock.getDelayedCalls(), [])
+
+    def test_one_gives_up(self) -> None:
+        """Who does not wait any more does not keep the others from their listing."""
+        self.add(0)
+        first, second = self.publisher.current(), self.publisher.current()
+        first.cancel()
+        self.failureResultOf(first, CancelledError)
+        while not second.called:
+            self.turn()
+        self.successResultOf(second)

@@ -8,7 +8,7 @@ import sqlite3
 import tempfile
 from typing import Any
 
-import attrs
+from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.directory.build import NOW, node_id
@@ -27,7 +27,7 @@ def record(name: object = 0, **overrides: Any) -> NodeRecord:
         probed_at=NOW + 0.25,
         listed=True,
     )
-    return attrs.evolve(made, **overrides)
+    return replace(made, **overrides)
 
 
 class StoreTests(SynchronousTestCase):
@@ -51,30 +51,38 @@ class StoreTests(SynchronousTestCase):
     def test_nodes_survive(self) -> None:
         """A node is read by the next process as it was written by the last."""
         store = self.open()
-        store.put(record(0))
-        store.put(record(1, listed=False))
+        store.write([record(0)])
+        store.write([record(1, listed=False)])
         store.close()
         self.assertCountEqual(self.open().nodes(), [record(0), record(1, listed=False)])
 
     def test_survives_a_crash(self) -> None:
         """What was written is there although nobody closed the database."""
         store = self.open()
-        store.put(record(0))
+        store.write([record(0)])
         self.assertEqual(self.open().nodes(), [record(0)])
 
     def test_replace(self) -> None:
         """A node that is written again replaces itself."""
         store = self.open()
-        store.put(record(0))
-        store.put(record(0, document=b"other"))
+        store.write([record(0)])
+        store.write([record(0, document=b"other")])
         self.assertEqual(store.nodes(), [record(0, document=b"other")])
+
+    def test_all_or_nothing(self) -> None:
+        """Of a write that fails nothing is kept, and the next one works."""
+        store = self.open()
+        self.assertRaises(StateError, store.write, [record(0), record(1, heartbeat_ms=None)])
+        self.assertEqual(store.nodes(), [])
+        store.write([record(2)])
+        self.assertEqual(store.nodes(), [record(2)])
 
     def test_remove(self) -> None:
         """A removed node is gone; one that is not there can be removed."""
         store = self.open()
-        store.put(record(0))
-        store.remove(node_id(0))
-        store.remove(node_id(0))
+        store.write([record(0)])
+        store.write([], [node_id(0)])
+        store.write([], [node_id(0)])
         self.assertEqual(store.nodes(), [])
 
     def test_sequence_never_falls(self) -> None:
@@ -101,7 +109,7 @@ class StoreTests(SynchronousTestCase):
         """A database whose pages were overwritten is refused."""
         store = self.open()
         for name in range(50):
-            store.put(record(name, document=bytes(1000)))
+            store.write([record(name, document=bytes(1000))])
         store.close()
         with open(self.path, "r+b") as file:
             file.seek(4096)
@@ -135,4 +143,4 @@ class StoreTests(SynchronousTestCase):
         """A write after the end is an error of ours."""
         store = self.open()
         store.close()
-        self.assertRaises(StateError, store.put, record())
+        self.assertRaises(StateError, store.write, [record()])

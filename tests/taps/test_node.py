@@ -119,11 +119,24 @@ class OptionsTests(SynchronousTestCase):
                 parse(*arguments)
 
     def test_workers(self) -> None:
-        """More than one process is not there yet, and the error says so."""
-        for number in ("0", "2", "many"):
-            with self.assertRaises(UsageError) as caught:
+        """One process by default, up to 64 on request."""
+        self.assertEqual([config(*more).workers for more in ([], ["--workers=2"], ["--workers=64"])], [1, 2, 64])
+
+    def test_bad_workers(self) -> None:
+        """Any other number is a usage error that says what would do."""
+        for number in ("0", "65", "-1", "many", "2.5", "", "\N{ARABIC-INDIC DIGIT THREE}"):
+            with self.assertRaises(UsageError, msg=number) as caught:
                 parse(POOL, f"--workers={number}")
-            self.assertIn("not available yet", str(caught.exception))
+            self.assertIn("worker", str(caught.exception))
+
+    def test_listeners_for_workers(self) -> None:
+        """A connection that is more than a socket cannot be given to another process."""
+        for listen in ("unix:/run/node", r"tcp6:6000:interface=\:\:1"):
+            self.assertEqual(config(f"--listen={listen}", "--advertise=a.example:1", "--workers=2").workers, 2)
+        with self.assertRaises(UsageError) as caught:
+            parse(POOL, r"--listen=haproxy:tcp:6000", "--advertise=a.example:1", "--workers=2")
+        self.assertIn("leave --workers out", str(caught.exception))
+        self.assertEqual(config(r"--listen=haproxy:tcp:6000", "--advertise=a.example:1").workers, 1)
 
     def test_help(self) -> None:
         """The help names every option."""

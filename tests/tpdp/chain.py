@@ -105,7 +105,7 @@ class Chain:
     def node_turn(self, place: int) -> bool:
         """A node sends what it has made."""
         cells = self.transits[place].cells_to_send(self.now)
-        self.exit_events += self.transits[place].end.take_events()
+        self.exit_events += self.transits[place].take_events()
         self.backward[place] += cells
         return bool(cells)
 
@@ -164,7 +164,7 @@ class Chain:
 
     def say_backward(self, *messages: bytes, command: int = CELL, place: int = -1) -> Cell:
         """A backward cell that the end of node *place* did not make; it is on its way to the node before it."""
-        body, _ = self.transits[place]._seal(command, filled(list(messages), BODY_SIZES[command] - BACKWARD_OVERHEAD))
+        body, _ = self.transits[place]._backward.seal_tagged(command, filled(list(messages), BODY_SIZES[command] - BACKWARD_OVERHEAD))
         self.backward[place % len(self.transits)].append((command, body))
         return command, body
 

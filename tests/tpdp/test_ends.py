@@ -345,7 +345,7 @@ class IntervalTests(EndCase):
         streams = [chain.open_stream() for _ in range(20)]
         for stream in streams:
             end.send_data(stream, bytes(STREAM_CREDIT))
-        end.window.size = 100 * 1024
+        end.window.controller.size = 100 * 1024
         chain.node_turn(0)
         self.assertEqual(len(chain.backward[0]), 100)
         end.finish(streams[0], EndReason.RESET)
@@ -363,7 +363,7 @@ class IntervalTests(EndCase):
         chain = Chain(1, early=0)
         stream = chain.open_stream()
         end = chain.origin.end
-        end.window.size = 40 * 1024
+        end.window.controller.size = 40 * 1024
         end.send_data(stream, bytes(STREAM_CREDIT))
         self.assertEqual([command for command, _ in end.cells_to_send(0.0)], [BULK, BULK])
         self.assertEqual(end.cells_to_send(0.0), [])

@@ -76,21 +76,54 @@ class FrameQueueTests(SynchronousTestCase):
         return list(split_frames(queue.take(limit)))
 
     def test_round_robin(self) -> None:
-        """A circuit with much to send lets others go between its frames."""
+        """A circuit with much to send lets others go between its quanta, which are bytes: one BULK, fifteen CELLs."""
         queue = FrameQueue()
-        queue.put(1, [(CELL, bytes([number]) * 1024) for number in range(5)])
-        queue.put(2, [(CELL, b"b" * 1024)] * 2)
+        queue.put(1, [(BULK, bytes([number]) * 16384) for number in range(4)])
+        queue.put(2, [(CELL, b"b" * 1024)] * 20)
         queue.put(3, [(BULK, b"c" * 16384)])
-        order = [circ_id for circ_id, _, _ in self.taken(queue, MAX_RECORD_FRAMES)]
-        self.assertEqual(order, [1, 2, 3, 1, 2, 1, 1, 1])
+        order = [circ_id for circ_id, _, _ in self.taken(queue, 2 * MAX_RECORD_FRAMES)]
+        self.assertEqual(order, [1, *[2] * 15, 3, 1, *[2] * 5, 1, 1])
 
     def test_the_turn_goes_on_in_the_next_record(self) -> None:
-        """No circuit begins anew with each record."""
+        """No circuit begins anew with each record, nor with each quantum."""
         queue = FrameQueue()
         for circ_id in (1, 2, 3):
-            queue.put(circ_id, [(CELL, bytes(1024))] * 2)
-        order = [circ_id for _ in range(6) for circ_id, _, _ in self.taken(queue, 1029)]
+            queue.put(circ_id, [(BULK, bytes(16384))] * 2)
+        order = [circ_id for _ in range(6) for circ_id, _, _ in self.taken(queue, 16389)]
         self.assertEqual(order, [1, 2, 3, 1, 2, 3])
+
+    def test_a_key_stroke_passes_a_download(self) -> None:
+        """What begins to wait goes before those that wait for long."""
+        queue = FrameQueue()
+        queue.put(1, [(BULK, bytes(16384))] * 8)
+        queue.take(2 * 16389)
+        queue.put(2, [(CELL, bytes(1024))])
+        self.assertEqual([circ_id for circ_id, _, _ in self.taken(queue, 2000)], [2])
+
+    def test_nobody_is_new_all_the_time(self) -> None:
+        """Whoever sends again and again a little does not keep the others waiting: every second turn is theirs."""
+        queue = FrameQueue()
+        queue.put(1, [(BULK, bytes(16384))] * 40)
+        order = []
+        for _ in range(40):
+            if not queue.queued(2):
+                queue.put(2, [(BULK, bytes(16384))])
+            order += [circ_id for circ_id, _, _ in self.taken(queue, 16389)]
+        self.assertEqual(order.count(1), 20)
+
+    @given(st.lists(st.tuples(st.integers(1, 3), st.sampled_from([CELL, BULK])), min_size=1, max_size=30))
+    def test_shares_are_even(self, extra: list[tuple[int, int]]) -> None:
+        """While circuits have enough to send, no two get further apart than two quanta, whatever their sizes."""
+        queue = FrameQueue()
+        sent = {1: 0, 2: 0, 3: 0}
+        for circ_id, command in [(1, BULK), (2, CELL), (3, BULK), *extra]:
+            queue.put(circ_id, [(command, bytes(BODY_SIZES[command]))])
+        for circ_id in sent:
+            queue.put(circ_id, [(CELL if circ_id == 2 else BULK, bytes(BODY_SIZES[CELL if circ_id == 2 else BULK]))] * 99)
+        for _ in range(12):
+            for circ_id, _, body in self.taken(queue, 16389):
+                sent[circ_id] += len(body)
+        self.assertLessEqual(max(sent.values()) - min(sent.values()), 2 * 16389)
 
     @given(
         st.lists(st.tuples(st.integers(1, 4), st.lists(st.sampled_from([CELL, BULK, EARLY]), max_size=6)), max_size=8),

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from torpydo.errors import RemoteProtocolError
-from torpydo.tpdp.constants import STREAM_CREDIT, STREAM_CREDIT_MAX
+from torpydo.tpdp.constants import CREDIT_SECONDS, STREAM_CREDIT, STREAM_CREDIT_MAX
 from torpydo.tpdp.messages import Type
 from torpydo.tpdp.streams import RECEIVED, Half, Phase, Stream
 
@@ -65,28 +65,49 @@ class CreditTests(SynchronousTestCase):
         stream = Stream(1, Phase.OPEN)
         stream.arrived(STREAM_CREDIT)
         self.assertRaises(RemoteProtocolError, stream.arrived, 1)
-        self.assertEqual(stream.consumed(STREAM_CREDIT // 2 - 1), 0)
+        stream.consumed(STREAM_CREDIT // 2 - 1)
+        self.assertEqual(stream.grant(0.0), 0)
 
-    @given(st.lists(st.tuples(st.integers(0, 200_000), st.integers(0, 200_000)), max_size=40))
-    def test_what_waits_is_bounded(self, steps: list[tuple[int, int]]) -> None:
+    @given(st.lists(st.tuples(st.integers(0, 5_000_000), st.integers(0, 5_000_000), st.floats(0, 2)), max_size=40))
+    def test_what_waits_is_bounded(self, steps: list[tuple[int, int, float]]) -> None:
         """However the consumer behaves, granted and not yet taken is at most the largest credit (row F5)."""
         stream = Stream(1, Phase.OPEN)
         waiting = 0
-        for arrive, take in steps:
+        now = 0.0
+        for arrive, take, pause in steps:
             count = min(arrive, stream.receive_credit)
             stream.arrived(count)
             waiting += count
             count = min(take, waiting)
             waiting -= count
             stream.consumed(count)
+            now += pause
+            stream.grant(now)
             self.assertLessEqual(waiting + stream.receive_credit, STREAM_CREDIT_MAX)
+
+    def filled(self, pause: float, times: int) -> Stream:
+        """A stream whose consumer takes everything at once, and whose sender waits *pause* seconds for new credit."""
+        stream = Stream(1, Phase.OPEN)
+        for number in range(times):
+            count = stream.receive_credit
+            stream.arrived(count)
+            stream.consumed(count)
+            stream.grant(number * pause)
+        return stream
 
     def test_credit_grows_while_the_consumer_keeps_up(self) -> None:
         """Up to its limit, and no further."""
+        self.assertEqual(self.filled(0.15, 12).receive_credit, STREAM_CREDIT_MAX)
+
+    def test_credit_covers_a_second(self) -> None:
+        """Whatever the round trip, up to the one that it is to cover; beyond that it does not grow without end."""
+        self.assertEqual(self.filled(2 * CREDIT_SECONDS, 20).receive_credit, 2 * STREAM_CREDIT)
+
+    def test_credit_stays_small_for_a_slow_consumer(self) -> None:
+        """Half a credit in two seconds needs no more of it."""
         stream = Stream(1, Phase.OPEN)
-        for _ in range(200):
-            count = min(16384, stream.receive_credit)
-            stream.arrived(count)
-            stream.consumed(count)
-        self.assertGreater(stream.receive_credit, STREAM_CREDIT_MAX // 2)
-        self.assertLessEqual(stream.receive_credit, STREAM_CREDIT_MAX)
+        for number in range(40):
+            stream.arrived(STREAM_CREDIT // 2)
+            stream.consumed(STREAM_CREDIT // 2)
+            stream.grant(number * 2.0)
+        self.assertLessEqual(stream.receive_credit, 2 * STREAM_CREDIT)

@@ -114,7 +114,7 @@ class ForwardTests(SynchronousTestCase):
         chain.origin._layers._forward = chain.origin._layers._forward[:1]
         self.refused(chain, message(Type.DROP))
         chain = Chain(2)
-        chain.transits[0].state = TransitState.LAST
+        chain.transits[0].state, chain.transits[0].end = TransitState.LAST, chain.exit.end
         self.refused(chain, message(Type.DROP))
 
     def test_eighth_early(self) -> None:

@@ -33,6 +33,7 @@ from torpydo.apps.isolation import Credentials, IsolationKey
 from torpydo.apps.needs import NetworkClient, PipeTransport
 from torpydo.apps.relay import Relay, RelayEnd, Wire
 from torpydo.apps.streams import StreamFactory, StreamProtocol
+from torpydo.client import FirstData
 from torpydo.errors import TorpydoError
 
 __all__ = ["FrontCore", "FrontFactory", "FrontProtocol"]
@@ -53,6 +54,8 @@ class FrontCore(Protocol):
     def next_deadline(self) -> float | None: ...
 
     def deadline_passed(self, now: float) -> list[Event]: ...
+
+    def data_ahead(self, most: int) -> bytes: ...
 
     def early_data(self) -> tuple[bytes, bool]: ...
 
@@ -119,6 +122,8 @@ class FrontProtocol(TwistedProtocol, Generic[CoreT]):
         # the stream that is being opened, and the attempt itself
         self._expected: StreamProtocol | None = None
         self._opening: Deferred[Any] | None = None
+        # what goes to the network before the stream is open
+        self._first: FirstData | None = None
         self.handlers: dict[type[Any], Callable[[Any], None]] = {
             OpenTunnel: self._open_tunnel,
             HangUp: self._hang_up,
@@ -185,11 +190,18 @@ class FrontProtocol(TwistedProtocol, Generic[CoreT]):
             self.handlers[type(event)](event)
         if self._end is not None:
             return
+        if self._first is not None:
+            self._send_ahead(self._first)
         if self.core.wants_data:
             self.wire.release(self)
         else:
             self.wire.hold(self)
         self._arm()
+
+    def _send_ahead(self, first: FirstData) -> None:
+        data = self.core.data_ahead(first.room)
+        if data:
+            first.add(data)
 
     def _arm(self) -> None:
         deadline = self.core.next_deadline()
@@ -213,26 +225,29 @@ class FrontProtocol(TwistedProtocol, Generic[CoreT]):
     def open(
         self, destination: Destination, credentials: Credentials, on_open: Callable[[StreamProtocol], None]
     ) -> None:
-        """Open a stream; a failure goes to the core."""
+        """Open a stream; a failure goes to the core. What the core has for it already goes along."""
 
         def opened(stream: StreamProtocol) -> None:
             if self._expected is not stream:  # an attempt that could not be cancelled any more
                 stream.wire.abort()
                 return
-            self._expected = self._opening = None
+            self._expected = self._opening = self._first = None
             on_open(stream)
 
         def failed(failure: Failure) -> None:
             if self._expected is stream:
-                self._expected = self._opening = None
+                self._expected = self._opening = self._first = None
                 self.note(failure)
                 self.pump(self.core.open_failed(failure.value, self.now))
 
         def connect() -> Deferred[IProtocol]:
             key = self.isolation_key(credentials)
-            endpoint = self.settings.client.endpoint(destination.host, destination.port, isolation=key)
+            endpoint = self.settings.client.endpoint(
+                destination.host, destination.port, isolation=key, first_data=first
+            )
             return endpoint.connect(StreamFactory(stream))
 
+        first = self._first = FirstData(self.core.data_ahead(FirstData.most))
         stream = self._expected = StreamProtocol(opened)
         opening = maybeDeferred(connect)
         if self._expected is stream:
@@ -241,7 +256,7 @@ class FrontProtocol(TwistedProtocol, Generic[CoreT]):
 
     def stop_opening(self) -> None:
         """Cancel what is being opened, if anything is."""
-        opening, self._expected, self._opening = self._opening, None, None
+        opening, self._expected, self._opening, self._first = self._opening, None, None, None
         if opening is not None:
             opening.cancel()
 

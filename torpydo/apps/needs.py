@@ -12,6 +12,8 @@ from typing import Protocol
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IProducer, IStreamClientEndpoint
 
+from torpydo.client import FirstData
+
 __all__ = ["NetworkClient", "PipeTransport"]
 
 
@@ -23,8 +25,13 @@ class NetworkClient(Protocol):
         """Whether this is a test network, in which destinations like 127.0.0.1 make sense."""
         ...
 
-    def endpoint(self, host: str, port: int, *, isolation: Hashable = None) -> IStreamClientEndpoint:
-        """An endpoint for a destination; streams with different *isolation* never share a circuit."""
+    def endpoint(
+        self, host: str, port: int, *, isolation: Hashable = None, first_data: bytes | FirstData = b""
+    ) -> IStreamClientEndpoint:
+        """An endpoint for a destination; streams with different *isolation* never share a circuit.
+
+        What *first_data* holds is sent before the stream is open.
+        """
         ...
 
     def resolve(self, host: str, *, isolation: Hashable = None) -> Deferred[list[tuple[str, int]]]:

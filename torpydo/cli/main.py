@@ -23,6 +23,7 @@ COMMANDS = {
     "status": ("torpydo.cli.status", "show what a running client is doing"),
     "fetch": ("torpydo.cli.fetch", "fetch an http or https URL through the network"),
     "path": ("torpydo.cli.path", "build a circuit to HOST:PORT and show it"),
+    "bench": ("torpydo.cli.bench.command", "measure the speed of a network on this machine"),
 }
 
 

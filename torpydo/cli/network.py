@@ -21,12 +21,32 @@ from torpydo.directory import PoolURL, parse_listing
 from torpydo.errors import DirectoryError
 from torpydo.net import fetch
 
-__all__ = ["LOOPBACK", "ProcessNetwork"]
+__all__ = ["LOOPBACK", "ProcessNetwork", "until_listening"]
 
 LOOPBACK = "127.0.0.1"
 # Seconds: a process needs about one on a busy machine, a node's listing some more.
 START_TIME = 30.0
 LIST_TIME = 60.0
+
+
+async def until_listening(reactor: Any, port: int, what: str, alive: Callable[[], None]) -> None:
+    """Wait until something accepts connections on *port* of this machine.
+
+    :param what: what did not happen, for the error
+    :param alive: raises when waiting has become pointless
+    :raises TorpydoError: if nothing does in time
+    """
+
+    async def accepts() -> bool:
+        endpoint = TCP4ClientEndpoint(reactor, LOOPBACK, port)
+        try:
+            protocol = await connectProtocol(endpoint, Protocol())
+        except ConnectError:
+            return False
+        protocol.transport.abortConnection()
+        return True
+
+    await wait_until(reactor, lambda: Deferred.fromCoroutine(accepts()), timeout=START_TIME, what=what, alive=alive)
 
 
 @attrs.define(eq=False)
@@ -35,12 +55,14 @@ class ProcessNetwork:
 
     :param directory: an empty directory
     :param randbelow: chooses the ports
+    :param advertised: given the port on which a node listens, the port that it advertises
     """
 
     reactor: Any
     directory: FilePath[str]
     randbelow: Callable[[int], int]
     wall_clock: Callable[[], float]
+    advertised: Callable[[int], int] = int
     processes: ChildProcesses = attrs.field(init=False)
     pool_url: str = attrs.field(init=False, default="")
     web_port: int = attrs.field(init=False, default=0)
@@ -77,7 +99,7 @@ class ProcessNetwork:
         port = self._port()
         return self.processes.start(
             name, "-m", "torpydo", "node", f"--listen=tcp:{port}:interface={LOOPBACK}", self._state(name),
-            f"--advertise={LOOPBACK}:{port}", f"--pool={self.pool_url}", f"--nickname={name}",
+            f"--advertise={LOOPBACK}:{self.advertised(port)}", f"--pool={self.pool_url}", f"--nickname={name}",
             "--exit-policy=accept 127.0.0.0/8:*",
         )  # fmt: skip
 
@@ -118,17 +140,7 @@ class ProcessNetwork:
 
     async def until_listening(self, port: int, what: str) -> None:
         """Wait until something accepts connections on *port*."""
-
-        async def accepts() -> bool:
-            endpoint = TCP4ClientEndpoint(self.reactor, LOOPBACK, port)
-            try:
-                protocol = await connectProtocol(endpoint, Protocol())
-            except ConnectError:
-                return False
-            protocol.transport.abortConnection()
-            return True
-
-        await self._until(lambda: Deferred.fromCoroutine(accepts()), START_TIME, what)
+        await until_listening(self.reactor, port, what, self.processes.check)
 
     async def _until(self, true: Callable[[], bool | Deferred[bool]], timeout: float, what: str) -> None:
         await wait_until(self.reactor, true, timeout=timeout, what=what, alive=self.processes.check)

@@ -106,6 +106,16 @@ class ChildProcess(ProcessProtocol):
             except ProcessExitedAlready:
                 return
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self.transport is not None and self.transport.pid is not None
+        return int(self.transport.pid)
+
+    def has_said(self, words: str) -> bool:
+        """Whether *words* stand anywhere in what the process said."""
+        return self._output.exists() and words.encode() in self._output.getContent()
+
     def last_line(self) -> str:
         """The last thing that the process said."""
         lines = self._output.getContent().decode(errors="replace").split("\n") if self._output.exists() else []
@@ -125,7 +135,10 @@ class ChildProcesses:
 
     def start(self, name: str, *arguments: str) -> ChildProcess:
         """Start a Python with *arguments*."""
-        command = [sys.executable, *arguments]
+        return self.start_program(name, sys.executable, *arguments)
+
+    def start_program(self, name: str, *command: str) -> ChildProcess:
+        """Start any program."""
         output = self._directory.child(f"{name}.log")
         child = ChildProcess(name, output)
         nothing = os.open(os.devnull, os.O_RDONLY)

@@ -2,6 +2,7 @@
 
 from torpydo.client.circuits import Circuit
 from torpydo.client.client import Client
+from torpydo.client.firstdata import FirstData
 from torpydo.client.parser import TorpydoStringParser
 from torpydo.client.status import CircuitStatus, ClientStatus, PoolStatus
 from torpydo.client.world import World
@@ -11,6 +12,7 @@ __all__ = [
     "CircuitStatus",
     "Client",
     "ClientStatus",
+    "FirstData",
     "PoolStatus",
     "TorpydoStringParser",
     "World",

@@ -1,7 +1,8 @@
 """The tries of one stream: on one circuit after another, until it is open or there is a reason why it cannot be.
 
 A try that ends before CONNECTED has told the application nothing, so the next may go another way. What the
-destination itself answers (refused, no such name) is the answer. Called by routing.
+destination itself answers (refused, no such name) is the answer. Bytes that went with the question are sent again only
+if the exit has said that it did not connect, or if none of them had left; a doubt is an error. Called by routing.
 """
 
 from __future__ import annotations
@@ -16,21 +17,29 @@ from twisted.internet.interfaces import IReactorTime
 
 from torpydo.client.builds import UsableCircuit
 from torpydo.client.circuitpool import CircuitPool
+from torpydo.client.firstdata import FirstData
 from torpydo.client.paths import Want
 from torpydo.errors import CircuitLost, ConnectTimeout, ExitPolicyRefused, NodeOverloaded, PathError, TorpydoError
 
 TRIES = (10.0, 10.0, 15.0)
 """Seconds for CONNECTED, one try each (SECURITY, table T)."""
+ONLY_TRY = sum(TRIES)
+"""Seconds for a try that cannot be repeated when they are over, because bytes have gone with it."""
 
 T = TypeVar("T")
 
 
 async def attempt(
-    pool: CircuitPool, clock: IReactorTime, want: Want, open_on: Callable[[UsableCircuit], Deferred[T]]
+    pool: CircuitPool,
+    clock: IReactorTime,
+    want: Want,
+    open_on: Callable[[UsableCircuit], Deferred[T]],
+    first: FirstData | None = None,
 ) -> T:
     """Open something on a circuit of *pool*, on another one if the first is of no use.
 
-    :param open_on: what is to be opened; cancellable
+    :param open_on: what is to be opened; cancellable; fails with :class:`CircuitLost` only if nothing of *first* went
+    :param first: the bytes that go with the question
     :raises TorpydoError: the reason of the last try
     """
     last: TorpydoError | None = None
@@ -42,12 +51,17 @@ async def attempt(
                 raise
             break
         try:
-            return await open_on(circuit).addTimeout(seconds, clock)
+            return await open_on(circuit).addTimeout(ONLY_TRY if first is not None and first.size else seconds, clock)
         except CircuitLost as error:
             pool.lost(circuit)
             last = error
         except WaitTimeout:
             pool.avoid(circuit)
+            if first is not None and first.size:
+                # The exit may have connected and delivered them, and only its answer may be missing.
+                raise ConnectTimeout(
+                    "the destination did not answer in time; the first bytes may have arrived, so ask for it again"
+                ) from None
             last = ConnectTimeout(f"the destination did not answer within {seconds:.0f} s")
         except (ExitPolicyRefused, NodeOverloaded) as error:
             if isinstance(error, ExitPolicyRefused):

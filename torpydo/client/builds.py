@@ -1,6 +1,12 @@
-"""Circuits that are being built: how many at once, for whom, and how long to hold back after failures.
+"""Circuits that are being built: how many at once, for whom, for how long, and when to hold back after failures.
 
-Called by the circuit pool, which decides what is missing.
+::
+
+    pending ──(built)──> the pool            pending, late ──(failed)──> a pause that grows
+       └──(its time is over)──> late ──(built)──> measured, and closed
+
+A late one is given up for use and another is begun; it goes on only so that its time is learned. Called by the
+circuit pool, which decides what is missing.
 """
 
 from __future__ import annotations
@@ -14,12 +20,15 @@ from twisted.internet.interfaces import IDelayedCall, IProtocol, IProtocolFactor
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from torpydo.client.buildtimes import LONGEST
+from torpydo.client.firstdata import FirstData
+from torpydo.client.keeping import KeptTimes
 from torpydo.client.paths import Paths, Want
 from torpydo.directory import Descriptor
-from torpydo.errors import CircuitError, TorpydoError
+from torpydo.errors import CircuitBuildError, CircuitError, TorpydoError
 
 MAX_PENDING = 32
-"""Builds at one time (SECURITY P4)."""
+"""Builds at one time, late ones included (SECURITY P4)."""
 FIRST_BACKOFF = 0.25
 LAST_BACKOFF = 60.0
 """Seconds without new builds after failures in a row: doubled each time."""
@@ -37,6 +46,10 @@ class UsableCircuit(Protocol):
         """How many are open."""
 
     @property
+    def queued(self) -> int:
+        """Bytes that wait in it."""
+
+    @property
     def is_open(self) -> bool:
         """Whether streams can be opened on it now."""
 
@@ -47,7 +60,9 @@ class UsableCircuit(Protocol):
     def when_closed(self) -> Deferred[Any]:
         """Fires, or fails, once the circuit is gone."""
 
-    def open_stream(self, factory: IProtocolFactory, host: str, port: int) -> Deferred[IProtocol]:
+    def open_stream(
+        self, factory: IProtocolFactory, host: str, port: int, *, first_data: bytes | FirstData = b""
+    ) -> Deferred[IProtocol]:
         """Open a stream."""
 
     def resolve(self, host: str) -> Deferred[list[tuple[str, int]]]:
@@ -57,7 +72,8 @@ class UsableCircuit(Protocol):
         """End it with all its streams."""
 
 
-BuildFunction = Callable[[Sequence[Descriptor]], Deferred[UsableCircuit]]
+BuildFunction = Callable[[Sequence[Descriptor], Callable[[], None]], Deferred[UsableCircuit]]
+"""Builds a circuit along a path; cancellable. Its second argument is to be called when the guard is asked for it."""
 
 
 @attrs.define(eq=False)
@@ -69,6 +85,10 @@ class Build:
     claimed: bool = False
     isolation: Hashable = None
     """Which streams count on it; means nothing while it is not claimed."""
+    begun_at: float | None = None
+    """When the guard was asked for it."""
+    timer: IDelayedCall | None = None
+    late: bool = False
 
     def is_for(self, want: Want) -> bool:
         """True if a stream that wants *want* counts on this build."""
@@ -79,9 +99,10 @@ class Builds:
     """Starts builds and tells what became of them.
 
     :param build: builds a circuit along a path; cancellable
-    :param built: called with each circuit that was built
+    :param times: how long builds take; told of each
+    :param built: called with each circuit that was built in time
     :param failed: called with each build that failed, and why
-    :param resume: called when new builds may be started again
+    :param resume: called when builds may be missing: after a pause, and when one is given up as late
     """
 
     log = Logger()
@@ -92,6 +113,7 @@ class Builds:
         paths: Paths,
         build: BuildFunction,
         randbelow: Callable[[int], int],
+        times: KeptTimes,
         *,
         built: Callable[[UsableCircuit], None],
         failed: Callable[[Build, TorpydoError], None],
@@ -101,10 +123,12 @@ class Builds:
         self._paths = paths
         self._build = build
         self._randbelow = randbelow
+        self._times = times
         self._built_call = built
         self._failed_call = failed
         self._resume_call = resume
         self._pending: list[Build] = []
+        self._late: list[Build] = []
         self._backoff: IDelayedCall | None = None
         self.failures = 0
         """In a row."""
@@ -115,7 +139,12 @@ class Builds:
     @property
     def held_back(self) -> bool:
         """True while no new build may be started."""
-        return self._backoff is not None or len(self._pending) >= MAX_PENDING
+        return self._backoff is not None or len(self._pending) + len(self._late) >= MAX_PENDING
+
+    @property
+    def unclaimed(self) -> int:
+        """How many builds nobody counts on."""
+        return sum(1 for one in self._pending if not one.claimed)
 
     def spare(self, want: Want) -> int:
         """How many builds that fit *want* nobody counts on."""
@@ -149,14 +178,14 @@ class Builds:
         one = Build(self._paths.choose(want), claimed=claimed, isolation=want.isolation)
         self._pending.append(one)
         # Kept before the callbacks are added: a build may be over at once.
-        one.deferred = self._build(one.path)
+        one.deferred = self._build(one.path, lambda: self._begun(one))
         one.deferred.addCallbacks(
             self._built, self._failed, callbackArgs=(one,), errbackArgs=(one,)
         ).addErrback(lambda failure: self.log.failure("a circuit was not taken", failure))
 
     def cancel(self) -> None:
         """Give up every build."""
-        for one in list(self._pending):
+        for one in [*self._pending, *self._late]:
             if one.deferred is not None:
                 one.deferred.cancel()
 
@@ -166,22 +195,50 @@ class Builds:
             self._backoff.cancel()
             self._backoff = None
         self.cancel()
+        self._times.save()
+
+    def _begun(self, one: Build) -> None:
+        one.begun_at = self._clock.seconds()
+        timeout = self._times.known.timeout(len(one.path))
+        if timeout < LONGEST:
+            one.timer = self._clock.callLater(timeout, self._too_late, one)
+
+    def _too_late(self, one: Build) -> None:
+        one.timer = None
+        one.late = True
+        self._pending.remove(one)
+        self._late.append(one)
+        self._resume_call()
+
+    def _ended(self, one: Build) -> None:
+        if one.timer is not None:
+            one.timer.cancel()
+            one.timer = None
+        (self._late if one.late else self._pending).remove(one)
 
     def _built(self, circuit: UsableCircuit, one: Build) -> None:
-        self._pending.remove(one)
+        self._ended(one)
+        if one.begun_at is not None:
+            self._times.known.built(len(one.path), self._clock.seconds() - one.begun_at, late=one.late)
+            self._times.save_sometimes()
+        if one.late:
+            circuit.close()
+            return
         self.failures = 0
         self._paths.built(one.path)
         self._built_call(circuit)
 
     def _failed(self, failure: Failure, one: Build) -> None:
-        self._pending.remove(one)
+        self._ended(one)
         if failure.check(CancelledError):
             return
         error = failure.value
         if not isinstance(error, TorpydoError):
             self.log.failure("a circuit could not be built", failure)
             error = CircuitError("a circuit could not be built")
-        self._paths.failed(one.path, error)
+        self._paths.failed(one.path, error, late=one.late)
+        if one.late and isinstance(error, CircuitBuildError) and error.hop > 1:
+            self._times.known.failed(len(one.path))
         self.failures += 1
         if self._backoff is None:
             delay = min(FIRST_BACKOFF * 2.0 ** min(self.failures - 1, 16), LAST_BACKOFF)

@@ -9,13 +9,15 @@ Called by the streams' attempts and by routing.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Hashable
 
 import attrs
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from torpydo.client.builds import Build, BuildFunction, Builds, UsableCircuit
+from torpydo.client.keeping import KeptTimes
 from torpydo.client.paths import Paths, Want
 from torpydo.client.status import CircuitStatus
 from torpydo.errors import CircuitError, PathError, TorpydoError
@@ -31,7 +33,15 @@ SWEEP = 15.0
 KIND_LIFE = 3600.0
 """Seconds that a port counts as wanted after its last stream."""
 MAX_KINDS = 6
-"""Ports for which circuits are built ahead, the last used ones: 12 circuits, and P4 allows 14."""
+"""Ports for which circuits are built ahead, the last used ones."""
+MAX_CLEAN = 14
+"""Clean circuits, built and being built, above which none is built ahead (P4)."""
+LATELY = 120.0
+"""Seconds: as many circuits as were begun to be used in so long are kept ready, for so many will be soon."""
+SOON = 60.0
+"""Seconds before the end of a circuit's time in which its replacement is built ahead."""
+AFTER = 0.02
+"""Seconds after a clean circuit was handed out until the next is built: the stream's own bytes go first."""
 MAX_STREAMS = 500
 """Streams on one circuit before the next goes to another; the protocol ends at 1000."""
 MAX_FAILURES = 3
@@ -55,6 +65,22 @@ class _Entry:
 
 
 @attrs.define(eq=False)
+class _Kind:
+    """A kind of exit that streams wanted: a number of hops and a port."""
+
+    last: float
+    """When the last one did."""
+    taken: deque[float] = attrs.field(factory=lambda: deque(maxlen=MAX_CLEAN))
+    """When the last clean circuits were handed out for it."""
+
+    def demand(self, now: float) -> int:
+        """How many were handed out lately."""
+        while self.taken and now - self.taken[0] >= LATELY:
+            self.taken.popleft()
+        return len(self.taken)
+
+
+@attrs.define(eq=False)
 class _Waiter:
     """A stream that waits for a circuit."""
 
@@ -70,6 +96,7 @@ class CircuitPool:
     :param clock: keeps time
     :param paths: chooses the nodes; without a listing it has none, and everybody waits
     :param build: builds a circuit along a path; cancellable
+    :param times: how long builds take
     :param hops: of the circuits built ahead
     :param stale: called when no path can be chosen: a newer listing may help
     :param outcome: called with each built circuit, each failed build's error, and when not even one path is there
@@ -81,6 +108,7 @@ class CircuitPool:
         paths: Paths,
         build: BuildFunction,
         randbelow: Callable[[int], int],
+        times: KeptTimes,
         *,
         hops: int = 3,
         stale: Callable[[], None],
@@ -93,11 +121,12 @@ class CircuitPool:
         self._outcome = outcome
         self._entries: list[_Entry] = []
         self._waiters: list[_Waiter] = []
-        self._kinds: dict[tuple[int, int | None], float] = {}
+        self._kinds: dict[tuple[int, int | None], _Kind] = {}
         self._sweeper: IDelayedCall | None = None
+        self._worker: IDelayedCall | None = None
         self._closed = False
         self._builds = Builds(
-            clock, paths, build, randbelow, built=self._built, failed=self._build_failed, resume=self.work
+            clock, paths, build, randbelow, times, built=self._built, failed=self._build_failed, resume=self.work
         )
 
     # -- A stream wants a circuit
@@ -109,13 +138,41 @@ class CircuitPool:
         """
         if self._closed:
             return fail(CircuitError("the client is closed"))
+        self._note_kind(want)
+        # Those who wait were served as soon as there was anything for them, so nobody is overtaken here.
+        entry = self._find(want)
+        if entry is not None:
+            if self._take(entry, want) and self._worker is None:
+                self._worker = self._clock.callLater(AFTER, self._work_later)
+            return succeed(entry.circuit)
         deferred: Deferred[UsableCircuit] = Deferred(lambda cancelled: self._leave(waiter))
         waiter = _Waiter(want, deferred, self._clock.callLater(WAIT, lambda: self._give_up(waiter)))
         self._waiters.append(waiter)
-        self._kinds[want.hops, want.port] = self._clock.seconds()
-        self._serve()
         self.work()
         return deferred
+
+    def _note_kind(self, want: Want) -> None:
+        now = self._clock.seconds()
+        kind = self._kinds.get((want.hops, want.port))
+        if kind is None:
+            self._kinds[want.hops, want.port] = _Kind(now)
+        else:
+            kind.last = now
+
+    def _take(self, entry: _Entry, want: Want) -> bool:
+        """*entry* is for *want* now; tells whether it was clean before."""
+        if entry.dirty_since is not None:
+            return False
+        entry.dirty_since = now = self._clock.seconds()
+        entry.isolation = want.isolation
+        kind = self._kinds.get((want.hops, want.port))
+        if kind is not None:
+            kind.taken.append(now)
+        return True
+
+    def _work_later(self) -> None:
+        self._worker = None
+        self.work()
 
     def avoid(self, circuit: UsableCircuit) -> None:
         """No new streams on *circuit*: it did not answer one in time."""
@@ -161,9 +218,7 @@ class CircuitPool:
             entry = self._find(waiter.want) if waiter in self._waiters else None
             if entry is None:
                 continue
-            if entry.dirty_since is None:
-                entry.dirty_since = self._clock.seconds()
-                entry.isolation = waiter.want.isolation
+            self._take(entry, waiter.want)
             self._leave(waiter)
             waiter.deferred.callback(entry.circuit)
 
@@ -171,20 +226,24 @@ class CircuitPool:
         now = self._clock.seconds()
         clean: _Entry | None = None
         for entry in self._entries:
-            path = entry.circuit.path
-            if entry.retired or not entry.circuit.is_open:
-                continue
-            if not want.fits(path) or self._paths.avoids(path[-1].node_id, want.port):
-                continue
+            # The cheap questions first: there may be many circuits, and this is asked for every stream.
             if entry.dirty_since is None:
-                clean = clean or entry
+                if clean is None and self._serves(entry, want):
+                    clean = entry
             elif (
                 entry.isolation == want.isolation
                 and now - entry.dirty_since < DIRTY_LIFE
+                and self._serves(entry, want)
                 and entry.circuit.streams < MAX_STREAMS
             ):
                 return entry
         return clean
+
+    def _serves(self, entry: _Entry, want: Want) -> bool:
+        if entry.retired or not entry.circuit.is_open:
+            return False
+        path = entry.circuit.path
+        return want.fits(path) and not self._paths.avoids(path[-1].node_id, want.port)
 
     # -- What is missing
 
@@ -206,29 +265,44 @@ class CircuitPool:
         self._build_ahead()
 
     def _build_ahead(self) -> None:
-        """Keep SPARE clean circuits for each kind of exit that was wanted in the last hour."""
+        """Keep clean circuits for each kind of exit wanted in the last hour: SPARE, or as many as were used lately."""
         now = self._clock.seconds()
-        recent = sorted(self._kinds.items(), key=lambda item: -item[1])[:MAX_KINDS]
-        self._kinds = {kind: last for kind, last in recent if now - last < KIND_LIFE}
+        recent = sorted(self._kinds.items(), key=lambda item: -item[1].last)[:MAX_KINDS]
+        self._kinds = {name: kind for name, kind in recent if now - kind.last < KIND_LIFE}
         if self._kinds:
-            for hops, port in list(self._kinds):
-                self._build_kind(Want("", port, hops))
+            for (hops, port), kind in list(self._kinds.items()):
+                want = Want("", port, hops)
+                self._build_kind(want, max(SPARE, kind.demand(now) + self._ending(want, now)))
             return
         error: PathError | None = None
         for port in FIRST_PORTS:
-            error = self._build_kind(Want("", port, self._hops))
+            error = self._build_kind(Want("", port, self._hops), SPARE)
             if error is None:
                 return
         if error is not None and not self._entries and not self._builds:
             self._outcome(error)
             self._stale()
 
-    def _build_kind(self, want: Want) -> PathError | None:
-        # While builds fail, one at a time is enough to learn that they work again.
-        wanted = SPARE if not self._builds.failures else 1
-        clean = sum(1 for entry in self._entries if self._is_clean(entry) and want.fits(entry.circuit.path))
-        for _ in range(wanted - clean - self._builds.spare(want)):
-            if self._builds.held_back:
+    def _ending(self, want: Want, now: float) -> int:
+        """Circuits in use that take no more streams soon: their applications will want as many others."""
+        return sum(
+            1
+            for entry in self._entries
+            if entry.dirty_since is not None
+            and not entry.retired
+            and DIRTY_LIFE - SOON <= now - entry.dirty_since < DIRTY_LIFE
+            and entry.circuit.streams
+            and want.fits(entry.circuit.path)
+        )
+
+    def _build_kind(self, want: Want, wanted: int) -> PathError | None:
+        if self._builds.failures:
+            # While builds fail, one at a time is enough to learn that they work again.
+            wanted = 1
+        clean = [entry for entry in self._entries if self._is_clean(entry)]
+        fitting = sum(1 for entry in clean if want.fits(entry.circuit.path))
+        for _ in range(wanted - fitting - self._builds.spare(want)):
+            if self._builds.held_back or len(clean) + self._builds.unclaimed >= MAX_CLEAN:
                 break
             try:
                 self._builds.launch(want, claimed=False)
@@ -289,6 +363,9 @@ class CircuitPool:
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
+        if self._worker is not None:
+            self._worker.cancel()
+            self._worker = None
         for waiter in list(self._waiters):
             if waiter in self._waiters:
                 self._fail(waiter, CircuitError("the client was closed"))
@@ -311,6 +388,7 @@ class CircuitPool:
                 now - entry.built_at,
                 entry.dirty_since is None,
                 entry.circuit.rtt,
+                entry.circuit.queued,
             )
             for entry in self._entries
         )

@@ -8,25 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
-from twisted.python.failure import Failure
 
-from torpydo.client.endings import build_error, stream_error
+from torpydo.client.circuitstreams import STREAM_HANDLERS, CircuitStreams
+from torpydo.client.endings import build_error
 from torpydo.client.endpoints import CircuitEndpoint
+from torpydo.client.firstdata import FirstData
 from torpydo.client.links import ClientLinks
 from torpydo.directory import Descriptor
-from torpydo.errors import CircuitLost, StreamFailed, TorpydoError
-from torpydo.net import LinkProtocol, StreamTransport
+from torpydo.errors import CircuitLost, TorpydoError
+from torpydo.net import LinkProtocol
 from torpydo.tpdp import (
-    Address,
     CellsReceived,
     CreatedReceived,
     DestroyReceived,
     EndEvent,
-    EndReason,
     Event,
     ExtendRefused,
     Hop,
@@ -36,16 +36,12 @@ from torpydo.tpdp import (
     OriginEnd,
     OriginState,
     PongReceived,
-    StreamConnected,
-    StreamData,
-    StreamEnded,
-    StreamEOF,
-    StreamResolved,
-    StreamWritable,
 )
 
 HOP_TIMEOUT = 10.0
 """Seconds for the answer of one hop (docs/threat-model, time-outs)."""
+ROUNDING = 1e-6
+"""Seconds by which a timer may be early."""
 
 
 class CircuitState(Enum):
@@ -54,16 +50,6 @@ class CircuitState(Enum):
     BUILDING = auto()
     BUILT = auto()
     CLOSED = auto()
-
-
-class _Opening:
-    """A stream that waits for the exit's answer."""
-
-    def __init__(self, deferred: Deferred[Any], host: str, port: int, factory: IProtocolFactory | None) -> None:
-        self.deferred = deferred
-        self.host = host
-        self.port = port
-        self.factory = factory
 
 
 class Circuit:
@@ -87,20 +73,24 @@ class Circuit:
         self.hop_times: list[float] = []
         self.built_at: float | None = None
         self.build_seconds: float | None = None
-        self.last_used: float = reactor.seconds()
         self._reactor = reactor
         self._link = link
         self._owner = owner
         self._core = OriginCircuit([Hop(node.node_id, node.onion_keys[0], node.address) for node in path], rng=rng)
         self._started = self._asked = reactor.seconds()
-        self._opening: dict[int, _Opening] = {}
-        self._streams: dict[int, StreamTransport] = {}
+        self._streams = CircuitStreams(
+            reactor,
+            self.path,
+            self._core.end,
+            flush_soon=self.flush_soon,
+            silent=self._exit_silent,
+            stalled=self._stalled,
+        )
         self._pings: list[Deferred[float]] = []
         self._when_built: list[Deferred[Circuit]] = []
         self._when_closed: list[Deferred[None]] = []
         self._error: TorpydoError | None = None
-        self._timers: list[Any] = []
-        self._scheduled = False
+        self._timer: Any = None
         self._circ_id = link.core.new_circuit_id()
 
     # -- Building
@@ -126,15 +116,20 @@ class Circuit:
             owner.register(link, circuit._circ_id, circuit)
         except TorpydoError as error:
             return fail(build_error(path, 1, str(error)))
-        circuit._timers = [
-            reactor.callLater(HOP_TIMEOUT, circuit._fail_build, f"no answer within {HOP_TIMEOUT:.0f} s"),
-            reactor.callLater(build_timeout, circuit._fail_build, f"no answer within {build_timeout:.0f} s"),
-        ]
+        circuit._timer = reactor.callLater(min(HOP_TIMEOUT, build_timeout), circuit._look, build_timeout)
         link.send_create(circuit._circ_id, circuit._core.create_message)
         return circuit.when_built()
 
-    def _fail_build(self, why: str) -> None:
-        self._destroy(build_error(self.path, self._core.hops + 1, why))
+    def _look(self, build_timeout: float) -> None:
+        """See whether a hop, or all of them, have had their time. One timer for both, and none is moved for a hop."""
+        self._timer = None
+        now = self._reactor.seconds()
+        left = min(self._asked + HOP_TIMEOUT, self._started + build_timeout) - now
+        if left > ROUNDING:
+            self._timer = self._reactor.callLater(left, self._look, build_timeout)
+            return
+        seconds = HOP_TIMEOUT if now - self._asked >= HOP_TIMEOUT - ROUNDING else build_timeout
+        self._destroy(build_error(self.path, self._core.hops + 1, f"no answer within {seconds:.0f} s"))
 
     def _hop_added(self) -> None:
         now = self._reactor.seconds()
@@ -144,23 +139,31 @@ class Circuit:
             self.state = CircuitState.BUILT
             self.built_at = now
             self.build_seconds = now - self._started
-            self._cancel_timers()
+            self._cancel_timer()
             while self._when_built:
                 self._when_built.pop(0).callback(self)
-        else:
-            self._timers[0].reset(HOP_TIMEOUT)
 
-    def _cancel_timers(self) -> None:
-        for timer in self._timers:
-            if timer.active():
-                timer.cancel()
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     # -- Facts
 
     @property
     def streams(self) -> int:
         """Streams and questions that are not over."""
-        return len(self._opening) + len(self._streams)
+        return len(self._streams)
+
+    @property
+    def last_used(self) -> float:
+        """When a stream was last opened or closed, on the reactor's clock."""
+        return self._streams.last_used
+
+    @property
+    def queued(self) -> int:
+        """Bytes that wait: in streams that are not read, and for cells or the link."""
+        return self._streams.held + self._link.core.queued(self._circ_id)
 
     @property
     def rtt(self) -> float | None:
@@ -207,37 +210,27 @@ class Circuit:
 
     # -- Streams
 
-    def open_stream(self, factory: IProtocolFactory, host: str, port: int) -> Deferred[IProtocol]:
+    def open_stream(
+        self, factory: IProtocolFactory, host: str, port: int, *, first_data: bytes | FirstData = b""
+    ) -> Deferred[IProtocol]:
         """Open a stream; *host* goes to the exit as it is.
 
-        :return: the protocol, connected; cancellable; fails with :class:`StreamError` or :class:`CircuitLost`
+        :param first_data: at most 64 KiB that go out with the question, before the exit has connected
+        :return: the protocol, connected; cancellable; fails with :class:`StreamError`, or with :class:`CircuitLost`
+            if the circuit was lost before any of *first_data* had gone
         """
-        return self._open(lambda: self._core.end.begin(host, port), host, port, factory)
+        if self.state is not CircuitState.BUILT:
+            return fail(self._error or CircuitLost("the circuit is not open"))
+        return self._streams.open(factory, host, port, first_data)
 
     def resolve(self, host: str) -> Deferred[list[tuple[str, int]]]:
         """Ask the exit for the addresses of *host*: pairs of address and time to live in seconds.
 
         :return: cancellable; fails with :class:`StreamError` or :class:`CircuitLost`
         """
-        return self._open(lambda: self._core.end.resolve(host), host, 0, None)
-
-    def _open(self, ask: Callable[[], int], host: str, port: int, factory: IProtocolFactory | None) -> Deferred[Any]:
         if self.state is not CircuitState.BUILT:
             return fail(self._error or CircuitLost("the circuit is not open"))
-        try:
-            stream = ask()
-        except ValueError as error:
-            return fail(StreamFailed(f"this destination cannot be asked for: {error}"))
-        self.last_used = self._reactor.seconds()
-        deferred: Deferred[Any] = Deferred(lambda _: self._opening_cancelled(stream))
-        self._opening[stream] = _Opening(deferred, host, port, factory)
-        self.flush_soon()
-        return deferred
-
-    def _opening_cancelled(self, stream: int) -> None:
-        if self._opening.pop(stream, None) is not None:
-            self._core.end.finish(stream, EndReason.MISC)
-            self.flush_soon()
+        return self._streams.resolve(host)
 
     def ping(self) -> Deferred[float]:
         """Measure the round trip to the last hop, in seconds."""
@@ -249,16 +242,16 @@ class Circuit:
         self.flush_soon()
         return deferred
 
-    def endpoint(self, host: str, port: int) -> IStreamClientEndpoint:
-        """An endpoint whose connections are streams of this circuit."""
-        return CircuitEndpoint(self.open_stream, host, port)
+    def endpoint(self, host: str, port: int, *, first_data: bytes | FirstData = b"") -> IStreamClientEndpoint:
+        """An endpoint whose connections are streams of this circuit, and begin with *first_data*."""
+        return CircuitEndpoint(partial(self.open_stream, first_data=first_data), host, port)
 
-    def close(self) -> None:
+    def close(self, why: str = "the circuit was closed") -> None:
         """Destroy the circuit with all its streams."""
-        self._destroy(CircuitLost("the circuit was closed"))
+        self._destroy(CircuitLost(why))
 
-    def exit_silent(self) -> None:
-        """The exit does not answer the end of a stream: it holds what is nobody's any more."""
+    def _exit_silent(self) -> None:
+        # It holds what is nobody's any more.
         self._destroy(CircuitLost("the exit did not answer the end of a stream"))
 
     # -- From the link
@@ -292,13 +285,7 @@ class Circuit:
 
     def flush_soon(self) -> None:
         """Send what the core has at the end of this turn."""
-        if not self._scheduled:
-            self._scheduled = True
-            self._reactor.callLater(0, self._flush_scheduled)
-
-    def _flush_scheduled(self) -> None:
-        self._scheduled = False
-        self.flush()
+        self._owner.turn.add(self)
 
     def flush(self) -> None:
         """Send what the core has now."""
@@ -306,39 +293,21 @@ class Circuit:
             cells = self._core.cells_to_send(self._reactor.seconds())
             if cells:
                 self._link.send_cells(self._circ_id, cells)
-                self._link.flush()
             events = self._core.end.take_events()
             self._handle(events)
-            self._pull()
+            self._streams.pull()
             if not cells and not events:
+                if self._link.paused or self._core.end.buffered_total:
+                    self._stalled()
                 return
-
-    def _pull(self) -> None:
-        for transport in [transport for transport in self._streams.values() if transport.pulls]:
-            transport.drained()
 
     def _handle(self, events: list[EndEvent]) -> None:
         for event in events:
             if self.state is CircuitState.CLOSED:
                 return
-            if isinstance(event, StreamData | StreamWritable | StreamEOF):
-                transport = self._streams.get(event.stream)
-                if transport is None:
-                    continue
-                if isinstance(event, StreamData):
-                    transport.data_received(event.data)
-                elif isinstance(event, StreamWritable):
-                    transport.drained()
-                else:
-                    transport.eof_received()
-            elif isinstance(event, StreamEnded):
-                self._stream_ended(event.stream, event.reason)
-            elif isinstance(event, StreamConnected):
-                self._connected(event.stream, event.address)
-            elif isinstance(event, StreamResolved):
-                opening = self._opening.pop(event.stream, None)
-                if opening is not None:
-                    opening.deferred.callback([(Address(ip, 0).host, ttl) for ip, ttl in event.answers])
+            handler = STREAM_HANDLERS.get(type(event))
+            if handler is not None:
+                handler(self._streams, event)
             elif isinstance(event, PongReceived):
                 self._pings.pop(0).callback(event.rtt)
             elif isinstance(event, HopAdded):
@@ -346,33 +315,9 @@ class Circuit:
             elif isinstance(event, ExtendRefused):
                 self._destroy(build_error(self.path, event.hop, status=event.status))
 
-    def _connected(self, stream: int, address: Address) -> None:
-        opening = self._opening.pop(stream, None)
-        if opening is None or opening.factory is None:
-            return
-        transport = StreamTransport(self, stream, address, self._reactor.callLater)
-        failure = Failure(StreamFailed("the factory made no protocol for the stream"))
-        try:
-            protocol = opening.factory.buildProtocol(transport.getPeer())
-        except Exception:
-            # The application's own error is the answer to whoever opened the stream.
-            protocol, failure = None, Failure()
-        if protocol is None:
-            self._core.end.finish(stream, EndReason.MISC)
-            opening.deferred.errback(failure)
-            return
-        self._streams[stream] = transport
-        transport.attach(protocol)
-        opening.deferred.callback(protocol)
-
-    def _stream_ended(self, stream: int, reason: EndReason) -> None:
-        self.last_used = self._reactor.seconds()
-        opening = self._opening.pop(stream, None)
-        if opening is not None:
-            opening.deferred.errback(stream_error(reason, self.path, opening.host, opening.port))
-        transport = self._streams.pop(stream, None)
-        if transport is not None:
-            transport.ended(reason)
+    def _stalled(self) -> None:
+        if self.state is not CircuitState.CLOSED:
+            self._owner.congestion.note(self)
 
     # -- The end
 
@@ -382,15 +327,12 @@ class Circuit:
             return
         self.state = CircuitState.CLOSED
         self._error = error
-        self._cancel_timers()
+        self._cancel_timer()
         if sent:
             self._link.send_destroy(self._circ_id)
         self._owner.unregister(self._link, self._circ_id)
-        # One at a time: what hears of it may cancel others, or open and close more.
-        while self._opening:
-            self._opening.pop(next(iter(self._opening))).deferred.errback(error)
-        while self._streams:
-            self._streams.pop(next(iter(self._streams))).circuit_lost(error)
+        self._owner.congestion.forget(self)
+        self._streams.lost(error)
         while self._pings:
             self._pings.pop(0).errback(error)
         while self._when_built:

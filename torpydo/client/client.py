@@ -20,6 +20,7 @@ from torpydo.client.circuits import Circuit
 from torpydo.client.classic import ClassicCalls
 from torpydo.client.endpoints import CircuitEndpoint
 from torpydo.client.failures import as_connect_error
+from torpydo.client.firstdata import FirstData
 from torpydo.client.routing import Routing, Settings
 from torpydo.client.status import ClientStatus
 from torpydo.client.world import World
@@ -141,26 +142,42 @@ class Client(ClassicCalls):
         return self._run.when_ready().addCallback(lambda _: self)
 
     def endpoint(
-        self, host: str, port: int, *, isolation: Hashable = None, hops: int | None = None
+        self,
+        host: str,
+        port: int,
+        *,
+        isolation: Hashable = None,
+        hops: int | None = None,
+        first_data: bytes | FirstData = b"",
     ) -> IStreamClientEndpoint:
         """A destination as an endpoint.
 
         :param host: a name, which only the exit resolves, or an IP literal
         :param isolation: streams with different keys never share a circuit
         :param hops: if not those of the client
+        :param first_data: at most 64 KiB that each connection begins with. They go out with the question for the
+            stream, before the exit has connected, so an answer comes a round trip earlier. They are sent again on
+            another circuit only if they cannot have arrived; if that is not sure, connecting fails
         """
         run = self._run
 
         def open_stream(factory: IProtocolFactory, host: str, port: int) -> Deferred[IProtocol]:
-            return run.open_stream(factory, host, port, hops, isolation)
+            return run.open_stream(factory, host, port, hops, isolation, first_data)
 
         return CircuitEndpoint(open_stream, host, port)
 
     def open_stream(
-        self, factory: IProtocolFactory, host: str, port: int, *, isolation: Hashable = None, hops: int | None = None
+        self,
+        factory: IProtocolFactory,
+        host: str,
+        port: int,
+        *,
+        isolation: Hashable = None,
+        hops: int | None = None,
+        first_data: bytes | FirstData = b"",
     ) -> Deferred[IProtocol]:
         """What an endpoint does, without its manners: for those who write their own endpoint."""
-        return self._run.open_stream(factory, host, port, hops, isolation)
+        return self._run.open_stream(factory, host, port, hops, isolation, first_data)
 
     def resolve(self, host: str, *, isolation: Hashable = None) -> Deferred[list[tuple[str, int]]]:
         """Ask an exit for the addresses of a name: pairs of IP address and seconds to live."""

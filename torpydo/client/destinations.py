@@ -5,8 +5,7 @@ An exit would refuse most of them too, but by then the name has been told to it 
 
 from __future__ import annotations
 
-from ipaddress import ip_address
-
+from torpydo.client.paths import ip_of
 from torpydo.directory import is_private
 from torpydo.errors import ExitPolicyRefused, ResolveFailed
 
@@ -39,7 +38,5 @@ def check_destination(host: str, port: int | None, *, private_allowed: bool) -> 
 def _is_private(name: str, last: str) -> bool:
     if last == "localhost":
         return True
-    try:
-        return is_private(ip_address(name).packed)
-    except ValueError:
-        return False
+    ip = ip_of(name)
+    return ip is not None and is_private(ip)

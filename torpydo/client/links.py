@@ -15,10 +15,11 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from torpydo.client.congestion import Congestion
 from torpydo.crypto import NodeId
 from torpydo.directory import Descriptor
 from torpydo.errors import LinkError, TorpydoError
-from torpydo.net import LinkProtocol, connect_link, link_endpoint
+from torpydo.net import LinkProtocol, Turn, connect_link, link_endpoint
 from torpydo.tpdp import Address, CellsReceived, CreatedReceived, CreateReceived, DestroyReceived, Event, LinkReady
 
 LINK_TIMEOUT = 10.0
@@ -77,6 +78,8 @@ class ClientLinks:
         self._guards: dict[LinkProtocol, _Guard] = {}
         self._gone: dict[LinkProtocol, Deferred[None]] = {}
         self._closed = False
+        self.turn = Turn(reactor)
+        self.congestion = Congestion(reactor)
         self.node_clock: tuple[int, float] | None = None
         """What the last guard's clock showed, and when on the reactor's clock: to name a skew, for nothing else."""
 

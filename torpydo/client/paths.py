@@ -29,6 +29,8 @@ REFUSAL_LIFE = 600.0
 
 def ip_of(host: str) -> bytes | None:
     """The packed address of an IP literal, ``None`` for a name."""
+    if ":" not in host and not host[-1:].isdigit():
+        return None  # nearly every destination: no need to try and fail
     try:
         return ip_address(host).packed
     except ValueError:
@@ -46,16 +48,22 @@ class Want:
     isolation: Hashable = None
     refused: frozenset[NodeId] = frozenset()
     """Exits that already refused this very stream."""
+    ip: bytes | None = attrs.field(init=False, eq=False)
+    """The address, if the host is one. Read once: every circuit is asked whether it fits."""
+
+    @ip.default
+    def _ip(self) -> bytes | None:
+        return ip_of(self.host) if self.host else None
 
     def fits(self, path: Sequence[Descriptor]) -> bool:
         """True if a circuit along *path* can serve it, as far as is known beforehand."""
-        policy = path[-1].exit_policy
-        if len(path) != self.hops or path[-1].node_id in self.refused:
+        last = path[-1]
+        if len(path) != self.hops or last.node_id in self.refused:
             return False
+        policy = last.exit_policy
         if self.port is None:
             return policy.is_open
-        ip = ip_of(self.host)
-        return policy.may_allow_port(self.port) if ip is None else policy.allows(ip, self.port)
+        return policy.may_allow_port(self.port) if self.ip is None else policy.allows(self.ip, self.port)
 
 
 class Paths:
@@ -128,7 +136,7 @@ class Paths:
                     guard=guard,
                     # What is excluded is excluded as an exit or a middle: a guard stays the guard.
                     exclude=exclude.difference((guard,)),
-                    exit_host_ip=ip_of(want.host),
+                    exit_host_ip=want.ip,
                 )
             except PathError as error:
                 failed = failed or error
@@ -144,8 +152,11 @@ class Paths:
         if len(path) > 1:
             self._guard_answered(path[0].node_id, built=True)
 
-    def failed(self, path: Sequence[Descriptor], error: TorpydoError) -> None:
-        """A circuit along *path* could not be built."""
+    def failed(self, path: Sequence[Descriptor], error: TorpydoError, *, late: bool = False) -> None:
+        """A circuit along *path* could not be built.
+
+        :param late: it had been given up before, because it took too long: that is held against no guard that answered
+        """
         if not isinstance(error, CircuitBuildError) or not 1 <= error.hop <= len(path):
             return
         node_id = path[error.hop - 1].node_id
@@ -153,7 +164,8 @@ class Paths:
         if len(path) == 1:
             return
         if error.hop > 1:
-            self._guard_answered(path[0].node_id, built=False)
+            if not late:
+                self._guard_answered(path[0].node_id, built=False)
         else:
             self._guards.failed(node_id, self._wall_clock())
             self._save()

@@ -6,7 +6,7 @@ succeeds; whoever does not want to wait is told of the first thing that failed (
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import attrs
@@ -20,6 +20,8 @@ from torpydo.client.bootstrap import Bootstrap, ProgressFunction
 from torpydo.client.builds import UsableCircuit
 from torpydo.client.circuitpool import CircuitPool
 from torpydo.client.destinations import check_destination
+from torpydo.client.firstdata import FirstData
+from torpydo.client.keeping import KeptTimes
 from torpydo.client.links import ClientLinks
 from torpydo.client.paths import Paths, Want
 from torpydo.client.status import (
@@ -87,12 +89,14 @@ class Routing:
         self._asking: Deferred[Any] | None = None
         self._own: set[UsableCircuit] = set()
         self.links = ClientLinks(reactor, world.rng, connect=world.connect)
+        times = KeptTimes(state, reactor)
         self._paths = Paths(state=state, clock=reactor, wall_clock=world.wall_clock, randbelow=world.randbelow)
         self._circuits = CircuitPool(
             reactor,
             self._paths,
             self.build,
             world.randbelow,
+            times,
             hops=settings.hops,
             stale=self._refresh_early,
             outcome=self._circuit_outcome,
@@ -191,15 +195,19 @@ class Routing:
 
     # -- Circuits and streams
 
-    def build(self, path: Sequence[Descriptor]) -> Deferred[Any]:
-        """Build a circuit along *path*; fails with :class:`CircuitBuildError`."""
-        return Deferred.fromCoroutine(self._build(path))
+    def build(self, path: Sequence[Descriptor], begun: Callable[[], None]) -> Deferred[Any]:
+        """Build a circuit along *path*; fails with :class:`CircuitBuildError`.
 
-    async def _build(self, path: Sequence[Descriptor]) -> Any:
+        :param begun: called when there is a link and the guard is asked
+        """
+        return Deferred.fromCoroutine(self._build(path, begun))
+
+    async def _build(self, path: Sequence[Descriptor], begun: Callable[[], None]) -> Any:
         try:
             link = await self.links.get(path[0])
         except LinkError as error:
             raise CircuitBuildError(1, len(path), path[0].name, str(error)) from error
+        begun()
         return await self._world.build(
             self._reactor,
             link,
@@ -222,7 +230,7 @@ class Routing:
             chosen = tuple(self._node(node_id) for node_id in path)
             check_path(chosen, test_network=self.test_network)
         try:
-            circuit = await self.build(chosen)
+            circuit = await self._build(chosen, lambda: None)
         except CircuitBuildError as error:
             self._paths.failed(chosen, error)
             raise
@@ -239,18 +247,35 @@ class Routing:
         return node
 
     def open_stream(
-        self, factory: IProtocolFactory, host: str, port: int, hops: int | None, isolation: Hashable
+        self,
+        factory: IProtocolFactory,
+        host: str,
+        port: int,
+        hops: int | None,
+        isolation: Hashable,
+        first_data: bytes | FirstData = b"",
     ) -> Deferred[IProtocol]:
         """Open a stream on whatever circuit is right for it."""
-        return Deferred.fromCoroutine(self._open_stream(factory, host, port, hops, isolation))
+        return Deferred.fromCoroutine(self._open_stream(factory, host, port, hops, isolation, first_data))
 
     async def _open_stream(
-        self, factory: IProtocolFactory, host: str, port: int, hops: int | None, isolation: Hashable
+        self,
+        factory: IProtocolFactory,
+        host: str,
+        port: int,
+        hops: int | None,
+        isolation: Hashable,
+        first_data: bytes | FirstData,
     ) -> IProtocol:
+        first = FirstData(first_data) if isinstance(first_data, bytes) else first_data
         host = check_destination(host, port, private_allowed=self.test_network)
         want = Want(host, port, hops or self._settings.hops, isolation)
         return await attempt(
-            self._circuits, self._reactor, want, lambda circuit: circuit.open_stream(factory, host, port)
+            self._circuits,
+            self._reactor,
+            want,
+            lambda circuit: circuit.open_stream(factory, host, port, first_data=first),
+            first,
         )
 
     def resolve(self, host: str, isolation: Hashable) -> Deferred[list[tuple[str, int]]]:
@@ -302,6 +327,7 @@ class Routing:
             listing_digest=None if netdir is None else netdir.digest,
             skew=self.skew,
             test_network=self.test_network,
+            queued=self.links.congestion.queued,
             warnings=tuple(
                 f"guard {bias.node_id.short} lets only {bias.rate:.0%} of the circuits through it be built"
                 for bias in self._paths.biased()

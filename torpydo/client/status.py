@@ -31,6 +31,8 @@ class CircuitStatus:
     """True until a stream has used it."""
     rtt: float | None
     """Seconds of the last measured round trip."""
+    queued: int = 0
+    """Bytes that wait in it: for an application that does not read, or for the network."""
 
 
 @attrs.frozen
@@ -58,6 +60,8 @@ class ClientStatus:
     test_network: bool
     warnings: tuple[str, ...] = ()
     """What a person should look at."""
+    queued: int = 0
+    """Bytes that wait in all circuits."""
 
     def to_json(self) -> dict[str, Any]:
         """The same as what ``json.dumps`` takes."""

@@ -7,6 +7,7 @@ sequence with other bytes) is refused by the pool's store.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, Self
 
 import attrs
@@ -61,11 +62,15 @@ def sign_heartbeat(document: bytes, pool_id: PoolId, time_ms: int, key: SigningK
     return Writer().put(document).u64(time_ms).put(signature).getvalue()
 
 
-def parse_heartbeat(data: bytes, pool_id: PoolId, now: float) -> Heartbeat:
+def parse_heartbeat(
+    data: bytes, pool_id: PoolId, now: float, *, known: Callable[[bytes], Descriptor | None] = lambda document: None
+) -> Heartbeat:
     """Read a heartbeat and check all that needs no memory.
 
     :param pool_id: the pool that received it
     :param now: seconds since the epoch
+    :param known: gives the descriptor of a document that was checked before, byte for byte: a node sends the same
+        one for hours, and checking it takes three times as long as all the rest
     :raises DescriptorError: if anything about it is wrong
     """
     if not _TRAILER < len(data) <= MAX_HEARTBEAT:
@@ -76,7 +81,7 @@ def parse_heartbeat(data: bytes, pool_id: PoolId, now: float) -> Heartbeat:
     off = time_ms / 1000 - now
     if abs(off) > MAX_SKEW:
         raise DescriptorError(f"the node's clock is off by {off:+.0f} s, and {MAX_SKEW} s is the most; set it")
-    descriptor = parse_descriptor(document)
+    descriptor = known(document) or parse_descriptor(document)
     check_descriptor_times(descriptor, now)
     node_id = descriptor.node_id
     try:

@@ -145,7 +145,8 @@ def sign_listing(listing: Listing, key: SigningKey) -> bytes:
         )
     )
     data = key.sign(Purpose.LISTING, body) + body
-    parse_listing(data, listing.pool_id, listing.sequence / 1000)
+    _check_size(data)
+    _read(body, listing.pool_id, listing.sequence / 1000, 0)
     return data
 
 
@@ -186,6 +187,11 @@ def parse_listing(data: bytes, pool_id: PoolId, now: float, newest_sequence: int
     except BadSignature:
         remedy = "if it has a new key, copy its URL from STATE/pool.url"
         raise ListingError(f"the listing is not signed by the pool {pool_id.short}; {remedy}") from None
+    return _read(signed, pool_id, now, newest_sequence)
+
+
+def _read(signed: bytes, pool_id: PoolId, now: float, newest_sequence: int) -> Listing:
+    """What a pool signed, all of it checked but the signature and the descriptors."""
     try:
         # ValueError is msgspec's DecodeError and the UnicodeDecodeError that it lets through.
         body = _decoder.decode(signed)

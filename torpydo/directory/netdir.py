@@ -8,7 +8,8 @@ each set of listings; called by clients and nodes.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Final, Self
 
 import attrs
@@ -130,6 +131,15 @@ def _may_be_exit(node: ListedNode) -> bool:
     return any(document.body.exit_policy != _CLOSED for document in node.documents)
 
 
+def _by_policy(nodes: Iterable[ListedNode]) -> dict[str | None, list[ListedNode]]:
+    """Nodes by exit policy, for there are far fewer policies than nodes; under None those whose documents differ."""
+    groups: dict[str | None, list[ListedNode]] = {}
+    for node in nodes:
+        texts = {document.body.exit_policy for document in node.documents}
+        groups.setdefault(texts.pop() if len(texts) == 1 else None, []).append(node)
+    return groups
+
+
 def _digest(nodes: Mapping[bytes, ListedNode], test_network: bool) -> str:
     writer = Writer().u8(test_network)
     for raw_id in sorted(nodes):
@@ -186,6 +196,7 @@ class NetDir:
     listed: int
     everyone: Lottery
     exits: Lottery
+    _groups: Mapping[str | None, list[ListedNode]] = attrs.field(repr=False)
     _policies: dict[str, ExitPolicy] = attrs.field(factory=dict, init=False, repr=False)
     _exits_for: dict[Destination, Lottery] = attrs.field(factory=dict, init=False, repr=False)
 
@@ -232,6 +243,7 @@ class NetDir:
             if current:
                 nodes[raw_id] = ListedNode(raw_id, _best_first(current))
         _weigh(list(nodes.values()), votes, needed)
+        exits = list(filter(_may_be_exit, nodes.values()))
         return cls(
             nodes=NodeMap(nodes),
             parameters=parameters,
@@ -241,7 +253,8 @@ class NetDir:
             threshold=needed,
             listed=listed,
             everyone=Lottery.of(nodes.values()),
-            exits=Lottery.of(filter(_may_be_exit, nodes.values())),
+            exits=Lottery.of(exits),
+            groups=_by_policy(exits),
         )
 
     def get(self, node_id: NodeId) -> Descriptor | None:
@@ -259,7 +272,9 @@ class NetDir:
 
     def allows(self, node: ListedNode, destination: Destination) -> bool:
         """Whether the exit policy of *node* may allow *destination*."""
-        text = node.best.body.exit_policy
+        return self._opens(node.best.body.exit_policy, destination)
+
+    def _opens(self, text: str, destination: Destination) -> bool:
         policy = self._policies.get(text)
         if policy is None:
             try:
@@ -269,12 +284,18 @@ class NetDir:
             self._policies[text] = policy
         return destination.allowed_by(policy)
 
+    def exits_near(self, destination: Destination) -> Lottery:
+        """The exits that may allow *destination* if they are remembered, all exits if not: to draw from."""
+        return self._exits_for.get(destination, self.exits)
+
     def exits_for(self, destination: Destination) -> Lottery:
         """All exits that may allow *destination*, remembered for the next stream to it."""
         found = self._exits_for.get(destination)
         if found is None:
             if len(self._exits_for) >= _MAX_CACHED_EXITS:
                 self._exits_for.clear()
-            found = Lottery.of(node for node in self.exits.nodes if self.allows(node, destination))
+            disputed = [node for node in self._groups.get(None, ()) if self.allows(node, destination)]
+            agreed = [group for text, group in self._groups.items() if text and self._opens(text, destination)]
+            found = Lottery.of(chain(disputed, *agreed))
             self._exits_for[destination] = found
         return found

@@ -84,7 +84,7 @@ class _Choice:
 
     def pick(self, destination: Destination | None = None) -> ListedNode | None:
         """Draw a node that fits; None if there is none."""
-        lottery = self.netdir.everyone if destination is None else self.netdir.exits
+        lottery = self.netdir.everyone if destination is None else self.netdir.exits_near(destination)
         if not lottery.nodes:
             return None
         for _ in range(_DRAWS):

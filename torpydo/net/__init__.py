@@ -5,19 +5,24 @@ from torpydo.net.console import ConsoleObserver, is_loopback_host
 from torpydo.net.fetch import Fetched, fetch
 from torpydo.net.links import LinkFactory, LinkOwner, LinkProtocol, connect_link, link_endpoint, probe_link
 from torpydo.net.listings import ListingRefresh
+from torpydo.net.slices import Later, Slices
 from torpydo.net.state import StateDirectory
 from torpydo.net.streams import StreamTransport
+from torpydo.net.turn import Turn
 
 __all__ = [
     "Buckets",
     "ConsoleObserver",
     "Fetched",
+    "Later",
     "LinkFactory",
     "LinkOwner",
     "LinkProtocol",
     "ListingRefresh",
+    "Slices",
     "StateDirectory",
     "StreamTransport",
+    "Turn",
     "connect_link",
     "fetch",
     "host_key",

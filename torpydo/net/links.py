@@ -1,7 +1,8 @@
 """Links over Twisted: bytes between a transport and a :class:`~torpydo.tpdp.Link`, nothing decided here.
 
-After every input the same steps: the core takes it, the owner hears of it, what is to be written goes out in one
-write at the end of the turn, and the one timer is set. Called by client, node and pool.
+After every input the same steps: the core takes it, the owner hears of it, what is to be written is written, and the
+one timer is set. As little as possible waits below the core, for only there circuits take turns. Called by client,
+node and pool.
 """
 
 from __future__ import annotations
@@ -11,19 +12,22 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
-from twisted.internet.interfaces import IAddress, IPushProducer, IStreamClientEndpoint, ITCPTransport
+from twisted.internet.interfaces import IAddress, IPullProducer, IStreamClientEndpoint, ITCPTransport
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from torpydo.crypto import NodeId, SigningKey
 from torpydo.errors import CryptoError, LinkError, TorpydoError
-from torpydo.tpdp import Address, Cell, Link, LinkClosed, LinkEvent, LinkReady
+from torpydo.net.sockets import tune
+from torpydo.net.turn import Turn
+from torpydo.tpdp import MAX_RECORD_FRAMES, Address, Cell, Link, LinkClosed, LinkEvent, LinkReady
 
 LINK_TIMEOUT = 10.0
 """Seconds for connection and handshake (docs/threat-model, time-outs)."""
-READ_SIZE = 128 * 1024
+READ_SIZE = 32 * 1024
 """Bytes that one read takes at the most: two records of BULK cells."""
 LINGER = 2.0
 """Seconds that a link which we closed may take to deliver what was written."""
@@ -34,6 +38,10 @@ Rng = Callable[[int], bytes]
 class LinkOwner(Protocol):
     """Who the links of a process report to."""
 
+    @property
+    def turn(self) -> Turn:
+        """One for all links of this owner."""
+
     def link_events(self, link: LinkProtocol, events: list[LinkEvent]) -> None:
         """Take all events of one read, in order. LinkReady comes first, LinkClosed is not among them."""
 
@@ -41,9 +49,13 @@ class LinkOwner(Protocol):
         """The link is gone: exactly once for a link that was ready, and nothing after it."""
 
 
-@implementer(IPushProducer)
+@implementer(IPullProducer)
 class LinkProtocol(TwistedProtocol):
-    """One link. What is sent in a turn leaves in one write at its end."""
+    """One link. What is sent while its owner takes events leaves when it has taken them, anything else at the end of
+    the turn.
+
+    :ivar paused: whether the transport does not take more for now; what is sent waits in the core
+    """
 
     def __init__(self, core: Link, owner: LinkOwner, reactor: Any) -> None:
         self.core = core
@@ -54,7 +66,7 @@ class LinkProtocol(TwistedProtocol):
         self._ready = False
         self._gone = False
         self._waiter: Deferred[LinkProtocol] | None = None
-        self._scheduled = False
+        self._direct = False
         self._timer: Any = None
         self._linger: Any = None
 
@@ -63,54 +75,59 @@ class LinkProtocol(TwistedProtocol):
     def send_create(self, circ_id: int, message: bytes) -> None:
         """Ask the peer for a circuit with 512 bytes."""
         self.core.send_create(circ_id, message)
-        self.flush_soon()
+        self._owner.turn.add(self)
 
     def send_created(self, circ_id: int, message: bytes) -> None:
         """Accept the peer's circuit with 512 bytes."""
         self.core.send_created(circ_id, message)
-        self.flush_soon()
+        self._owner.turn.add(self)
 
     def send_cells(self, circ_id: int, cells: list[Cell]) -> None:
         """Send cells of a circuit, in order."""
         if cells:
             self.core.send_cells(circ_id, cells)
-            self.flush_soon()
+            self._owner.turn.add(self)
 
     def send_destroy(self, circ_id: int) -> None:
         """Destroy a circuit."""
         self.core.send_destroy(circ_id)
-        self.flush_soon()
+        self._owner.turn.add(self)
 
     def close(self, why: str = "the link was closed by this side") -> None:
         """Close the link; what was sent has two seconds to leave, the owner hears of it at once."""
         if self._gone:
             return
-        self.flush()
         transport: Any = self.transport
         if transport is not None:
+            while data := self.core.data_to_send():
+                transport.write(data)
             transport.unregisterProducer()
             transport.loseConnection()
             self._linger = self._reactor.callLater(LINGER, transport.abortConnection)
         self.core.close()
         self._end(LinkError(why))
 
-    def flush_soon(self) -> None:
-        """Write at the end of this turn."""
-        if not self._scheduled and not self._gone:
-            self._scheduled = True
-            self._reactor.callLater(0, self._flush_scheduled)
-
-    def _flush_scheduled(self) -> None:
-        self._scheduled = False
-        self.flush()
-
     def flush(self) -> None:
         """Write now what the transport takes; the rest waits in the core, where circuits take turns."""
         while not self.paused and not self._gone and self.transport is not None:
-            data = self.core.data_to_send()
+            data = self.core.data_to_send(MAX_RECORD_FRAMES)
             if not data:
                 break
-            self.transport.write(data)
+            self._write(data)
+
+    def _write(self, data: bytes) -> None:
+        transport: Any = self.transport
+        if self._direct:
+            # Without the detour through the reactor, which would ask whether the socket is writable: it nearly is.
+            # A connection that is lost shows when the rest is written.
+            sent = transport.writeSomeData(data)
+            if sent == len(data):
+                return
+            if isinstance(sent, int) and sent > 0:
+                data = data[sent:]
+        # The transport calls resumeProducing as soon as it has nothing left.
+        self.paused = True
+        transport.write(data)
 
     # -- Twisted's side
 
@@ -118,27 +135,30 @@ class LinkProtocol(TwistedProtocol):
         transport: Any = self.transport
         if ITCPTransport.providedBy(transport):
             transport.setTcpNoDelay(True)
+        self._direct = isinstance(transport, Connection) and not transport.TLS
+        if self._direct:
+            tune(transport.socket)
         transport.bufferSize = READ_SIZE
         self.peer_address = _address(transport.getPeer())
-        transport.registerProducer(self, True)
         self._arm()
-        self.flush()
+        transport.registerProducer(self, False)
 
     def dataReceived(self, data: bytes) -> None:
         if self._gone:
             return
-        self._handle(self.core.receive_data(data, self._reactor.seconds()))
-        self.flush()
+        turn = self._owner.turn
+        turn.begin()
+        try:
+            self._handle(self.core.receive_data(data, self._reactor.seconds()))
+        finally:
+            turn.add(self)
+            turn.end()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self._linger is not None and self._linger.active():
             self._linger.cancel()
         if not self._gone:
             self._handle(self.core.receive_eof(self._reactor.seconds()))
-
-    def pauseProducing(self) -> None:
-        """The transport is full."""
-        self.paused = True
 
     def resumeProducing(self) -> None:
         """The transport takes more."""
@@ -301,6 +321,9 @@ def link_endpoint(reactor: Any, address: Address, timeout: float = LINK_TIMEOUT)
 class _Nobody:
     """The owner of a link that is only tried."""
 
+    def __init__(self, reactor: Any) -> None:
+        self.turn = Turn(reactor)
+
     def link_events(self, link: LinkProtocol, events: list[LinkEvent]) -> None:
         """Nothing is expected."""
 
@@ -316,7 +339,7 @@ def probe_link(
     :return: cancellable; fails with :class:`LinkError`
     """
     endpoint = link_endpoint(reactor, address, timeout)
-    return connect_link(reactor, endpoint, node_id, _Nobody(), rng=rng, timeout=timeout).addCallback(
+    return connect_link(reactor, endpoint, node_id, _Nobody(reactor), rng=rng, timeout=timeout).addCallback(
         lambda link: link.close()
     )
 

@@ -28,7 +28,7 @@ class Way(Enum):
     GONE = auto()
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, weakref_slot=False)
 class RoutedCircuit:
     """A circuit and its neighbours.
 

@@ -22,6 +22,8 @@ MAX_BANDWIDTH: Final = 10**12
 MAX_NICKNAME: Final = 32
 MAX_FAMILY: Final = 32
 """What a descriptor can hold."""
+MAX_WORKERS: Final = 64
+"""Processes of a node: more than a machine has cores for is a mistake."""
 
 _NICKNAME: Final = re.compile(r"[A-Za-z0-9._-]*", re.ASCII)
 _HOST: Final = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?", re.ASCII)
@@ -73,6 +75,7 @@ class NodeConfig:
     :ivar bandwidth: bytes a second that it claims to carry; a claim, not a limit
     :ivar allow_single_hop: whether clients may use it as exit of a circuit of one hop
     :ivar aegis: whether AEGIS-256 is offered and accepted for the links
+    :ivar workers: processes that carry circuits; 1: the one that runs the service does
     :ivar identity: the key to use instead of the one in the state directory; for tests and simulations
     :raises ConfigurationError: if something cannot be used
     """
@@ -88,6 +91,7 @@ class NodeConfig:
     bandwidth: int = DEFAULT_BANDWIDTH
     allow_single_hop: bool = False
     aegis: bool = True
+    workers: int = 1
     identity: SigningKey | None = None
 
     def __attrs_post_init__(self) -> None:
@@ -99,3 +103,5 @@ class NodeConfig:
             raise ConfigurationError(f"a family has at most {MAX_FAMILY} nodes")
         if not 0 < self.bandwidth <= MAX_BANDWIDTH:
             raise ConfigurationError(f"the bandwidth is 1 to {MAX_BANDWIDTH} bytes a second")
+        if not 1 <= self.workers <= MAX_WORKERS:
+            raise ConfigurationError(f"a node has 1 to {MAX_WORKERS} workers; one for each core is enough")

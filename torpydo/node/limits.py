@@ -39,6 +39,11 @@ HANDSHAKE_COST: Final = 0.0005
 HANDSHAKES_WAITING: Final = 4000
 """CREATEs that wait (D3)."""
 
+TEARDOWN_SLICE: Final = 0.005
+"""Seconds of dropping circuits after which cells have their turn (H7)."""
+TEARDOWN_BATCH: Final = 128
+"""Circuits that are dropped in a turn at the most: their DESTROYs go before others' cells, 128 KiB of them."""
+
 # -- Memory
 CIRCUIT_QUEUE: Final = 16 * 1024 * 1024
 """Bytes of cells that may wait for one circuit: the largest window, so an honest peer never has more (F5)."""

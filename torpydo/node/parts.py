@@ -8,22 +8,22 @@ from typing import Any, Final
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.protocol import Factory
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from torpydo.crypto import KEY_SIZE, NodeId, PoolId, Secret, SigningKey
-from torpydo.directory import NetDir, PoolURL
+from torpydo.directory import Listing, PoolURL
 from torpydo.errors import StateError
-from torpydo.net import Fetched, LinkFactory, LinkProtocol, ListingRefresh, StateDirectory
+from torpydo.net import Fetched, LinkProtocol, ListingRefresh, StateDirectory
+from torpydo.node.carrier import Carrier, OwnCarrier
 from torpydo.node.config import Advertised, NodeConfig
 from torpydo.node.description import Description
-from torpydo.node.exits import Exits
+from torpydo.node.draw import make_randbelow
 from torpydo.node.heartbeat import Heartbeats
 from torpydo.node.onionkeys import OnionKeys
 from torpydo.node.resolver import Resolver
-from torpydo.node.router import Router
+from torpydo.node.workers import Launch, Supervisor
 from torpydo.tpdp import Address, EndReason
 
 __all__ = ["Parts"]
@@ -35,19 +35,12 @@ RESOLVE_RETRY: Final = 30.0
 """Seconds until an advertised name that did not resolve is asked for again."""
 
 
-def make_randbelow(rng: Callable[[int], bytes]) -> Callable[[int], int]:
-    """A uniform integer below its argument, made from random bytes. The bias is below 2^-64 for a 64-bit argument."""
-    return lambda below: int.from_bytes(rng(16), "big") % below
-
-
 @attrs.define(eq=False)
 class Parts:
     """A node that runs. Made by :meth:`open`."""
 
     node_id: NodeId
-    factory: Factory
-    router: Router
-    exits: Exits
+    carrier: Carrier
     _reactor: Any
     _config: NodeConfig
     _state: StateDirectory | None
@@ -80,6 +73,7 @@ class Parts:
         rng: Callable[[int], bytes],
         fetch: Callable[..., Deferred[Fetched]],
         connect: Callable[..., Deferred[LinkProtocol]],
+        launch: Launch,
     ) -> Parts:
         """Read the keys and wire everything.
 
@@ -91,17 +85,6 @@ class Parts:
         keys = OnionKeys.open(state, rng, wall_clock())
         randbelow = make_randbelow(rng)
         resolver = Resolver(reactor, randbelow=randbelow)
-        exits = Exits(reactor, config.exit_policy, resolver)
-        router = Router(
-            reactor,
-            key,
-            rng=rng,
-            onion_keys=lambda: keys.accepted(wall_clock()),
-            exits=exits,
-            allow_single_hop=config.allow_single_hop,
-            aegis=config.aegis,
-            connect=connect,
-        )
         description = Description(key, wall_clock, config.exit_policy, config.family, config.nickname, config.bandwidth)
         heartbeats = Heartbeats(
             reactor,
@@ -119,15 +102,36 @@ class Parts:
             state=state,
             wall_clock=wall_clock,
             randbelow=randbelow,
-            on_change=lambda netdir: parts.network_changed(netdir),
+            on_change=lambda netdir: parts.carrier.network_changed(netdir),
             fetch=fetch,
         )
-        factory = LinkFactory(key, router, reactor=reactor, rng=rng, wall_clock=wall_clock, aegis=config.aegis)
+        carrier: Carrier
+        if config.workers == 1:
+            carrier = OwnCarrier.open(
+                reactor,
+                key,
+                exit_policy=config.exit_policy,
+                allow_single_hop=config.allow_single_hop,
+                aegis=config.aegis,
+                onion_keys=lambda: keys.accepted(wall_clock()),
+                resolver=resolver,
+                rng=rng,
+                wall_clock=wall_clock,
+                connect=connect,
+            )
+        else:
+            carrier = Supervisor(
+                reactor,
+                config,
+                key,
+                onion_keys=lambda: keys.accepted(wall_clock()),
+                listings=lambda: parts.listings(),
+                wall_clock=wall_clock,
+                launch=launch,
+            )
         parts = cls(
             key.node_id,
-            factory,
-            router,
-            exits,
+            carrier,
             reactor,
             config,
             state,
@@ -144,7 +148,7 @@ class Parts:
 
     def start(self) -> None:
         """Begin with all that needs no address."""
-        self.router.start()
+        self.carrier.start()
         self._heartbeats.start()
         self._look_forever()
         # It says itself what is wrong with a pool, and goes on trying.
@@ -153,7 +157,7 @@ class Parts:
     def listening(self, here: Address | None) -> None:
         """The node listens on *here*: find out what to advertise."""
         if here is not None:
-            self._add_own(here)
+            self.carrier.add_own(here)
         advertise = self._config.advertise
         if advertise is None:
             assert here is not None
@@ -174,7 +178,7 @@ class Parts:
             self._resolving.cancel()
         self._heartbeats.stop()
         self._refresh.stop()
-        return self.router.close().addCallback(self._close)
+        return self.carrier.stop().addCallback(self._close)
 
     def _close(self, ignored: object) -> None:
         self._resolver.close()
@@ -188,11 +192,10 @@ class Parts:
         listing = self._refresh.listing(url)
         return None if listing is None else listing.pool_id
 
-    def network_changed(self, netdir: NetDir) -> None:
-        """The listings say something new."""
-        nodes = [Address(document.body.ip, document.body.port) for document in netdir.documents().values()]
-        self.exits.network_changed(nodes, test_network=netdir.test_network)
-        self.router.network_changed(netdir)
+    def listings(self) -> dict[PoolURL, Listing]:
+        """The listing of each pool that has one."""
+        found = {url: self._refresh.listing(url) for url in self._config.pools}
+        return {url: listing for url, listing in found.items() if listing is not None}
 
     # -- Where the node is
 
@@ -221,12 +224,8 @@ class Parts:
         if address != self._address:
             self.log.info("the node is advertised as {address}", address=str(address))
         self._address = address
-        self._add_own(address)
+        self.carrier.add_own(address)
         self._describe()
-
-    def _add_own(self, address: Address) -> None:
-        self.exits.add_own(address)
-        self.router.add_own(address)
 
     # -- What changes by itself
 
@@ -247,6 +246,8 @@ class Parts:
         advertise = self._config.advertise
         if advertise is not None and advertise.address is None and self._retry is None and self._resolving is None:
             self._resolve(advertise)
+        # The one before the current may have become too old.
+        self.carrier.keys_changed()
         self._describe()
 
     def _describe(self) -> None:

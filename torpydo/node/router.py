@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 from torpydo.crypto import DHSecretKey, SigningKey
 from torpydo.directory import NetDir
 from torpydo.errors import CryptoError, RemoteProtocolError, TorpydoError
-from torpydo.net import Buckets, LinkProtocol, connect_link
+from torpydo.net import Buckets, LinkProtocol, Turn, connect_link
 from torpydo.node import limits
 from torpydo.node.circuit import RoutedCircuit, Way
 from torpydo.node.congestion import Congestion
@@ -33,6 +33,7 @@ from torpydo.node.extending import Extending
 from torpydo.node.handshakes import Handshake, Handshakes
 from torpydo.node.neighbours import ConnectFunction, Neighbour, Neighbours
 from torpydo.node.status import NodeStatus
+from torpydo.node.teardown import Teardown
 from torpydo.tpdp import (
     Address,
     Cell,
@@ -99,11 +100,13 @@ class Router:
         # Keyed by link as well as by number: peers choose the numbers, and crafted ones must not collide (SECURITY L8).
         self._circuits: dict[tuple[LinkProtocol, int], RoutedCircuit] = {}
         self._count = 0
+        self._teardown = Teardown(reactor, self._circuits, self._lost)
         self._congestion = Congestion()
         self._creates = Buckets(reactor.seconds, limits.CREATES_PER_SECOND, limits.CREATES_BURST)
         self._sweeper = LoopingCall(self._sweep)
         self._sweeper.clock = reactor
         self._closed = False
+        self.turn = Turn(reactor)
         self._handlers: dict[type, Callable[[LinkProtocol, Any], None]] = {
             LinkReady: self._link_ready,
             PeerAuthenticated: self._authenticated,
@@ -143,17 +146,16 @@ class Router:
             self._sweeper.stop()
         self._handshakes.stop()
         self._neighbours.stop()
-        for circuit in list(dict.fromkeys(self._circuits.values())):
-            self._drop(circuit)
+        return Deferred.fromCoroutine(self._end())
+
+    async def _end(self) -> None:
+        """Wait until the last bytes of the links are out: a process that ends now would take them along."""
+        until = self._reactor.seconds() + STOP_TIME
+        await self._teardown.all_gone()
         self._exits.close()
         transports: list[Any] = [neighbour.link.transport for neighbour in self._neighbours]
         for neighbour in self._neighbours:
             self._neighbours.close(neighbour)
-        return Deferred.fromCoroutine(self._drain(transports))
-
-    async def _drain(self, transports: list[Any]) -> None:
-        """Wait until the last bytes of the links are out: a process that ends now would take them along."""
-        until = self._reactor.seconds() + STOP_TIME
         while any([transport.connected for transport in transports]) and self._reactor.seconds() < until:
             await deferLater(self._reactor, DRAIN_STEP, lambda: None)
 
@@ -172,12 +174,8 @@ class Router:
     def link_closed(self, link: LinkProtocol, error: TorpydoError) -> None:
         """A link is gone, and with it its circuits."""
         neighbour = self._neighbours.closed(link)
-        if neighbour is None:
-            return
-        for circ_id in list(neighbour.circuits):
-            circuit = self._circuits.get((link, circ_id))
-            if circuit is not None:
-                self._lost(circuit, neighbour)
+        if neighbour is not None:
+            self._teardown.link_gone(neighbour)
 
     def _link_ready(self, link: LinkProtocol, event: LinkReady) -> None:
         neighbour = self._neighbours.opened(link)
@@ -300,13 +298,14 @@ class Router:
         cells = circuit.transit.cells_to_send(self._reactor.seconds())
         if cells:
             self._send(circuit, circuit.previous, circuit.previous_id, cells)
-        events = circuit.transit.end.take_events()
+        events = circuit.transit.take_events()
         if events and circuit.streams is not None:
             circuit.streams.receive(events)
 
     def _streams(self, circuit: RoutedCircuit) -> ExitStreams:
         if circuit.streams is None:
             previous = circuit.previous
+            assert circuit.transit.end is not None
 
             def may_exit() -> bool:
                 return self._neighbours.is_node(previous) or self._exits.test_network or self._allow_single_hop
@@ -355,9 +354,11 @@ class Router:
 
     def _lost(self, circuit: RoutedCircuit, neighbour: Neighbour | None) -> None:
         """One side of a circuit is gone; only a next hop that had not accepted yet leaves the rest alive."""
-        if neighbour is not circuit.previous and circuit.way is Way.ASKED:
+        if neighbour is circuit.previous:
+            self._drop(circuit)
+        elif neighbour is circuit.next and circuit.way is Way.ASKED:
             self._extending.refused(circuit, ExtendStatus.DESTROYED)
-        else:
+        elif neighbour is circuit.next:
             self._drop(circuit)
 
     def _drop(self, circuit: RoutedCircuit) -> None:
@@ -374,7 +375,9 @@ class Router:
         previous.link.send_destroy(circuit.previous_id)
         self._neighbours.leave(previous, circuit.previous_id)
         if circuit.streams is not None:
-            circuit.streams.close()
+            # It knows the circuit: both would wait for the cycle collector.
+            streams, circuit.streams = circuit.streams, None
+            streams.close()
 
     # -- Memory, and links that nobody needs
 

@@ -14,7 +14,7 @@ from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred, fail, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IAddress, IListeningPort, IReactorThreads
+from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -24,13 +24,12 @@ from torpydo.net import Fetched, LinkProtocol, StateDirectory, connect_link, fet
 from torpydo.node.config import NodeConfig
 from torpydo.node.parts import Parts
 from torpydo.node.status import NodeStatus
+from torpydo.node.workers import Launch, launch_worker
 from torpydo.tpdp import Address
 
 __all__ = ["NodeService"]
 
 NOT_RUNNING: Final = NodeStatus(links=0, circuits=0, streams=0, queued=0)
-RESOLVER_THREADS: Final = 32
-"""Lookups of the system's resolver that run at one time; each blocks a thread for as long as DNS takes."""
 
 
 class NodePort(Factory):
@@ -54,6 +53,7 @@ class NodeService(Service):
     :param rng: gives that many random bytes
     :param fetch: called like :func:`torpydo.net.fetch`
     :param connect: called like :func:`torpydo.net.connect_link`
+    :param launch: starts the process of a worker
     """
 
     log = Logger()
@@ -67,6 +67,7 @@ class NodeService(Service):
         rng: Callable[[int], bytes] = os.urandom,
         fetch: Callable[..., Deferred[Fetched]] = fetch,
         connect: Callable[..., Deferred[LinkProtocol]] = connect_link,
+        launch: Launch = launch_worker,
     ) -> None:
         self._reactor = reactor
         self._config = config
@@ -74,6 +75,7 @@ class NodeService(Service):
         self._rng = rng
         self._fetch = fetch
         self._connect = connect
+        self._launch = launch
         self._door = NodePort()
         self._opening: Deferred[None] | None = None
         self._port: IListeningPort | None = None
@@ -85,7 +87,7 @@ class NodeService(Service):
 
     def status(self) -> NodeStatus:
         """Counts of what is open; all zero while the node does not run."""
-        return NOT_RUNNING if self._parts is None else self._parts.router.status()
+        return NOT_RUNNING if self._parts is None else self._parts.carrier.status()
 
     def when_listening(self) -> Deferred[Address]:
         """Fires with the address on which the node listens (for a port of the system's choice), when it does.
@@ -125,10 +127,8 @@ class NodeService(Service):
             self._listen()
         try:
             parts = self._parts = self._open()
-            self._door.inside = parts.factory
+            self._door.inside = parts.carrier.factory
             Service.startService(self)
-            if IReactorThreads.providedBy(self._reactor) and self._config.exit_policy.is_open:
-                self._reactor.suggestThreadPoolSize(RESOLVER_THREADS)
             parts.start()
             self._ready()
             if self._error is not None:
@@ -221,6 +221,7 @@ class NodeService(Service):
                 rng=self._rng,
                 fetch=self._fetch,
                 connect=self._connect,
+                launch=self._launch,
             )
         except TorpydoError:
             if state is not None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 import attrs
+from msgspec.structs import replace
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -18,11 +19,12 @@ from twisted.python.failure import Failure
 from torpydo.crypto import NodeId, PoolId
 from torpydo.directory import Descriptor, Heartbeat, HeartbeatAnswer, is_private, parse_heartbeat
 from torpydo.errors import DescriptorError, LinkError
-from torpydo.net import Buckets
+from torpydo.net import Buckets, Later, Slices
 from torpydo.pool import refusal
 from torpydo.pool.probes import Probe, Probes
 from torpydo.pool.refusal import Refused
 from torpydo.pool.roster import ListedNode, Roster
+from torpydo.pool.saving import Saving
 from torpydo.pool.store import NodeRecord, Store
 
 __all__ = ["Admission"]
@@ -41,6 +43,8 @@ RESTART_MEMORY: Final = 24 * 3600
 """Seconds without heartbeat after which a node of the last run is not listed again before it sends one."""
 FORGET_AFTER: Final = 7 * 24 * 3600
 """Seconds without heartbeat after which a node's first-seen date is forgotten."""
+COLLECT_SLICE: Final = 0.005
+"""Seconds of looking for silent nodes after which requests have their turn."""
 MAX_PER_HOST: Final = 2
 """Listed nodes on one host (tor's AuthDirMaxServersPerAddr)."""
 MAX_STRANGERS: Final = 4096
@@ -64,6 +68,7 @@ class Admission:
     :param probe: opens a link to a node
     :param clock: seconds that never go back: for life and death
     :param wall_clock: seconds since the epoch: for what is signed and stored
+    :param later: calls something after so many seconds
     :param changed: called when the set of listed documents changes
     :raises StateError: if the store cannot be read
     """
@@ -78,6 +83,7 @@ class Admission:
         *,
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
+        later: Later,
         test_network: bool,
         requested_delay: float,
         deprecation_delay: float,
@@ -90,9 +96,12 @@ class Admission:
         self._requested_delay = requested_delay
         self._deprecation_delay = deprecation_delay
         self._changed = changed
-        self._probes = Probes(probe, clock=clock, limit_hosts=not test_network)
+        self._later = later
+        self._stopped = False
+        self._probes = Probes(probe, clock=clock, limited=not test_network)
         self._lines = Buckets(clock, 10 / 60, 10)
-        self._roster = Roster(store)
+        self._saving = Saving(store, later)
+        self._roster = Roster(self._saving)
         self._strangers: OrderedDict[NodeId, _Stranger] = OrderedDict()
         self._load()
 
@@ -102,8 +111,10 @@ class Admission:
         return sorted(listed, key=lambda node: node.record.node_id.raw)
 
     def stop(self) -> None:
-        """Cancel the probes; heartbeats that wait for one fail."""
+        """Cancel the probes, so that heartbeats which wait for one fail, and save what is not saved yet."""
+        self._stopped = True
         self._probes.stop()
+        self._saving.stop()
 
     # -- Heartbeats
 
@@ -116,7 +127,7 @@ class Admission:
 
     async def _heartbeat(self, data: bytes) -> HeartbeatAnswer:
         try:
-            heartbeat = parse_heartbeat(data, self._pool_id, self._wall_clock())
+            heartbeat = parse_heartbeat(data, self._pool_id, self._wall_clock(), known=self._roster.descriptor_of)
         except DescriptorError as error:
             raise Refused(refusal.BAD_REQUEST, str(error)) from None
         descriptor = heartbeat.descriptor
@@ -201,9 +212,11 @@ class Admission:
     def _take(self, heartbeat: Heartbeat, node: ListedNode | None) -> ListedNode:
         """List a node, or keep it listed."""
         now, wall = self._clock(), self._wall_clock()
+        same = node is not None and node.record.document == heartbeat.document
         record = NodeRecord(
             node_id=heartbeat.descriptor.node_id,
-            document=heartbeat.document,
+            # The bytes that are held already: a copy of each heartbeat's would be compared and counted again.
+            document=heartbeat.document if node is None or not same else node.record.document,
             first_seen=int(wall) if node is None else node.record.first_seen,
             heartbeat_ms=heartbeat.time_ms,
             last_heard=wall,
@@ -211,7 +224,6 @@ class Admission:
             listed=True,
         )
         news = node is None or not node.record.listed
-        changed = node is None or node.record.document != record.document
         if node is None:
             if not self._roster.make_room():
                 raise Refused(refusal.BUSY, "the pool is full", 3600.0)
@@ -221,7 +233,7 @@ class Admission:
         node.heard_at = now
         if news:
             self._say("node {node} is listed", node)
-        if news or changed:
+        if news or not same:
             self._changed()
         return node
 
@@ -248,10 +260,20 @@ class Admission:
         probing.addErrback(lambda failure: failure.trap(CancelledError))
         probing.addErrback(lambda failure: self.log.failure("a probe failed in an unexpected way", failure))
 
-    def collect(self) -> None:
-        """Drop the nodes that have been silent for too long."""
+    def collect(self) -> Deferred[None]:
+        """Drop the nodes that have been silent for too long; there may be thousands after a break of the network."""
+        return Deferred.fromCoroutine(self._collect())
+
+    async def _collect(self) -> None:
+        slices = Slices(self._later, self._clock, COLLECT_SLICE)
         now, wall = self._clock(), self._wall_clock()
         for node in self._roster:
+            await slices.give_way()
+            if self._stopped:
+                return
+            if self._roster.get(node.record.node_id) is not node:
+                # Somebody else has taken its room meanwhile.
+                continue
             if node.record.listed and now - node.heard_at > self._deprecation_delay:
                 self._drop(node, "node {node} is dropped: no heartbeat")
             elif not node.record.listed and wall - node.record.last_heard > FORGET_AFTER:
@@ -260,10 +282,10 @@ class Admission:
 
     def _opened(self, node: ListedNode) -> None:
         node.failures, node.probe_at = 0, self._clock() + PROBE_EVERY
-        self._roster.change(node, attrs.evolve(node.record, probed_at=self._wall_clock()), node.descriptor)
+        self._roster.change(node, replace(node.record, probed_at=self._wall_clock()), node.descriptor)
 
     def _drop(self, node: ListedNode, why: str) -> None:
-        self._roster.change(node, attrs.evolve(node.record, listed=False), node.descriptor)
+        self._roster.change(node, replace(node.record, listed=False), node.descriptor)
         self._say(why, node)
         self._changed()
 
@@ -275,7 +297,7 @@ class Admission:
             recent = wall - record.last_heard < RESTART_MEMORY
             age = min(max(wall - record.probed_at, 0.0), PROBE_EVERY)
             grace = max(RESTART_GRACE - self._deprecation_delay, 0.0)
-            record = attrs.evolve(record, listed=record.listed and recent and fits)
+            record = replace(record, listed=record.listed and recent and fits)
             self._roster.add(ListedNode(record, descriptor, now + grace, now + PROBE_EVERY - age))
 
     def _say(self, line: str, node: ListedNode) -> None:

@@ -26,6 +26,9 @@ MAX_RUNNING: Final = 16
 """Probes at a time."""
 MAX_WAITING: Final = 32
 """Probes that wait for their turn: at 10 s each the last one is over before its node stops waiting."""
+TOTAL_RATE: Final = 100.0
+TOTAL_BURST: Final = 200
+"""Probes a second, and at once, to all hosts together: each takes about a millisecond, and heartbeats go before."""
 HOST_RATE: Final = 0.1
 HOST_BURST: Final = 6
 """Probes a second, and at once, that go to one host."""
@@ -36,13 +39,14 @@ class Probes:
 
     :param probe: how
     :param clock: seconds that never go back
-    :param limit_hosts: whether one host is probed only so often; off in a test network, where one host has all nodes
+    :param limited: whether there are only so many in a time; off in a test network, where one host has all nodes
     """
 
-    def __init__(self, probe: Probe, *, clock: Callable[[], float], limit_hosts: bool) -> None:
+    def __init__(self, probe: Probe, *, clock: Callable[[], float], limited: bool) -> None:
         self._probe = probe
-        self._limit_hosts = limit_hosts
+        self._limited = limited
         self._hosts = Buckets(clock, HOST_RATE, HOST_BURST)
+        self._total = Buckets(clock, TOTAL_RATE, TOTAL_BURST)
         self._turns = DeferredSemaphore(MAX_RUNNING)
         self._running: dict[NodeId, Deferred[None]] = {}
 
@@ -58,8 +62,10 @@ class Probes:
         """
         if len(self._running) >= MAX_RUNNING + MAX_WAITING:
             raise Refused(refusal.BUSY, "the pool is checking many nodes; try again later", 30.0)
-        if self._limit_hosts and not self._hosts.take(host_key(address.ip)):
+        if self._limited and not self._hosts.take(host_key(address.ip)):
             raise Refused(refusal.TOO_MANY, f"the pool has checked {address.host} too often; try again later", 60.0)
+        if self._limited and not self._total.take(b""):
+            raise Refused(refusal.BUSY, "the pool is checking many nodes; try again later", 5.0)
         running: Deferred[None] = self._turns.run(self._probe, address, node_id)
         self._running[node_id] = running
 

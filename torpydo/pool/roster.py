@@ -1,12 +1,11 @@
-"""All nodes that a pool knows, in memory and in the store, and the counts that keep looking things up cheap.
+"""All nodes that a pool knows, and the counts that keep looking things up cheap. They are saved a moment later.
 
 It holds; who comes and goes is decided by admission, its only caller.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from typing import Final
 
 import attrs
@@ -14,9 +13,10 @@ from twisted.logger import Logger
 
 from torpydo.crypto import NodeId
 from torpydo.directory import Descriptor, parse_descriptor
-from torpydo.errors import DescriptorError, StateError
+from torpydo.errors import DescriptorError
 from torpydo.net import host_key
-from torpydo.pool.store import NodeRecord, Store
+from torpydo.pool.saving import Saving
+from torpydo.pool.store import NodeRecord
 
 __all__ = ["ListedNode", "Roster"]
 
@@ -44,24 +44,24 @@ class ListedNode:
 class Roster:
     """The nodes by their ids.
 
-    :param store: where they survive a restart
+    :param saving: makes them survive a restart
     """
 
     log = Logger()
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, saving: Saving) -> None:
+        self._saving = saving
         self._nodes: dict[NodeId, ListedNode] = {}
         self._hosts: dict[bytes, set[NodeId]] = {}
+        self._documents: dict[bytes, Descriptor] = {}
         self._size = 0
-        self._disk_fails = False
 
     def stored(self) -> Iterator[tuple[NodeRecord, Descriptor]]:
         """What the last run left. Whoever reads it adds what it keeps.
 
         :raises StateError: if the store cannot be read
         """
-        for record in self._store.nodes():
+        for record in self._saving.stored():
             try:
                 yield record, parse_descriptor(record.document)
             except DescriptorError as error:
@@ -73,6 +73,10 @@ class Roster:
     def get(self, node_id: NodeId) -> ListedNode | None:
         """A node, ``None`` if it was never listed."""
         return self._nodes.get(node_id)
+
+    def descriptor_of(self, document: bytes) -> Descriptor | None:
+        """The descriptor of a node whose document is this very one: it was checked when it came first."""
+        return self._documents.get(document)
 
     def listed_on(self, ip: bytes, but: NodeId) -> int:
         """How many other nodes are listed on the host of *ip*."""
@@ -98,19 +102,27 @@ class Roster:
 
     def change(self, node: ListedNode, record: NodeRecord, descriptor: Descriptor) -> None:
         """Give a node another record, and save it."""
-        self._count(node, -1)
-        node.record, node.descriptor = record, descriptor
-        self._count(node, 1)
-        self._write(partial(self._store.put, record))
+        old = node.record
+        if old.listed == record.listed and old.document is record.document:
+            node.record = record
+        else:
+            self._count(node, -1)
+            node.record, node.descriptor = record, descriptor
+            self._count(node, 1)
+        self._saving.put(record)
 
     def forget(self, node: ListedNode) -> None:
         """Remove a node, and the date when it was first seen with it."""
         self._count(node, -1)
         del self._nodes[node.record.node_id]
-        self._write(partial(self._store.remove, node.record.node_id))
+        self._saving.remove(node.record.node_id)
 
     def _count(self, node: ListedNode, sign: int) -> None:
         self._size += sign * len(node.record.document)
+        if sign > 0:
+            self._documents[node.record.document] = node.descriptor
+        else:
+            self._documents.pop(node.record.document, None)
         if not node.record.listed:
             return
         host = host_key(node.descriptor.address.ip)
@@ -121,14 +133,3 @@ class Roster:
             there.discard(node.record.node_id)
         if not there:
             del self._hosts[host]
-
-    def _write(self, write: Callable[[], None]) -> None:
-        try:
-            write()
-        except StateError as error:
-            # The pool can do its work without; it says so once until it works again.
-            if not self._disk_fails:
-                self.log.error("the pool continues without saving its nodes: {error}", error=str(error))
-            self._disk_fails = True
-        else:
-            self._disk_fails = False

@@ -84,6 +84,7 @@ class _Running:
     state: StateDirectory | None
     store: Store
     admission: Admission
+    publisher: Publisher
     collector: LoopingCall
 
     def close(self) -> None:
@@ -91,6 +92,7 @@ class _Running:
         if self.collector.running:
             self.collector.stop()
         self.admission.stop()
+        self.publisher.stop()
         self.store.close()
         if self.state is not None:
             self.state.close()
@@ -199,6 +201,7 @@ class PoolService(Service):
             self._probe,
             clock=clock,
             wall_clock=wall_clock,
+            later=self._reactor.callLater,
             test_network=config.test_network,
             requested_delay=config.requested_delay,
             deprecation_delay=config.deprecation_delay,
@@ -210,6 +213,7 @@ class PoolService(Service):
             lambda: [node.record for node in admission.listed()],
             clock=clock,
             wall_clock=wall_clock,
+            later=self._reactor.callLater,
             parameters={TEST_NETWORK: config.test_network},
             fresh_for=FRESH_FOR_TESTS if config.test_network else FRESH_FOR,
         )
@@ -222,12 +226,12 @@ class PoolService(Service):
             test_network=config.test_network,
         )
 
-        def collect() -> None:
-            admission.collect()
+        def collect() -> Deferred[None]:
             resource.prune()
+            return admission.collect()
 
         self._factory.open(resource)
-        running = _Running(key.pool_id, state, store, admission, LoopingCall(collect))
+        running = _Running(key.pool_id, state, store, admission, publisher, LoopingCall(collect))
         running.collector.clock = self._reactor
         self._collect_forever(running.collector)
         return running

@@ -45,7 +45,8 @@ class PoolChannel(HTTPChannel):
         self.factory = factory
         self.site = site
         self.requestFactory = PoolRequest
-        self._deadline: IDelayedCall | None = None
+        self._deadline = float("inf")
+        self._timer: IDelayedCall | None = None
         self._refused = False
 
     def connectionMade(self) -> None:
@@ -86,22 +87,37 @@ class PoolChannel(HTTPChannel):
         HTTPChannel.requestDone(self, request)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._expect(None)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self.factory.channels.pop(self, None)
         HTTPChannel.connectionLost(self, reason)
 
-    def _expect(self, seconds: float | None) -> None:
-        if self._deadline is not None and self._deadline.active():
-            self._deadline.cancel()
-        self._deadline = None if seconds is None else self.factory.reactor.callLater(seconds, self._too_slow)
+    def _expect(self, seconds: float) -> None:
+        self._deadline = self.factory.reactor.seconds() + seconds
+        if self._timer is not None and self._timer.getTime() > self._deadline:
+            self._timer.cancel()
+            self._timer = None
+        if self._timer is None:
+            self._timer = self.factory.reactor.callLater(seconds, self._look)
 
-    def _too_slow(self) -> None:
-        self._deadline = None
-        self.transport.abortConnection()
+    def _look(self) -> None:
+        # A deadline that moves back moves no timer: two of them for each request would cost more than its answer.
+        self._timer = None
+        left = self._deadline - self.factory.reactor.seconds()
+        if left > 0:
+            self._timer = self.factory.reactor.callLater(left, self._look)
+        else:
+            self.transport.abortConnection()
 
 
 class PoolRequest(Request):
     """One request."""
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        # No body here is a form, and looking whether it is one takes longer than a signature.
+        self.requestHeaders.removeHeader(b"content-type")
+        Request.requestReceived(self, command, path, version)
 
     def write(self, data: bytes) -> None:
         if not self.startedWriting:

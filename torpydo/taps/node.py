@@ -30,6 +30,9 @@ _FACTORS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 # A listener on one address, as far as the text of the endpoint tells: what others reach the node at.
 _CONCRETE = re.compile(r"tcp6?:.*interface=(?!0\.0\.0\.0(?::|\Z)|(?:\\?:)+\Z|\Z).+", re.ASCII)
 
+# Endpoints whose connections are sockets and nothing more.
+_PLAIN = re.compile(r"(?:tcp6?|unix|systemd):", re.ASCII)
+
 
 class Options(UsageOptions):
     """What an operator can choose."""
@@ -46,7 +49,7 @@ class Options(UsageOptions):
         ["exit-policy", None, "", "Destinations to open, 'accept *:443, accept *:80' for example; by default none."],
         ["nickname", None, "", "A name for people; it proves nothing."],
         ["bandwidth", None, str(DEFAULT_BANDWIDTH), "Bytes a second to claim, such as 10M; nothing enforces it."],
-        ["workers", None, "1", "Processes; only 1 so far."],
+        ["workers", None, "1", "Processes that carry circuits: one for each core of a busy node."],
     ]
     optFlags = [
         ["allow-single-hop", None, "Open connections for clients that use no other node. They are not anonymous."],
@@ -91,8 +94,12 @@ class Options(UsageOptions):
             raise UsageError("which network? give --pool=URL; a pool writes its URL to STATE/pool.url")
         if not self["state-dir"]:
             raise UsageError("--state-dir must name a directory")
-        if self["workers"] != "1":
-            raise UsageError(f"--workers={self['workers']}: more than one process is not available yet; leave it out")
+        workers = _workers(self["workers"])
+        if workers > 1 and not _PLAIN.match(self["listen"]):
+            raise UsageError(
+                f"--listen={self['listen']}: only connections to tcp:, tcp6:, unix: and systemd: can be given to"
+                " workers; choose one of these, or leave --workers out"
+            )
         endpoint = _endpoint(reactor, self["listen"])
         if self["advertise"] is None and not _CONCRETE.fullmatch(self["listen"]):
             raise UsageError(
@@ -110,6 +117,7 @@ class Options(UsageOptions):
                 family=frozenset(self["family"]),
                 bandwidth=_bandwidth(self["bandwidth"]),
                 allow_single_hop=bool(self["allow-single-hop"]),
+                workers=workers,
             )
         except ConfigurationError as error:
             raise UsageError(str(error)) from None
@@ -148,6 +156,12 @@ def _advertised(text: str) -> Advertised:
         return Advertised.parse(text)
     except ConfigurationError as error:
         raise UsageError(f"--advertise: {error}") from None
+
+
+def _workers(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,3}", text, re.ASCII):
+        raise UsageError(f"--workers={text}: a number of processes, such as 2")
+    return int(text)
 
 
 def _bandwidth(text: str) -> int:

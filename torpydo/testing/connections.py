@@ -158,8 +158,8 @@ class StreamSocket(Socket):
         self.state = State.CONNECTED
         self.mark()
 
-    def getsockopt(self, level: int, option: int) -> int:
-        """Why connecting failed; 0 if it did not."""
+    def getsockopt(self, level: int, option: int, size: int = 0) -> int:
+        """Why connecting failed; 0 if it did not, and for every other option."""
         return self._error if (level, option) == (socket.SOL_SOCKET, socket.SO_ERROR) else 0
 
     def setsockopt(self, level: int, option: int, value: int | bytes) -> None:

@@ -20,7 +20,7 @@ from twisted.internet.protocol import Factory
 from zope.interface import implementer
 
 from torpydo.errors import TorpydoError
-from torpydo.net import LinkProtocol, connect_link
+from torpydo.net import LinkProtocol, Turn, connect_link
 from torpydo.testing.clock import SimulationError
 from torpydo.testing.members import NodeMember
 from torpydo.tpdp import Cell, CircuitEnd, CreatedReceived, LinkEvent, TransitCircuit
@@ -96,7 +96,7 @@ def say(message: bytes) -> Deed:
     def deed(cells: list[Cell], transit: TransitCircuit) -> list[Cell]:
         command, body = cells[-1]
         # Private, and meant: an evil node has its own keys.
-        sealed = transit._seal(command, message.ljust(len(body) - MAC_SIZE, b"\0"))[0]
+        sealed = transit._backward.seal_tagged(command, message.ljust(len(body) - MAC_SIZE, b"\0"))[0]
         return [*cells, (command, sealed)]
 
     return deed
@@ -178,7 +178,7 @@ class EvilNode:
     ) -> None:
         circuit = router._circuits.get((link, circ_id))
         if circuit is not None and cells:
-            if circuit.transit not in self._rewritten:
+            if circuit.transit.end is not None and circuit.transit not in self._rewritten:
                 self._rewritten.add(circuit.transit)
                 rewrite(circuit.transit.end, self._say)
             deed = self.backward if circuit.previous.link is link else self.forward
@@ -206,6 +206,12 @@ class _Liar:
 
     router: Any
     node: EvilNode
+
+    @property
+    def turn(self) -> Turn:
+        """The router's."""
+        turn: Turn = self.router.turn
+        return turn
 
     def link_events(self, link: LinkProtocol, events: list[LinkEvent]) -> None:
         """Hand on, with other answers."""

@@ -4,7 +4,16 @@ Only what is named here is used from outside this room.
 """
 
 from torpydo.tpdp.address import Address
-from torpydo.tpdp.constants import BUFFER_HIGH, BUFFER_LOW, EXIT_READ, MAX_HOPS, WINDOW_MAX, EndReason, ExtendStatus
+from torpydo.tpdp.constants import (
+    BUFFER_HIGH,
+    BUFFER_LOW,
+    EXIT_READ,
+    MAX_HOPS,
+    MAX_RECORD_FRAMES,
+    WINDOW_MAX,
+    EndReason,
+    ExtendStatus,
+)
 from torpydo.tpdp.ends import CircuitEnd
 from torpydo.tpdp.events import (
     Cell,
@@ -43,6 +52,7 @@ __all__ = [
     "BUFFER_LOW",
     "EXIT_READ",
     "MAX_HOPS",
+    "MAX_RECORD_FRAMES",
     "WINDOW_MAX",
     "Address",
     "Cell",

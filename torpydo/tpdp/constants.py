@@ -80,13 +80,16 @@ ACK_INTERVAL = 32 * 1024
 """Bytes of cells with DATA between two acknowledgements."""
 ACK_RANDOM = 16
 """Random bytes in the cell that closes an interval."""
-WINDOW_START = 1024 * 1024
-"""Congestion window of a circuit in bytes (*ours*; fixed until there is a controller)."""
+WINDOW_START = 256 * 1024
+"""Congestion window of a new circuit in bytes."""
+WINDOW_MIN = 64 * 1024
 WINDOW_MAX = 16 * 1024 * 1024
 STREAM_CREDIT = 64 * 1024
 """Credit of a stream each way when it opens."""
-STREAM_CREDIT_MAX = 1024 * 1024
-"""What the credit of a stream may grow to while its consumer keeps up (*ours*)."""
+STREAM_CREDIT_MAX = WINDOW_MAX
+"""What the credit of a stream may grow to while its consumer keeps up (*ours*) ..."""
+CREDIT_SECONDS = 1.0
+"""... and for how many seconds at the pace of that consumer: the longest round trip that it covers (*ours*)."""
 BUFFER_HIGH = 64 * 1024
 """Bytes waiting in a stream at which its producer is to pause (*ours*)."""
 BUFFER_LOW = 32 * 1024

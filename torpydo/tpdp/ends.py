@@ -46,11 +46,28 @@ SealCell = Callable[[int, bytes], tuple[bytes, bytes]]
 """``seal(command, payload)`` gives the body and the MAC that the other end checks."""
 
 _DROP_SIZE = MESSAGE_HEADER + ACK_RANDOM
+_NOBODY: deque[Stream] = deque()
+"""Stands for a ring without streams; an empty one of its own would be a third of what an idle circuit costs."""
 _DATA = bytes((Type.DATA,))
 
 
 class CircuitEnd:
     """What both ends do alike."""
+
+    __slots__ = (
+        "_acks",
+        "_batches",
+        "_control",
+        "_events",
+        "_overhead",
+        "_paid",
+        "_ready",
+        "_rng",
+        "_seal",
+        "_streams",
+        "rtt",
+        "window",
+    )
 
     is_origin = False
 
@@ -58,11 +75,12 @@ class CircuitEnd:
         self._seal = seal
         self._overhead = overhead
         self._rng = rng
-        self._control: deque[bytes] = deque()
+        self._control: list[bytes] = []
         self._streams: dict[int, Stream] = {}
-        self._ready: deque[Stream] = deque()
+        self._ready = _NOBODY
         self._events: list[EndEvent] = []
         self._batches: dict[int, list[bytes]] = {}
+        self._paid: dict[int, Stream] = {}
         self.window = SendWindow()
         self._acks = ReceiveWindow()
         self.rtt: float | None = None
@@ -118,17 +136,25 @@ class CircuitEnd:
             self._send_end(known, reason)
 
     def consumed(self, stream: int, count: int) -> None:
-        """The application took *count* bytes: pays for new credit."""
+        """The application took *count* bytes: pays for new credit, which goes out with the next cells."""
         known = self._streams.get(stream)
-        if known is None or known.sent is Half.ENDED or known.received is not Half.OPEN:
-            return
-        credit = known.consumed(count)
-        if credit:
-            self._control.append(encode_message(Type.WINDOW, stream, encode_credit(credit)))
+        if known is not None:
+            known.consumed(count)
+            self._paid[stream] = known
+
+    def _grant(self, now: float) -> None:
+        paid, self._paid = self._paid, {}
+        for number, stream in paid.items():
+            if stream.sent is not Half.ENDED and stream.received is Half.OPEN:
+                credit = stream.grant(now)
+                if credit:
+                    self._control.append(encode_message(Type.WINDOW, number, encode_credit(credit)))
 
     def _make_ready(self, stream: Stream) -> None:
         if not stream.queued:
             stream.queued = True
+            if self._ready is _NOBODY:
+                self._ready = deque()
             self._ready.append(stream)
 
     def _send_end(self, stream: Stream, reason: EndReason) -> None:
@@ -147,13 +173,17 @@ class CircuitEnd:
     def cells_to_send(self, now: float) -> list[Cell]:
         """All cells that may go out now. Look at :meth:`take_events` afterwards: streams may have become writable."""
         cells: list[Cell] = []
+        if self._paid:
+            self._grant(now)
         while self._control or self._ready:
             command, may_carry_data = self._next_cell()
             body_size = BODY_SIZES[command]
             parts: list[bytes] = []
             room = self._take_control(parts, body_size - self._overhead)
             has_data = False
-            if may_carry_data and self._ready and not self._control:
+            if self._ready and not may_carry_data:
+                self.window.controller.limited()
+            elif self._ready and not self._control:
                 reserve = _DROP_SIZE if self.window.closes(body_size) else 0
                 left = self._fill(parts, room - reserve)
                 has_data = left < room - reserve
@@ -183,10 +213,14 @@ class CircuitEnd:
 
     def _take_control(self, parts: list[bytes], room: int) -> int:
         """Append control messages while they fit; gives the room that is left."""
-        while self._control and len(self._control[0]) <= room:
-            message = self._control.popleft()
-            parts.append(message)
+        count = 0
+        for message in self._control:
+            if len(message) > room:
+                break
+            count += 1
             room -= len(message)
+        parts += self._control[:count]
+        del self._control[:count]
         return room
 
     def _waiting(self, enough: int) -> bool:
@@ -232,8 +266,10 @@ class CircuitEnd:
 
     def take_events(self) -> list[EndEvent]:
         """What happened since the last call, in order."""
-        events, self._events = self._events, []
-        self._batches = {}
+        events = self._events
+        if events:
+            self._events = []
+            self._batches = {}
         return events
 
     def receive_payload(self, command: int, payload: bytes, tag: bytes, now: float) -> None:

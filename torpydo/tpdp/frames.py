@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
-from torpydo.tpdp.constants import BODY_SIZE, BODY_SIZES, HEADER_SIZE
+from torpydo.tpdp.constants import BODY_SIZE, BODY_SIZES, BULK_SIZE, HEADER_SIZE
 from torpydo.tpdp.events import Cell
 from torpydo.wire import Malformed
 
 ZERO_BODY = bytes(BODY_SIZE)
+QUANTUM = HEADER_SIZE + BULK_SIZE
+"""Bytes of frames that a circuit sends before it is the next one's turn: one BULK, or fifteen CELLs."""
 
 
 def encode_frame(circ_id: int, command: int, body: bytes) -> bytes:
@@ -47,14 +49,22 @@ def pad_body(message: bytes) -> bytes:
 
 
 class FrameQueue:
-    """Frames that wait, in order within a circuit, a frame in turn between circuits."""
+    """Frames that wait: in order within a circuit, a quantum of bytes in turn between circuits.
 
-    __slots__ = ("_bytes", "_queues", "_total", "_turn")
+    A circuit that begins to wait goes once before those that wait for long, so that a key stroke passes a download
+    and costs it nothing; it cannot do so again before the others had their turn.
+    """
+
+    __slots__ = ("_bytes", "_fresh", "_fresh_left", "_queues", "_total", "_turn", "_turn_left")
 
     def __init__(self) -> None:
         self._queues: dict[int, deque[Cell]] = {}
         self._bytes: dict[int, int] = {}
+        # Ids whose queue was dropped may still be in these; they are passed over.
+        self._fresh: deque[int] = deque()
         self._turn: deque[int] = deque()
+        self._fresh_left = QUANTUM
+        self._turn_left = QUANTUM
         self._total = 0
 
     def __len__(self) -> int:
@@ -74,7 +84,7 @@ class FrameQueue:
         if queue is None:
             self._queues[circ_id] = deque(cells)
             self._bytes[circ_id] = size
-            self._turn.append(circ_id)
+            self._fresh.append(circ_id)
         else:
             queue.extend(cells)
             self._bytes[circ_id] += size
@@ -86,30 +96,43 @@ class FrameQueue:
         if queue is None:
             return None
         self._total -= self._bytes.pop(circ_id)
-        self._turn.remove(circ_id)
-        return queue[0][0]
+        return queue[0][0] if queue else None
 
     def take(self, limit: int) -> bytes:
         """Up to *limit* bytes of whole frames, at least one if any waits."""
         parts: list[bytes] = []
         room = limit
-        turn = self._turn
-        while turn:
-            circ_id = turn[0]
-            queue = self._queues[circ_id]
-            command, body = queue[0]
-            size = len(body) + HEADER_SIZE
-            if size > room and parts:
-                break
-            queue.popleft()
-            parts.append(circ_id.to_bytes(4, "big") + bytes((command,)))
-            parts.append(body)
-            room -= size
-            self._total -= size - HEADER_SIZE
-            if queue:
+        while self._fresh or self._turn:
+            fresh = bool(self._fresh)
+            ring, left = (self._fresh, self._fresh_left) if fresh else (self._turn, self._turn_left)
+            circ_id = ring[0]
+            queue = self._queues.get(circ_id)
+            idle, full = not queue, False
+            while queue:
+                command, body = queue[0]
+                size = len(body) + HEADER_SIZE
+                full = size > room and bool(parts)
+                if full or size > left:
+                    break
+                queue.popleft()
+                parts.append(circ_id.to_bytes(4, "big") + bytes((command,)))
+                parts.append(body)
+                room -= size
+                left -= size
+                self._total -= size - HEADER_SIZE
                 self._bytes[circ_id] -= size - HEADER_SIZE
-                turn.rotate(-1)
+            if not full:
+                ring.popleft()
+                left = QUANTUM
+                if not idle:
+                    # Also if nothing waits for it any more: it is not new again before the others had their turn.
+                    self._turn.append(circ_id)
+                elif queue is not None:
+                    del self._queues[circ_id], self._bytes[circ_id]
+            if fresh:
+                self._fresh_left = left
             else:
-                turn.popleft()
-                del self._queues[circ_id], self._bytes[circ_id]
+                self._turn_left = left
+            if full:
+                break
         return b"".join(parts)

@@ -68,6 +68,11 @@ class Layer:
         key, counter = self._next()
         return seal(payload, cell_nonce(CELL_BACKWARD_ORIGIN, command, counter), key)
 
+    def seal_tagged(self, command: int, payload: bytes) -> tuple[bytes, bytes]:
+        """As :meth:`seal_backward`; gives the MAC as well."""
+        body = self.seal_backward(command, payload)
+        return body, body[:MAC_SIZE]
+
     def open_origin(self, command: int, body: bytes) -> bytes:
         """Open what the last hop's :meth:`seal_backward` made.
 

@@ -63,6 +63,8 @@ HOP_OPTIONS = encode_options({OPTION_VERSIONS: bytes((PROTOCOL_VERSION,))})
 class OriginEnd(CircuitEnd):
     """The client's end."""
 
+    __slots__ = ("_early", "_next_stream", "_pings", "_sizes", "built", "extended")
+
     is_origin = True
 
     def __init__(self, seal: SealCell, overhead: int, rng: Callable[[int], bytes], early: int) -> None:

@@ -10,7 +10,14 @@ from collections import deque
 from enum import Enum, auto
 
 from torpydo.errors import RemoteProtocolError
-from torpydo.tpdp.constants import BUFFER_HIGH, BUFFER_LOW, STREAM_CREDIT, STREAM_CREDIT_MAX, EndReason
+from torpydo.tpdp.constants import (
+    BUFFER_HIGH,
+    BUFFER_LOW,
+    CREDIT_SECONDS,
+    STREAM_CREDIT,
+    STREAM_CREDIT_MAX,
+    EndReason,
+)
 from torpydo.tpdp.messages import Type
 
 
@@ -69,6 +76,7 @@ class Stream:
         "_chunks",
         "_full",
         "_grant",
+        "_granted_at",
         "_target",
         "_unconsumed",
         "buffered",
@@ -101,6 +109,7 @@ class Stream:
         self._full = False
         self._unconsumed = 0
         self._grant = 0
+        self._granted_at: float | None = None
         self._target = STREAM_CREDIT
 
     # -- Sending
@@ -174,19 +183,27 @@ class Stream:
         self.receive_credit -= count
         self._unconsumed += count
 
-    def consumed(self, count: int) -> int:
-        """The consumer took *count* bytes; gives the credit to grant now, 0 for none.
-
-        Nothing is granted but for what was taken. While the consumer keeps up the grants grow, so that the credit
-        comes to cover the distance.
-        """
+    def consumed(self, count: int) -> None:
+        """The consumer took *count* bytes: nothing is granted but for those."""
         self._unconsumed -= count
         self._grant += count
-        if self._grant < self._target // 2:
+
+    def grant(self, now: float) -> int:
+        """The credit to grant now, 0 for none.
+
+        While the consumer keeps up the grants grow, so that the credit comes to cover the distance, whatever it is:
+        up to what this consumer takes in ``CREDIT_SECONDS``.
+        """
+        amount = self._grant
+        if amount < self._target // 2:
             return 0
-        amount, self._grant = self._grant, 0
+        self._grant = 0
+        since, self._granted_at = self._granted_at, now
         if self._unconsumed <= amount and self._target < STREAM_CREDIT_MAX:
-            amount += self._target
-            self._target *= 2
+            seconds = 0.0 if since is None else now - since
+            covers = int(amount * CREDIT_SECONDS / seconds) if seconds > 0 else STREAM_CREDIT_MAX
+            grown = max(self._target, min(covers, 2 * self._target, STREAM_CREDIT_MAX))
+            amount += grown - self._target
+            self._target = grown
         self.receive_credit += amount
         return amount

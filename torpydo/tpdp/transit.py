@@ -57,12 +57,14 @@ from torpydo.wire import Malformed
 class ExitEnd(CircuitEnd):
     """The last hop's end."""
 
+    __slots__ = ("_last", "_size", "extend")
+
     def __init__(self, seal: SealCell, overhead: int, rng: Callable[[int], bytes]) -> None:
         super().__init__(seal, overhead, rng)
         self._size = CELL
         self._last = 0
-        self.extend: Callable[[int, bytes], EndEvent] | None = None
-        """Takes command and data of an EXTEND, while the circuit may still grow."""
+        self.extend: tuple[int, bytes] | None = None
+        """Command and data of the EXTEND that came; there is never a second one."""
 
     @property
     def begun(self) -> bool:
@@ -117,8 +119,8 @@ class ExitEnd(CircuitEnd):
             if len(data) != PING_SIZE:
                 raise Malformed("PING of a size that it does not have")
             self._control.append(encode_message(Type.PONG, 0, data))
-        elif kind is Type.EXTEND and self.extend is not None:
-            self._events.append(self.extend(command, data))
+        elif kind is Type.EXTEND and self.extend is None:
+            self.extend = (command, data)
         else:
             super()._receive_other(command, kind, number, data, now)
 
@@ -147,15 +149,21 @@ class TransitState(Enum):
 
 
 class TransitCircuit:
-    """A circuit at one of its nodes. Make it with :meth:`accept`."""
+    """A circuit at one of its nodes. Make it with :meth:`accept`.
+
+    A node may have ten thousand of them, mostly idle: there is no reference back to the circuit, and a circuit that
+    goes on has no end of its own any more.
+    """
+
+    __slots__ = ("__weakref__", "_backward", "_early", "_forward", "end", "state")
 
     def __init__(self, keys: HandshakeKeys, rng: Callable[[int], bytes]) -> None:
         self._forward = Layer(keys.forward)
         self._backward = Layer(keys.backward)
         self._early = 0
         self.state = TransitState.LAST
-        self.end = ExitEnd(self._seal, BACKWARD_OVERHEAD, rng)
-        self.end.extend = self._extend
+        self.end: ExitEnd | None = ExitEnd(self._backward.seal_tagged, BACKWARD_OVERHEAD, rng)
+        """What speaks to the client; ``None`` once the circuit goes on, for then nothing more may be said."""
 
     @classmethod
     def accept(
@@ -189,7 +197,8 @@ class TransitCircuit:
 
         :raises TorpydoError: at anything that is not right; the circuit must be destroyed then
         """
-        passing = self.state is TransitState.PASSING
+        end = self.end
+        passing = end is None or self.state is TransitState.PASSING
         passed: list[Cell] = []
         for command, body in cells:
             if command == EARLY:
@@ -199,21 +208,22 @@ class TransitCircuit:
             opened = self._forward.open_forward(command, body)
             if opened.endswith(MARK) == passing:
                 raise RemoteProtocolError("a cell for this hop on a circuit that goes on" if passing else "no next hop")
-            if passing:
+            if end is None or passing:
                 passed.append((command, opened))
             else:
-                self.end.receive_payload(command, opened[FORWARD_HEAD:-MAC_SIZE], body[-MAC_SIZE:], now)
-        if self.state is TransitState.EXTENDING and self.end.begun:
-            raise RemoteProtocolError("a stream while the circuit grows")
-        return PassOn(passed) if passing else Mine(self.end.take_events())
+                end.receive_payload(command, opened[FORWARD_HEAD:-MAC_SIZE], body[-MAC_SIZE:], now)
+        if end is None or passing:
+            return PassOn(passed)
+        events = end.take_events()
+        if end.extend is not None and self.state is TransitState.LAST:
+            events.insert(0, self._extend(*end.extend))
+        if self.state is TransitState.EXTENDING and end.begun:
+            raise RemoteProtocolError("a circuit grows before its first stream only")
+        return Mine(events)
 
     def _extend(self, command: int, data: bytes) -> EndEvent:
-        if self.state is not TransitState.LAST:
-            raise RemoteProtocolError("a second EXTEND")
         if command != EARLY:
             raise RemoteProtocolError("EXTEND outside an EARLY cell")
-        if self.end.begun:
-            raise RemoteProtocolError("EXTEND after the first stream")
         request = Extend.decode(data)
         self.state = TransitState.EXTENDING
         return ExtendRequested(request.node_id, request.address, request.message)
@@ -222,6 +232,7 @@ class TransitCircuit:
         """The next hop answered with *message*, 512 bytes; the circuit goes on from here."""
         if self.state is not TransitState.EXTENDING:
             raise RemoteProtocolError("a CREATED that was not asked for")
+        assert self.end is not None
         self.end.extended(Extended(ExtendStatus.OK, message).encode())
         self.state = TransitState.PASSING
 
@@ -229,7 +240,9 @@ class TransitCircuit:
         """The next hop could not be reached."""
         if self.state is not TransitState.EXTENDING:
             raise LocalProtocolError("no EXTEND is pending")
+        assert self.end is not None
         self.end.extended(Extended(status).encode())
+        self.end.extend = None
         self.state = TransitState.LAST
 
     # -- Backward
@@ -250,8 +263,14 @@ class TransitCircuit:
 
     def cells_to_send(self, now: float) -> list[Cell]:
         """All cells made here that may go backward now; call it at once after every verb and every receive."""
-        return self.end.cells_to_send(now)
+        end = self.end
+        if end is None:
+            return []
+        cells = end.cells_to_send(now)
+        if self.state is TransitState.PASSING:
+            self.end = None
+        return cells
 
-    def _seal(self, command: int, payload: bytes) -> tuple[bytes, bytes]:
-        body = self._backward.seal_backward(command, payload)
-        return body, body[:MAC_SIZE]
+    def take_events(self) -> list[EndEvent]:
+        """What sending has made possible."""
+        return [] if self.end is None else self.end.take_events()

@@ -1,16 +1,15 @@
 """Flow control of a circuit: what may be in flight, and the proof that it has arrived.
 
-Source: docs/protocol, section Flow control. The window is fixed for now; a controller will move
-:attr:`SendWindow.size` from what :meth:`SendWindow.acknowledged` measures. Called by ends.
+Source: docs/protocol, section Flow control. How large the window is decides :mod:`torpydo.tpdp.controller`. Called by
+ends.
 """
 
 from __future__ import annotations
 
-from collections import deque
-
 from torpydo.crypto import same
 from torpydo.errors import RemoteProtocolError
 from torpydo.tpdp.constants import ACK_INTERVAL, BODY_SIZES, BULK, CELL, WINDOW_MAX, WINDOW_START
+from torpydo.tpdp.controller import Controller
 
 FULL_SLACK = 64
 """Bytes of fill with which a cell still counts as full: what is left may be too little for another message."""
@@ -19,17 +18,23 @@ FULL_SLACK = 64
 class SendWindow:
     """What this end has sent and not yet seen acknowledged. All sizes are bodies of cells with DATA, in bytes."""
 
-    __slots__ = ("_expected", "_since", "in_flight", "size")
+    __slots__ = ("_expected", "_since", "controller", "in_flight")
 
     def __init__(self, size: int = WINDOW_START) -> None:
-        self.size = size
+        self.controller = Controller(size)
         self.in_flight = 0
         self._since = 0
-        self._expected: deque[tuple[bytes, int, float]] = deque()
+        # At most 512 entries, so taking the first costs nothing; an empty deque would cost every idle circuit 760 bytes.
+        self._expected: list[tuple[bytes, int, float]] = []
+
+    @property
+    def size(self) -> int:
+        """Bytes that may be in flight."""
+        return self.controller.size
 
     def may_send(self, body: int) -> bool:
         """Whether a cell with DATA fits."""
-        return self.in_flight + body <= self.size
+        return self.in_flight + body <= self.controller.size
 
     def closes(self, body: int) -> bool:
         """Whether a cell with DATA, sent now, closes an acknowledgement interval."""
@@ -50,10 +55,11 @@ class SendWindow:
         """
         if not self._expected:
             raise RemoteProtocolError("an acknowledgement of nothing")
-        expected, amount, sent_at = self._expected.popleft()
+        expected, amount, sent_at = self._expected.pop(0)
         if not same(expected, tag):
             raise RemoteProtocolError("an acknowledgement of a cell that was not received")
         self.in_flight -= amount
+        self.controller.acknowledged(amount, sent_at, now)
         return now - sent_at
 
 

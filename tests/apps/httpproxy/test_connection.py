@@ -61,6 +61,13 @@ def exchange(data: bytes) -> ProxyConnection:
     return core
 
 
+def exchange_opened(data: bytes) -> list[Event]:
+    """What happens when the stream of a request is open."""
+    core = make()
+    core.receive_data(data, 1.0)
+    return core.upstream_opened(1.0)
+
+
 class TunnelTests(SynchronousTestCase):
     """CONNECT."""
 
@@ -156,6 +163,35 @@ class RequestTests(SynchronousTestCase):
         core.receive_data(POST.replace(b"h: 5", b"h: 9999999"), 1.0)
         self.assertTrue(core.wants_data)
         core.receive_data(b"x" * WAITING_LIMIT, 1.0)
+        self.assertFalse(core.wants_data)
+        core.upstream_opened(1.0)
+        self.assertTrue(core.wants_data)
+
+    def test_ahead(self) -> None:
+        """A request can go to the network before its stream is open: head and body, in order, nothing twice."""
+        whole = sent(exchange_opened(POST))
+        for pieces in feeds(POST):
+            core = make()
+            ahead = b""
+            for piece in pieces:
+                core.receive_data(piece, 1.0)
+                ahead += core.data_ahead(7)
+            self.assertTrue(ahead)
+            self.assertEqual(ahead + sent(core.upstream_opened(1.0)), whole)
+            self.assertEqual(core.data_ahead(100), b"")
+
+    def test_nothing_goes_ahead_of_a_bad_request(self) -> None:
+        """What is refused as a whole is not sent in part."""
+        core = make()
+        core.receive_data(CHUNKED + b"no length\r\n", 1.0)
+        self.assertEqual(core.data_ahead(100), b"")
+
+    def test_ahead_is_bounded(self) -> None:
+        """What was taken counts until the stream is open."""
+        core = make()
+        core.receive_data(POST.replace(b"h: 5", b"h: 999999"), 1.0)
+        core.receive_data(bytes(WAITING_LIMIT), 1.0)
+        core.data_ahead(WAITING_LIMIT)
         self.assertFalse(core.wants_data)
         core.upstream_opened(1.0)
         self.assertTrue(core.wants_data)

@@ -53,6 +53,16 @@ class HTTPProxyServerTests(SynchronousTestCase):
             near.deliver(GET)
         self.assertEqual(len(self.client.attempts), 4)
 
+    def test_request_goes_ahead(self) -> None:
+        """A request is on its way before its stream is open, and its body as far as it has come."""
+        near = self.connect(POST[:-5])
+        attempt = self.client.attempts[0]
+        near.deliver(b"hel")
+        self.assertEqual((attempt.ahead[0][:5], attempt.ahead[1:]), (b"POST ", [b"hel"]))
+        far = attempt.succeed()
+        near.deliver(b"lo")
+        self.assertEqual(far.take()[-9:], b"\r\n\r\nhello")
+
     def test_instant_stream(self) -> None:
         """A stream that opens before the call that asks for it returns is no different."""
         far = FakeTransport()

@@ -282,6 +282,44 @@ class EarlyDataTests(SynchronousTestCase):
         self.assertEqual(core.early_data(), (b"x" * (EARLY_LIMIT - 1) + b"yy", False))
         self.assertTrue(core.wants_data)
 
+    def test_ahead(self) -> None:
+        """They can be taken while the network is asked; the rest comes when the tunnel is open, nothing twice."""
+        for pieces in feeds(PLAIN + NAME5 + b"early data"):
+            core = make()
+            ahead = b"".join(core.data_ahead(4) for piece in pieces for _ in run(core, [piece]) or [None])
+            core.receive_data(b" and more", 1.0)
+            core.tunnel_opened(2.0)
+            self.assertEqual(core.data_ahead(100), b"")
+            rest, _ = core.early_data()
+            self.assertEqual(ahead + rest, b"early data and more")
+
+    def test_ahead_of_the_request(self) -> None:
+        """The handshake itself never goes to the network."""
+        data = GREETING + LOGIN + NAME5
+        core = make()
+        for end in range(len(data)):
+            core.receive_data(data[end : end + 1], 1.0)
+            self.assertEqual(core.data_ahead(100), b"")
+
+    def test_ahead_is_bounded(self) -> None:
+        """What was taken counts as long as the tunnel is not open."""
+        core = make()
+        run(core, [PLAIN + NAME5])
+        for _ in range(EARLY_LIMIT // 1024):
+            self.assertTrue(core.wants_data)
+            run(core, [bytes(1024)])
+            core.data_ahead(1024)
+        self.assertFalse(core.wants_data)
+
+    def test_end_after_data_that_went_ahead(self) -> None:
+        """An EOF behind them is not the end of a program that has said nothing."""
+        core = make()
+        run(core, [PLAIN + NAME5 + b"all"])
+        core.data_ahead(100)
+        self.assertEqual(core.receive_eof(1.0), [])
+        core.tunnel_opened(2.0)
+        self.assertEqual(core.early_data(), (b"", True))
+
     def test_end_after_early_data(self) -> None:
         """An EOF behind early data goes the same way."""
         core = make()

@@ -15,6 +15,7 @@ from tests.apps.socks.test_connection import OK5, PLAIN, refusal, request5
 from tests.apps.socks.test_messages import GREETING, IPV4_5, LOGIN, NAME5
 from torpydo.apps.socks import SocksFactory
 from torpydo.apps.socks.connection import EARLY_LIMIT, HANDSHAKE_TIMEOUT, LEAVING_TIMEOUT, TOTAL_TIMEOUT
+from torpydo.client import FirstData
 from torpydo.errors import ConnectRefused
 
 
@@ -84,6 +85,24 @@ class SocksServerTests(SynchronousTestCase):
         near.deliver(b"late")
         self.assertEqual(far.take(), b"early too late")
 
+    def test_early_data_goes_ahead(self) -> None:
+        """It goes to the network with the question for the stream, or as soon as it comes, and never twice."""
+        near = self.connect(PLAIN + NAME5 + b"early ")
+        attempt = self.client.attempts[0]
+        self.assertEqual(attempt.ahead, [b"early "])
+        near.deliver(b"too")
+        self.assertEqual(attempt.ahead, [b"early ", b"too"])
+        far = attempt.succeed()
+        near.deliver(b" late")
+        self.assertEqual((attempt.ahead, far.take()), ([b"early ", b"too"], b"early too late"))
+
+    def test_early_data_of_an_attempt_that_failed(self) -> None:
+        """What still comes after a refusal goes nowhere."""
+        near = self.connect(PLAIN + NAME5 + b"early")
+        self.client.attempts[0].fail(ConnectRefused())
+        near.deliver(b"late")
+        self.assertEqual(self.client.attempts[0].ahead, [b"early"])
+
     def test_early_data_is_bounded(self) -> None:
         """Reading stops at 64 KiB of early data and goes on when the tunnel is open."""
         near = self.connect(PLAIN + NAME5 + b"x" * EARLY_LIMIT)
@@ -99,7 +118,7 @@ class SocksServerTests(SynchronousTestCase):
                 super().write(data)
                 self.fill()
 
-        near = self.connect(PLAIN + NAME5 + b"x" * EARLY_LIMIT)
+        near = self.connect(PLAIN + NAME5 + b"x" * EARLY_LIMIT + b"more than goes before it is open")
         far = self.client.attempts[0].succeed(Full())
         self.assertTrue(near.paused)
         far.drain()
@@ -160,7 +179,9 @@ class SocksServerTests(SynchronousTestCase):
         """A client that raises at once is no different."""
 
         class Raising(FakeClient):
-            def endpoint(self, host: str, port: int, *, isolation: Hashable = None) -> IStreamClientEndpoint:
+            def endpoint(
+                self, host: str, port: int, *, isolation: Hashable = None, first_data: bytes | FirstData = b""
+            ) -> IStreamClientEndpoint:
                 raise ConnectRefused
 
         near = connect(SocksFactory(Raising(), self.clock))

@@ -96,6 +96,7 @@ class ProxyConnection:
         self._head = HeadReader(REQUEST_HEAD_LIMIT)
         self._waiting = b""  # bytes of the application that are not understood yet
         self._outgoing: list[bytes] = []  # bytes for a stream that is not open yet
+        self._ahead = 0  # bytes of it that were taken for the network already
         self._output: list[bytes] = []
         self._exchange: Exchange | None = None
         self._eof = False
@@ -114,7 +115,9 @@ class ProxyConnection:
         """Note that the application sends no more."""
         self._eof = True
         exchange = self._exchange
-        if self.state is State.TUNNEL or (self.state is State.OPENING and exchange is None and self._waiting):
+        if self.state is State.TUNNEL:
+            return []
+        if self.state is State.OPENING and exchange is None and (self._waiting or self._ahead):
             return []
         if exchange is not None and exchange.asked:
             exchange.persistent = False
@@ -148,11 +151,24 @@ class ProxyConnection:
     @property
     def wants_data(self) -> bool:
         """Whether the adapter may go on reading."""
-        held = len(self._waiting) + sum(map(len, self._outgoing))
+        held = self._ahead + len(self._waiting) + sum(map(len, self._outgoing))
         return self.state not in (State.OPENING, State.EXCHANGE) or held < WAITING_LIMIT
 
+    def data_ahead(self, most: int) -> bytes:
+        """Take bytes that can go to the network before the stream is open: the request, or what the tunnel is for."""
+        if self.state is not State.OPENING:
+            return b""
+        if self._exchange is None:
+            data, self._waiting = self._waiting[:most], self._waiting[most:]
+        else:
+            data = b"".join(self._outgoing)
+            self._outgoing = [data[most:]] if len(data) > most else []
+            data = data[:most]
+        self._ahead += len(data)
+        return data
+
     def early_data(self) -> tuple[bytes, bool]:
-        """Take the bytes that came before the tunnel was open, and whether the application has ended."""
+        """Take the rest of what came before the tunnel was open, and whether the application has ended."""
         data, self._waiting = self._waiting, b""
         return data, self._eof
 
@@ -165,14 +181,15 @@ class ProxyConnection:
         return []
 
     def upstream_opened(self, now: float) -> list[Event]:
-        """The stream of a request is open: send what has come of it."""
+        """The stream of a request is open: send the rest of what has come of it."""
         if self.state is not State.OPENING or self._exchange is None:
             return [DropUpstream()]
         self.state = State.EXCHANGE
         self._deadline = now + GONE_TIMEOUT if self._eof else None
+        self._ahead = 0
         data = b"".join(self._outgoing)
         self._outgoing.clear()
-        return [SendUpstream(data)]
+        return [SendUpstream(data)] if data else []
 
     def open_failed(self, error: BaseException | None, now: float) -> list[Event]:
         """The stream could not be opened."""
@@ -274,6 +291,7 @@ class ProxyConnection:
     def _next_request(self, now: float) -> list[Event]:
         self.state = State.HEAD
         self._exchange = None
+        self._ahead = 0
         self._outgoing.clear()
         self._deadline = now + IDLE_TIMEOUT
         return self._understand(now)

@@ -2,8 +2,8 @@
 
 The adapter feeds it bytes, sends what :meth:`SocksConnection.data_to_send` holds, does what the events say and
 reports the outcome by :meth:`~SocksConnection.tunnel_opened`, :meth:`~SocksConnection.name_resolved` or
-:meth:`~SocksConnection.open_failed`. After the tunnel is open the adapter takes :meth:`~SocksConnection.early_data`
-and this object is done.
+:meth:`~SocksConnection.open_failed`. While it waits it takes :meth:`~SocksConnection.data_ahead`, and after the tunnel
+is open :meth:`~SocksConnection.early_data`, and this object is done.
 
 ::
 
@@ -80,6 +80,7 @@ class SocksConnection:
         self._allow_private = allow_private
         self._refuse_addresses = refuse_addresses
         self._buffer = bytearray()
+        self._ahead = 0  # bytes that were taken for the stream before it is open
         self._output: list[bytes] = []
         self._credentials = NOBODY
         self._version = 5
@@ -121,7 +122,7 @@ class SocksConnection:
         """Note that the application sends no more."""
         # A program that ends before the reply, with nothing said, has gone. One that sent bytes ahead may have ended
         # because that was all; its EOF goes the same way as its bytes.
-        if self.state is State.TUNNEL or (self.state is State.WAITING and self._buffer):
+        if self.state is State.TUNNEL or (self.state is State.WAITING and (self._buffer or self._ahead)):
             self._eof = True
             return []
         return self._close()
@@ -154,10 +155,19 @@ class SocksConnection:
     @property
     def wants_data(self) -> bool:
         """Whether the adapter may go on reading."""
-        return self.state is not State.WAITING or len(self._buffer) < EARLY_LIMIT
+        return self.state is not State.WAITING or len(self._buffer) + self._ahead < EARLY_LIMIT
+
+    def data_ahead(self, most: int) -> bytes:
+        """Take bytes that can go to the network before the tunnel is open."""
+        if self.state is not State.WAITING:
+            return b""
+        data = bytes(self._buffer[:most])
+        del self._buffer[:most]
+        self._ahead += len(data)
+        return data
 
     def early_data(self) -> tuple[bytes, bool]:
-        """Take the bytes that came before the tunnel was open, and whether the application has ended."""
+        """Take the rest of what came before the tunnel was open, and whether the application has ended."""
         data = bytes(self._buffer)
         self._buffer.clear()
         return data, self._eof

@@ -1,0 +1,52 @@
+"""Tests of torpydo.cli.bench.picture."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from torpydo.cli.bench.figures import Figure
+from torpydo.cli.bench.picture import check_picture, draw
+from torpydo.errors import ConfigurationError
+
+MATPLOTLIB = find_spec("matplotlib") is not None
+FIGURES = [
+    Figure("rtt", "direct", "loopback", "ms", (0.01,)),
+    Figure("rtt", "torpydo", "loopback", "ms", (0.7, 0.9, 0.75)),
+    Figure("queue", "torpydo", "25 ms", "ms", (-1.0,)),
+]
+
+
+class NameTests(SynchronousTestCase):
+    """What is found out before anything is measured."""
+
+    def test_a_name_without_a_kind(self) -> None:
+        """The name must say which kind of picture it is."""
+        error = self.assertRaises(ConfigurationError, check_picture, "figures.json")
+        self.assertIn(".png", str(error))
+
+    def test_matplotlib_is_missing(self) -> None:
+        """The reason says how to install it."""
+        if MATPLOTLIB:
+            raise SkipTest("matplotlib is installed")
+        error = self.assertRaises(ConfigurationError, check_picture, "figures.png")
+        self.assertIn("pip install 'torpydo[bench]'", str(error))
+
+
+class DrawTests(SynchronousTestCase):
+    """The picture."""
+
+    skip = None if MATPLOTLIB else "matplotlib is not installed"
+
+    def test_it_is_drawn(self) -> None:
+        """A file appears, of the kind that its name says."""
+        path = Path(self.mktemp() + ".svg")
+        draw(FIGURES, path, "a title")
+        self.assertIn("a title", path.read_text())
+
+    def test_it_cannot_be_written(self) -> None:
+        """The reason is a sentence."""
+        error = self.assertRaises(ConfigurationError, draw, FIGURES, Path(self.mktemp()) / "a.svg", "")
+        self.assertIn("cannot be written", str(error))

@@ -1,0 +1,86 @@
+"""Tests of torpydo.cli.bench.plan and of the options that it reads."""
+
+from __future__ import annotations
+
+import argparse
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from torpydo.cli.bench.command import arguments
+from torpydo.cli.bench.goals import GOALS, KEYS
+from torpydo.cli.bench.loads import LOADS
+from torpydo.cli.bench.plan import GROUPS, Plan, keys_measured, plan_of
+from torpydo.cli.bench.systems import Conditions
+
+
+def plan(*options: str) -> Plan:
+    """What these options ask for."""
+    parser = argparse.ArgumentParser()
+    arguments(parser)
+    return plan_of(parser.parse_args(options))
+
+
+class KeyTests(SynchronousTestCase):
+    """Which lines are measured."""
+
+    def test_every_goal_is_measured(self) -> None:
+        """Under the conditions of a goal its line is among those that are measured."""
+        for conditions in (Conditions(), Conditions(0.025), Conditions(0.025, 100)):
+            wanted = {goal.key for goal in GOALS if goal.conditions == str(conditions)}
+            self.assertTrue(wanted)
+            self.assertEqual(wanted - set(keys_measured(conditions)), set())
+
+    def test_every_key_can_be_measured(self) -> None:
+        """No line of the table is without a way to get its figure."""
+        given = {key for keys in GROUPS.values() for key in keys} | {"build", "builds_per_second"}
+        self.assertEqual(set(KEYS) - given, set())
+
+    def test_groups_are_of_loads(self) -> None:
+        """Each load of a group exists."""
+        self.assertEqual({load for loads in GROUPS for load in loads}, set(LOADS))
+
+
+class GroupTests(SynchronousTestCase):
+    """Which loads are run for them."""
+
+    def test_the_queue_needs_both_round_trips(self) -> None:
+        """The difference is taken in the same run."""
+        self.assertEqual(plan("--only", "queue").load_groups, [("rtt", "rtt_loaded")])
+
+    def test_the_round_trip_alone(self) -> None:
+        """Nothing is loaded for the idle round trip."""
+        self.assertEqual(plan("--only", "rtt").load_groups, [("rtt",)])
+
+    def test_no_load_is_run_twice(self) -> None:
+        """A load is in one group of a plan."""
+        loads = [load for group in plan().load_groups for load in group]
+        self.assertEqual(sorted(loads), sorted(LOADS))
+
+    def test_circuits_need_no_load(self) -> None:
+        """Building is measured without traffic."""
+        self.assertEqual(plan("--only", "build").load_groups, [])
+
+
+class OptionTests(SynchronousTestCase):
+    """The options."""
+
+    def test_conditions(self) -> None:
+        """Milliseconds and megabits; without them there is no line at all."""
+        self.assertEqual(str(plan("--delay=25", "--rate=100").conditions), "25 ms, 100 Mbit/s")
+        self.assertEqual((str(plan("--delay=25").conditions), str(plan().conditions)), ("25 ms", "loopback"))
+
+    def test_far_transfers_go_on_longer(self) -> None:
+        """They must show what they do after three seconds."""
+        self.assertGreater(plan("--delay=25").seconds, 5.0)
+
+    def test_short_is_short(self) -> None:
+        """One run, a few megabytes, whatever else is asked for."""
+        short = plan("--short", "--runs=9")
+        self.assertEqual((short.runs, short.size), (1, 2_000_000))
+
+    def test_values_out_of_range(self) -> None:
+        """They are refused before anything starts."""
+        parser = argparse.ArgumentParser(exit_on_error=False)
+        arguments(parser)
+        for option in ("--delay=-1", "--delay=x", "--rate=0", "--runs=0", "--runs=1.5"):
+            self.assertRaises(argparse.ArgumentError, parser.parse_args, [option])

@@ -1,0 +1,87 @@
+"""Tests of torpydo.client.congestion."""
+
+from __future__ import annotations
+
+import attrs
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from torpydo.client.congestion import SWEEP, Congestion
+
+
+@attrs.define(eq=False)
+class Holder:
+    """A circuit in which something waits."""
+
+    congestion: Congestion
+    queued: int = 0
+    closed: str = ""
+
+    def hold(self, size: int) -> None:
+        """*size* bytes wait from now on."""
+        self.queued = size
+        self.congestion.note(self)
+
+    def close(self, why: str) -> None:
+        """Like ``Circuit.close``."""
+        self.closed = why
+        self.queued = 0
+        self.congestion.forget(self)
+
+
+class CongestionTests(SynchronousTestCase):
+    """Which circuits end."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.congestion = Congestion(self.clock, most=100, enough=90)
+        self.holders = [Holder(self.congestion) for _ in range(4)]
+
+    def closed(self) -> list[int]:
+        """The circuits that were closed."""
+        return [number for number, one in enumerate(self.holders) if one.closed]
+
+    def test_below_the_limit(self) -> None:
+        """Nothing happens, and the sum is what waits."""
+        self.holders[0].hold(60)
+        self.holders[1].hold(40)
+        self.clock.advance(SWEEP)
+        self.assertEqual((self.closed(), self.congestion.queued), ([], 100))
+
+    def test_oldest_first(self) -> None:
+        """Those whose bytes have waited longest end until nine tenths are left."""
+        self.holders[2].hold(30)
+        self.clock.advance(SWEEP)
+        self.holders[0].hold(30)
+        self.holders[1].hold(30)
+        self.holders[3].hold(50)
+        self.clock.advance(SWEEP)
+        self.assertEqual((self.closed(), self.congestion.queued), ([0, 2], 80))
+
+    def test_one_that_was_empty_in_between_is_young(self) -> None:
+        """Only bytes that wait now have an age."""
+        self.holders[0].hold(30)
+        self.holders[1].hold(30)
+        self.holders[0].queued = 0
+        self.clock.advance(SWEEP)
+        self.holders[0].hold(80)
+        self.clock.advance(SWEEP)
+        self.assertEqual(self.closed(), [1])
+
+    def test_nothing_waits_nothing_happens(self) -> None:
+        """No timer is left when the last circuit has been emptied, or is gone."""
+        self.holders[0].hold(10)
+        self.holders[0].queued = 0
+        self.clock.advance(SWEEP)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.holders[1].hold(10)
+        self.holders[1].close("gone")
+        self.congestion.forget(self.holders[2])
+        self.assertEqual((self.clock.getDelayedCalls(), self.congestion.queued), ([], 0))
+
+    def test_everything_at_once(self) -> None:
+        """One circuit that holds more than all may is not kept."""
+        self.holders[0].hold(101)
+        self.clock.advance(SWEEP)
+        self.assertEqual((self.closed(), self.congestion.queued), ([0], 0))
+        self.assertEqual(self.clock.getDelayedCalls(), [])

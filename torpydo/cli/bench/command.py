@@ -1,0 +1,213 @@
+"""Measure the network's speed on this machine, line by line.
+
+Everything is started as separate processes on loopback, and ended and removed at the end, whatever happens.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import secrets
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from twisted.python.filepath import FilePath
+
+from torpydo import __version__
+from torpydo.cli.bench.distance import Distance
+from torpydo.cli.bench.figures import figures_to_json
+from torpydo.cli.bench.floors import Direct, Floor, Pipeline
+from torpydo.cli.bench.goals import GOALS, KEYS, LINES
+from torpydo.cli.bench.measuring import Measuring
+from torpydo.cli.bench.picture import check_picture, draw
+from torpydo.cli.bench.plan import Plan, plan_of
+from torpydo.cli.bench.report import seconds_lines, table
+from torpydo.cli.bench.systems import Place, System
+from torpydo.cli.bench.tasks import Tasks
+from torpydo.cli.bench.torkeys import TorPrograms
+from torpydo.cli.bench.tornet import TorSystem
+from torpydo.cli.bench.torpydonet import TorpydoSystem
+from torpydo.cli.network import until_listening
+from torpydo.cli.processes import ChildProcesses, free_port
+from torpydo.errors import ConfigurationError
+
+__all__ = ["arguments", "run"]
+
+MOST_RUNS = 100
+
+
+def _between(least: float, most: float, kind: type[float] = float) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = least - 1
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"must be {least:g} to {most:g}, not {text!r}")
+        return value
+
+    return read
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``torpydo bench``."""
+    parser.add_argument(
+        "--delay", type=_between(0, 1000), default=0.0, metavar="MS", help="make each link this long (default: 0)"
+    )
+    parser.add_argument("--rate", type=_between(1, 10_000), metavar="MBIT", help="let each node's line carry this")
+    parser.add_argument("--against-tor", action="store_true", help="measure private networks of C tor as well")
+    parser.add_argument("--alone", action="store_true", help="leave out what stands beside: direct and pipeline")
+    parser.add_argument("--runs", type=_between(1, MOST_RUNS, int), default=3, metavar="N", help="samples (default: 3)")
+    parser.add_argument("--only", nargs="+", choices=KEYS, metavar="KEY", help="measure these lines only; see --list")
+    parser.add_argument("--short", action="store_true", help="one small run: shows that it works, not how fast it is")
+    parser.add_argument("--json", metavar="FILE", help="write every sample there")
+    parser.add_argument("--picture", metavar="FILE", help="draw the figures there (.png, .svg or .pdf)")
+    parser.add_argument("--list", action="store_true", help="show the lines and their goals, measure nothing")
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _list() -> None:
+    for line in LINES.values():
+        goals = "; ".join(
+            f"{line.better.value} {goal.value:g} ({goal.conditions})" for goal in GOALS if goal.key == line.key
+        )
+        _say(f"{line.key:18} {line.what:46} {line.unit:5} {goals}".rstrip())
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Find out at the start what would fail at the end."""
+    if options.picture is not None:
+        check_picture(options.picture)
+    for path in (options.json, options.picture):
+        if path is not None and not os.access(Path(path).absolute().parent, os.W_OK):
+            raise ConfigurationError(f"{path} cannot be written: its directory is missing or not yours")
+    if options.against_tor:
+        TorPrograms.find()
+
+
+def _facts(plan: Plan) -> dict[str, Any]:
+    return {
+        "torpydo": __version__,
+        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "processors": os.cpu_count(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("twisted", "pynacl")},
+        "command": ["torpydo", *sys.argv[1:]],
+        "conditions": str(plan.conditions),
+    }
+
+
+class Bench:
+    """One benchmark.
+
+    :param directory: an empty directory
+    """
+
+    def __init__(self, reactor: Any, directory: FilePath[str], plan: Plan) -> None:
+        self._reactor = reactor
+        self._directory = directory
+        self._plan = plan
+        self._processes = ChildProcesses(reactor, directory)
+        self._server_port = free_port(secrets.randbelow)
+        self.measuring = Measuring(plan, Tasks(reactor, directory), self._server_port, _say)
+
+    async def start(self) -> None:
+        """Start the destination."""
+        self._processes.start("destination", "-m", "torpydo.cli.bench.server", str(self._server_port))
+        await until_listening(
+            self._reactor, self._server_port, "the destination does not listen", self._processes.check
+        )
+
+    async def end(self) -> None:
+        """End the destination."""
+        await self._processes.end()
+
+    @asynccontextmanager
+    async def _place(self, name: str) -> AsyncIterator[Place]:
+        """A directory and delay lines for one system; the lines are ended with the block."""
+        directory = self._directory.child(name)
+        directory.makedirs()
+        processes = ChildProcesses(self._reactor, directory)
+        conditions = self._plan.conditions
+        lines = Distance(processes, secrets.randbelow, conditions)
+        try:
+            yield Place(self._reactor, directory, secrets.randbelow, time.time, conditions, lines)
+        finally:
+            await processes.end()
+
+    async def floor(self, kind: type[Floor]) -> None:
+        """Measure what stands beside the networks."""
+        if not any(load not in kind.without for group in self._plan.load_groups for load in group):
+            return
+        async with self._place(kind.name) as place:
+            floor = kind(place, self._server_port)
+            try:
+                await floor.start()
+                await self.measuring.loads(
+                    floor.name, floor.port, [f"--own-port={self._server_port}"], without=floor.without
+                )
+            finally:
+                await floor.stop()
+
+    async def system(self, name: str, make: Callable[[Place], System]) -> None:
+        """Measure a network."""
+        async with self._place(name) as place:
+            system = make(place)
+            try:
+                _say(f"starting {system.name}")
+                await system.start()
+                await self.measuring.system(system)
+            finally:
+                await system.stop()
+
+
+async def _measure(bench: Bench, options: argparse.Namespace) -> None:
+    await bench.start()
+    if not options.alone:
+        await bench.floor(Direct)
+        await bench.floor(Pipeline)
+    await bench.system("torpydo", TorpydoSystem)
+    if options.against_tor:
+        await bench.system("tor", TorSystem)
+        await bench.system("tuned", lambda place: TorSystem(place, tuned=True))
+
+
+async def run(reactor: Any, options: argparse.Namespace) -> int:
+    """Start, measure, show, and end everything."""
+    if options.list:
+        _list()
+        return 0
+    _check(options)
+    plan = plan_of(options)
+    with tempfile.TemporaryDirectory(prefix="torpydo-bench-") as directory:
+        bench = Bench(reactor, FilePath(directory), plan)
+        try:
+            await _measure(bench, options)
+        finally:
+            await bench.end()
+    measuring = bench.measuring
+    for line in table(measuring.figures, judged=not options.short):
+        _say(line)
+    if plan.conditions.has_line:
+        for line in seconds_lines(measuring.seconds):
+            _say(line)
+    facts = {**_facts(plan), "seconds": measuring.seconds}
+    if options.json is not None:
+        FilePath(options.json).setContent(figures_to_json(measuring.figures, facts).encode())
+        _say(f"every sample is in {options.json}")
+    if options.picture is not None:
+        draw(measuring.figures, Path(options.picture), f"torpydo {__version__}, {plan.conditions}")
+        _say(f"the picture is in {options.picture}")
+    return 0

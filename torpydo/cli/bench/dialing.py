@@ -1,0 +1,88 @@
+"""Blocking connections to the benchmark's destination: straight, or through a SOCKS5 port.
+
+The user name of SOCKS is the isolation: one circuit for a name, and another for another name.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+
+import attrs
+
+from torpydo.errors import StreamFailed
+
+__all__ = ["Dialer", "reset"]
+
+LOOPBACK = "127.0.0.1"
+SILENCE = 60
+"""Seconds without an answer after which a load has failed. The socket keeps blocking: a time-out of Python's own
+would cost one more system call for every read."""
+
+
+def _receive(connection: socket.socket, size: int) -> bytes:
+    data = connection.recv(size, socket.MSG_WAITALL)
+    if len(data) < size:
+        raise StreamFailed("the proxy closed the connection before it had answered")
+    return data
+
+
+@attrs.frozen
+class Dialer:
+    """Opens connections to 127.0.0.1:*port*.
+
+    :param socks_port: the proxy's; ``None`` goes straight
+    :param own_port: the destination's own, if *port* is that of something which forwards to it
+    """
+
+    port: int
+    socks_port: int | None = None
+    own_port: int | None = None
+
+    def straight(self) -> Dialer:
+        """The same destination with nothing in between."""
+        return Dialer(self.own_port or self.port)
+
+    def dial(self, user: str) -> socket.socket:
+        """A connection on the circuit of *user*.
+
+        :raises StreamFailed: it says what the proxy answered
+        """
+        connection = socket.socket()
+        try:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+                connection.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", SILENCE, 0))
+            connection.connect((LOOPBACK, self.port if self.socks_port is None else self.socks_port))
+            if self.socks_port is not None:
+                self._ask(connection, user.encode())
+        except BlockingIOError:
+            connection.close()
+            raise StreamFailed(f"no connection to {LOOPBACK}:{self.port} within {SILENCE} s") from None
+        except OSError as error:
+            connection.close()
+            raise StreamFailed(f"no connection to {LOOPBACK}:{self.port}: {error}") from None
+        except StreamFailed:
+            connection.close()
+            raise
+        return connection
+
+    def _ask(self, connection: socket.socket, user: bytes) -> None:
+        """RFC 1928 and RFC 1929, message by message as most programs do it."""
+        connection.sendall(b"\x05\x01\x02")
+        if _receive(connection, 2) != b"\x05\x02":
+            raise StreamFailed("the proxy does not take a user name")
+        connection.sendall(b"\x01" + bytes((len(user),)) + user + b"\x01x")
+        if _receive(connection, 2)[1]:
+            raise StreamFailed("the proxy refused the user name")
+        connection.sendall(b"\x05\x01\x00\x01" + socket.inet_aton(LOOPBACK) + self.port.to_bytes(2, "big"))
+        status, kind = struct.unpack("xBxB", _receive(connection, 4))
+        if status:
+            raise StreamFailed(f"the proxy answered with error {status}")
+        _receive(connection, {1: 4, 4: 16}.get(kind, 4) + 2)
+
+
+def reset(connection: socket.socket) -> None:
+    """Close at once and drop what is under way."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()

@@ -1,0 +1,103 @@
+"""The lines of the benchmark and what torpydo must reach on each. Nothing here measures, and no test asks for a time.
+
+A line is named by its key; the same key under other conditions has another goal.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import attrs
+
+from torpydo.cli.bench.figures import Figure
+
+__all__ = ["GOALS", "KEYS", "LINES", "Better", "Goal", "Line", "goal_of", "reached"]
+
+
+class Better(Enum):
+    """Which way a figure improves."""
+
+    MORE = ">="
+    LESS = "<="
+
+
+@attrs.frozen
+class Line:
+    """What is measured under one key."""
+
+    key: str
+    what: str
+    unit: str
+    better: Better
+
+
+@attrs.frozen
+class Goal:
+    """What torpydo must reach on one line under one set of conditions."""
+
+    key: str
+    conditions: str
+    value: float
+
+
+LOOPBACK = "loopback"
+FAR = "25 ms"
+SLOW = "25 ms, 100 Mbit/s"
+
+LINES = {
+    line.key: line
+    for line in (
+        Line("download", "download, 1 stream", "MB/s", Better.MORE),
+        Line("upload", "upload, 1 stream", "MB/s", Better.MORE),
+        Line("download_3s", "download, from the third second on", "MB/s", Better.MORE),
+        Line("upload_3s", "upload, from the third second on", "MB/s", Better.MORE),
+        Line("streams16", "16 streams on 16 circuits, together", "MB/s", Better.MORE),
+        Line("rtt", "round trip of 64 bytes", "ms", Better.LESS),
+        Line("rtt_loaded", "... beside a download on another circuit", "ms", Better.LESS),
+        Line("queue", "... how much longer than without it", "ms", Better.LESS),
+        Line("open_stream", "open a stream on a built circuit", "ms", Better.LESS),
+        Line("build", "build a circuit of 3 hops", "ms", Better.LESS),
+        Line("builds_per_second", "circuits of 3 hops built a second", "1/s", Better.MORE),
+        Line("fair20_echo", "20 downloads and 20 echoes: p95 of the echoes", "ms", Better.LESS),
+        Line("fair20_share", "... least share of a download (1 = equal)", "", Better.MORE),
+    )
+}
+"""Every line by its key, in the order of the table."""
+
+KEYS = tuple(LINES)
+
+GOALS = (
+    Goal("download", LOOPBACK, 100),
+    Goal("upload", LOOPBACK, 80),
+    Goal("streams16", LOOPBACK, 100),
+    Goal("rtt", LOOPBACK, 0.8),
+    Goal("rtt_loaded", LOOPBACK, 3),
+    Goal("open_stream", LOOPBACK, 1),
+    Goal("build", LOOPBACK, 3),
+    Goal("builds_per_second", LOOPBACK, 750),
+    Goal("download_3s", FAR, 30),
+    Goal("upload_3s", FAR, 25),
+    Goal("streams16", FAR, 60),
+    Goal("rtt_loaded", FAR, 180),
+    Goal("build", FAR, 310),
+    Goal("download", SLOW, 11),
+    # A round trip through three lines of 25 ms.
+    Goal("queue", SLOW, 150),
+)
+
+_BY_LINE = {(goal.key, goal.conditions): goal for goal in GOALS}
+
+
+def goal_of(key: str, conditions: str) -> Goal | None:
+    """The goal for a line, if there is one under these conditions."""
+    return _BY_LINE.get((key, conditions))
+
+
+def reached(figure: Figure) -> bool | None:
+    """Whether the median of *figure* reaches its goal; ``None`` when there is none."""
+    goal = goal_of(figure.key, figure.conditions)
+    if goal is None:
+        return None
+    if LINES[figure.key].better is Better.MORE:
+        return figure.median >= goal.value
+    return figure.median <= goal.value

@@ -1,0 +1,265 @@
+"""The loads, in a process of their own: ``python -m torpydo.cli.bench.loads LOAD ... --server PORT``.
+
+It prints one JSON object: for each key of the table its samples, one for each run. The same code measures every
+system, through its SOCKS5 port, and a direct connection.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from statistics import median
+
+import attrs
+
+from torpydo.cli.bench.bulk import Downloads, Extent, dial_all, upload
+from torpydo.cli.bench.dialing import Dialer, reset
+from torpydo.cli.bench.marks import Marks, percentile
+from torpydo.cli.bench.server import ECHO
+from torpydo.errors import StreamFailed, TorpydoError
+
+__all__ = ["LOADS", "Load", "Settings", "measure"]
+
+STREAMS = 16
+FAIR = 20
+PAYLOAD = bytes(64)
+# Seconds between two echoes of one connection in the fairness load: a person who types, not another bulk transfer.
+PAUSE = 0.01
+# How long the fairness load goes on, in times that a transfer gets to settle.
+FAIR_SETTLES = 6
+# The second from which a transfer must have reached its speed.
+STEADY = 3.0
+
+Samples = dict[str, float]
+
+
+@attrs.frozen
+class Settings:
+    """How much is done in one run."""
+
+    extent: Extent
+    """Of a bulk transfer."""
+    trips: int
+    """Round trips, and streams opened."""
+    settle: float
+    """Seconds that a bulk transfer gets before anything is measured beside it."""
+
+
+@attrs.define(eq=False)
+class Load:
+    """What one run has: where to connect, names for circuits that no other run uses, and the course of transfers."""
+
+    dialer: Dialer
+    settings: Settings
+    run: int
+    seconds: dict[str, list[float]] = attrs.field(factory=dict)
+    """MB/s of each second, by key."""
+
+    def users(self, what: str, count: int = 1) -> list[str]:
+        """Names for *count* circuits."""
+        return [f"{what}-{self.run}-{number}" for number in range(count)]
+
+    def bulk(self, key: str, marks: Marks) -> Samples:
+        """The samples of a transfer of one stream."""
+        extent = self.settings.extent
+        self.seconds[key] = marks.each_second()
+        samples = {key: marks.overall(extent.seconds, extent.size)}
+        if extent.seconds > STEADY and marks.total < extent.size:
+            samples[f"{key}_3s"] = marks.rate(STEADY, extent.seconds)
+        return samples
+
+
+def _download(load: Load) -> Samples:
+    connections = dial_all(load.dialer, load.users("download"))
+    return load.bulk("download", Downloads(connections).run(load.settings.extent))
+
+
+def _upload(load: Load) -> Samples:
+    return load.bulk("upload", upload(load.dialer, load.users("upload")[0], load.settings.extent))
+
+
+def _streams16(load: Load) -> Samples:
+    extent = load.settings.extent
+    connections = dial_all(load.dialer, load.users("streams", STREAMS))
+    return {"streams16": Downloads(connections).run(extent).overall(extent.seconds, extent.size)}
+
+
+def _trip(connection: socket.socket) -> float:
+    """Milliseconds until 64 bytes are back."""
+    asked = time.monotonic()
+    connection.sendall(PAYLOAD)
+    if len(connection.recv(len(PAYLOAD), socket.MSG_WAITALL)) < len(PAYLOAD):
+        raise StreamFailed("an echo ended before its time")
+    return (time.monotonic() - asked) * 1000
+
+
+@contextmanager
+def _echo(load: Load, user: str) -> Iterator[socket.socket]:
+    """A connection to the echo, after its first round trip."""
+    connection = load.dialer.dial(user)
+    try:
+        connection.sendall(ECHO)
+        _trip(connection)
+        yield connection
+    except OSError as error:
+        raise StreamFailed(f"an echo was torn: {error}") from None
+    finally:
+        reset(connection)
+
+
+@contextmanager
+def _beside(load: Load, users: Sequence[str]) -> Iterator[Downloads]:
+    """Downloads that go on in a thread while the block is executed, after they had time to settle."""
+    downloads = Downloads(dial_all(load.dialer, users))
+    failures: list[TorpydoError] = []
+
+    def receive() -> None:
+        try:
+            downloads.run(Extent(3600.0, sys.maxsize))
+        except TorpydoError as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=receive)
+    thread.start()
+    try:
+        time.sleep(load.settings.settle)
+        yield downloads
+    finally:
+        downloads.stop()
+        thread.join()
+    for failure in failures:
+        raise failure
+
+
+def _rtt(load: Load) -> Samples:
+    with _echo(load, load.users("echo")[0]) as connection:
+        return {"rtt": median(_trip(connection) for _ in range(load.settings.trips))}
+
+
+def _rtt_loaded(load: Load) -> Samples:
+    with _echo(load, load.users("echo")[0]) as connection, _beside(load, load.users("beside")):
+        return {"rtt_loaded": median(_trip(connection) for _ in range(load.settings.trips))}
+
+
+def _open_stream(load: Load) -> Samples:
+    user = load.users("echo")[0]
+    taken = []
+    with _echo(load, user):
+        for _ in range(load.settings.trips):
+            asked = time.monotonic()
+            connection = load.dialer.dial(user)
+            taken.append((time.monotonic() - asked) * 1000)
+            connection.close()
+    return {"open_stream": median(taken)}
+
+
+def _fair20(load: Load) -> Samples:
+    seconds = min(FAIR_SETTLES * load.settings.settle, load.settings.extent.seconds)
+    taken: list[float] = []
+    failures: list[Exception] = []
+    ready = threading.Barrier(FAIR + 1, timeout=60)
+    start = threading.Event()
+
+    def echo(user: str) -> None:
+        try:
+            with _echo(load, user) as connection:
+                ready.wait()
+                start.wait()
+                end = time.monotonic() + seconds
+                while time.monotonic() < end:
+                    taken.append(_trip(connection))
+                    time.sleep(PAUSE)
+        except (TorpydoError, threading.BrokenBarrierError) as error:
+            failures.append(error)
+            ready.abort()
+
+    threads = [threading.Thread(target=echo, args=(user,)) for user in load.users("fair-echo", FAIR)]
+    for thread in threads:
+        thread.start()
+    try:
+        ready.wait()
+        with _beside(load, load.users("fair-bulk", FAIR)) as downloads:
+            start.set()
+            before = list(downloads.each)
+            for thread in threads:
+                thread.join()
+            brought = [now - then for now, then in zip(downloads.each, before, strict=True)]
+    except threading.BrokenBarrierError:
+        brought = []
+    finally:
+        start.set()
+        for thread in threads:
+            thread.join()
+    if failures or not taken or not brought:
+        raise StreamFailed(f"the echoes failed: {failures[0] if failures else 'no connection in time'}")
+    share = min(brought) * FAIR / max(sum(brought), 1)
+    return {"fair20_echo": percentile(taken, 0.95), "fair20_share": share}
+
+
+LOADS: dict[str, Callable[[Load], Samples]] = {
+    "download": _download,
+    "upload": _upload,
+    "streams16": _streams16,
+    "rtt": _rtt,
+    "rtt_loaded": _rtt_loaded,
+    "open_stream": _open_stream,
+    "fair20": _fair20,
+}
+
+
+def measure(names: Sequence[str], dialer: Dialer, settings: Settings, runs: int) -> dict[str, dict[str, list[float]]]:
+    """Run each load *runs* times, all loads in turn so that a slow moment of the machine does not meet one only.
+
+    :returns: ``samples``: for each key a sample for each run; ``seconds``: MB/s of each second of the last run
+    """
+    samples: dict[str, list[float]] = {}
+    seconds: dict[str, list[float]] = {}
+    for run in range(runs):
+        found: Samples = {}
+        for name in names:
+            load = Load(dialer, settings, run)
+            found |= LOADS[name](load)
+            seconds |= load.seconds
+        if "rtt" in found and "rtt_loaded" in found:
+            found["queue"] = found["rtt_loaded"] - found["rtt"]
+        for key, value in found.items():
+            samples.setdefault(key, []).append(value)
+    return {"samples": samples, "seconds": seconds}
+
+
+def _options(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m torpydo.cli.bench.loads", allow_abbrev=False)
+    parser.add_argument("loads", nargs="+", metavar="LOAD", choices=sorted(LOADS))
+    parser.add_argument("--server", type=int, required=True, metavar="PORT", help="of what leads to the destination")
+    parser.add_argument("--own-port", type=int, metavar="PORT", help="of the destination itself (default: the same)")
+    parser.add_argument("--socks", type=int, metavar="PORT", help="of the proxy (default: none)")
+    parser.add_argument("--runs", type=int, default=3, metavar="N")
+    parser.add_argument("--seconds", type=float, default=3.0, metavar="S", help="of a bulk transfer")
+    parser.add_argument("--bytes", type=int, default=sys.maxsize, metavar="N", help="of a bulk transfer, at the most")
+    parser.add_argument("--trips", type=int, default=200, metavar="N", help="round trips and streams in a run")
+    parser.add_argument("--settle", type=float, default=0.5, metavar="S", help="of a transfer that others run beside")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Measure and print."""
+    options = _options(argv)
+    settings = Settings(Extent(options.seconds, options.bytes), options.trips, options.settle)
+    dialer = Dialer(options.server, options.socks, options.own_port)
+    try:
+        found = measure(options.loads, dialer, settings, options.runs)
+    except TorpydoError as error:
+        print(error, file=sys.stderr)
+        return error.exit_status
+    print(json.dumps(found))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,84 @@
+"""The figures as a picture: for each line of the table a bar for each system, its range, and the goal.
+
+matplotlib is an extra; nothing else of the benchmark needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from torpydo.cli.bench.figures import Figure
+from torpydo.cli.bench.goals import LINES, goal_of
+from torpydo.errors import ConfigurationError
+
+__all__ = ["FORMATS", "check_picture", "draw"]
+
+FORMATS = (".png", ".svg", ".pdf")
+COLUMNS = 3
+COLOURS = {"torpydo": "#3465a4", "tor": "#7d4698", "tor tuned": "#b48ac2", "pipeline": "#8a8a8a", "direct": "#c8c8c8"}
+GOAL_COLOUR = "#cc0000"
+# How the table continues a line above.
+CONTINUED = "... "
+# From this ratio on, the smallest bar would be a line on the ground.
+LOGARITHMIC = 30
+
+
+def check_picture(path: str) -> None:
+    """Find out before anything is measured whether a picture can be drawn.
+
+    :raises ConfigurationError: if matplotlib is missing, or the name does not say which kind of picture
+    """
+    if not path.endswith(FORMATS):
+        raise ConfigurationError(f"--picture={path}: the name must end in {', '.join(FORMATS)}")
+    if find_spec("matplotlib") is None:
+        raise ConfigurationError(
+            "--picture needs matplotlib, which is not installed; install it with: pip install 'torpydo[bench]'"
+        )
+
+
+def _draw_line(axes: Any, key: str, conditions: str, figures: Sequence[Figure]) -> None:
+    line = LINES[key]
+    names = [figure.system for figure in figures]
+    heights = [figure.median for figure in figures]
+    below = [figure.median - figure.minimum for figure in figures]
+    above = [figure.maximum - figure.median for figure in figures]
+    colours = [COLOURS.get(name, "#555555") for name in names]
+    axes.bar(names, heights, yerr=[below, above], capsize=4, color=colours)
+    goal = goal_of(key, conditions)
+    if goal is not None:
+        axes.axhline(goal.value, color=GOAL_COLOUR, linestyle="--", label=f"goal {line.better.value} {goal.value:g}")
+        axes.legend(fontsize="x-small")
+    if min(heights) > 0 and max(heights) / min(heights) > LOGARITHMIC:
+        axes.set_yscale("log")
+    axes.set_title(f"{key}: {line.what.removeprefix(CONTINUED)}", fontsize="small")
+    axes.set_ylabel(line.unit)
+    axes.tick_params(labelsize="x-small")
+
+
+def draw(figures: Sequence[Figure], path: Path, title: str) -> None:
+    """Draw *figures* into a file, whose name says the kind of picture.
+
+    :raises ConfigurationError: if the file cannot be written
+    """
+    lines: dict[tuple[str, str], list[Figure]] = {}
+    order = list(LINES)
+    for figure in sorted(figures, key=lambda one: order.index(one.key)):
+        lines.setdefault((figure.conditions, figure.key), []).append(figure)
+    columns = min(COLUMNS, len(lines))
+    rows = -(-len(lines) // columns)
+    # A figure of its own, without pyplot: that would keep state and look for a screen.
+    canvas = import_module("matplotlib.figure").Figure(figsize=(4.5 * columns, 3.2 * rows), layout="constrained")
+    grid = canvas.subplots(rows, columns, squeeze=False)
+    for place, ((conditions, key), ours) in enumerate(lines.items()):
+        _draw_line(grid[place // columns][place % columns], key, conditions, ours)
+    for place in range(len(lines), rows * columns):
+        grid[place // columns][place % columns].set_axis_off()
+    canvas.suptitle(title)
+    try:
+        canvas.savefig(path)
+    except OSError as error:
+        raise ConfigurationError(f"the picture cannot be written to {path}: {error.strerror}") from None

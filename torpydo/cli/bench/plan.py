@@ -1,0 +1,85 @@
+"""What one invocation measures: which lines, how much of each, under which conditions. It starts nothing."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import attrs
+
+from torpydo.cli.bench.goals import KEYS
+from torpydo.cli.bench.systems import Conditions
+
+__all__ = ["GROUPS", "Plan", "keys_measured", "plan_of"]
+
+GROUPS = {
+    ("download",): ("download", "download_3s"),
+    ("upload",): ("upload", "upload_3s"),
+    ("streams16",): ("streams16",),
+    ("rtt",): ("rtt",),
+    # Measured in turn, because the queue is the difference.
+    ("rtt", "rtt_loaded"): ("rtt", "rtt_loaded", "queue"),
+    ("open_stream",): ("open_stream",),
+    ("fair20",): ("fair20_echo", "fair20_share"),
+}
+"""Loads that are run together, and the keys that they give."""
+
+NEAR_KEYS = tuple(key for key in KEYS if key not in ("download_3s", "upload_3s", "queue"))
+FAR_KEYS = ("download", "download_3s", "upload", "upload_3s", "streams16", "rtt", "rtt_loaded", "build")
+SLOW_KEYS = ("download", "rtt", "rtt_loaded", "queue")
+
+
+@attrs.frozen
+class Plan:
+    """How much is measured."""
+
+    conditions: Conditions
+    keys: tuple[str, ...]
+    runs: int
+    seconds: float
+    """Of a bulk transfer."""
+    size: int
+    """Bytes of a bulk transfer, at the most."""
+    trips: int
+    settle: float
+    builds: int
+    """Circuits built one after the other, in each run."""
+    builds_at_once: int
+
+    @property
+    def load_groups(self) -> list[tuple[str, ...]]:
+        """The loads that give the keys, without those that a larger group covers."""
+        wanted = set(self.keys)
+        groups = [loads for loads, keys in GROUPS.items() if wanted & set(keys)]
+        if not wanted & {"rtt_loaded", "queue"}:
+            groups = [loads for loads in groups if loads != ("rtt", "rtt_loaded")]
+        else:
+            groups = [loads for loads in groups if loads != ("rtt",)]
+        return groups
+
+    @property
+    def load_options(self) -> list[str]:
+        """For ``torpydo.cli.bench.loads``."""
+        return [
+            f"--runs={self.runs}", f"--seconds={self.seconds}", f"--bytes={self.size}", f"--trips={self.trips}",
+            f"--settle={self.settle}",
+        ]  # fmt: skip
+
+
+def keys_measured(conditions: Conditions) -> tuple[str, ...]:
+    """The lines of the table that make sense under these conditions."""
+    if not conditions.has_line:
+        return NEAR_KEYS
+    return FAR_KEYS if conditions.megabits is None else SLOW_KEYS
+
+
+def plan_of(options: argparse.Namespace) -> Plan:
+    """What the options ask for."""
+    conditions = Conditions(options.delay / 1000, options.rate)
+    keys: Sequence[str] = options.only or keys_measured(conditions)
+    if options.short:
+        return Plan(conditions, tuple(keys), 1, 5.0, 2_000_000, 3, 0.05, 2, 5)
+    if conditions.has_line:
+        return Plan(conditions, tuple(keys), options.runs, 8.0, sys.maxsize, 15, 3.0, 10, 200)
+    return Plan(conditions, tuple(keys), options.runs, 3.0, sys.maxsize, 200, 0.5, 50, 500)

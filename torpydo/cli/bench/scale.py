@@ -1,0 +1,286 @@
+"""Measures the lines of ``scalelines``, each group with a network or a pool of its own.
+
+``python -m torpydo.cli.bench.scale [GROUP ...] [--short]`` measures nothing else and prints the figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from statistics import median
+from typing import Any
+
+import attrs
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import deferLater
+from twisted.internet.utils import getProcessOutput
+from twisted.python.filepath import FilePath
+
+from torpydo.cli.bench.figures import Figure
+from torpydo.cli.bench.scalelines import GROWTH, SCALE_GROUPS, SCALE_KEYS, SCALE_LINES, SIZES, at
+from torpydo.cli.bench.tasks import Tasks
+from torpydo.cli.network import LOOPBACK, ProcessNetwork
+from torpydo.cli.processes import ChildProcess, free_port, wait_until
+from torpydo.cli.running import run_to_end
+from torpydo.client import Circuit, Client
+from torpydo.crypto import NodeId
+
+__all__ = ["Scale", "ScalePlan", "resident"]
+
+MEGABYTE = 1_000_000
+NODES = 3
+# Seconds.
+BUILD_TIME = 120.0
+SETTLE = 2.0
+WATCH = 5.0
+# Between two round trips that look for a stall: short beside what is looked for, and little work.
+PING_PAUSE = 0.002
+START_TIME = 30.0
+POOL_DELAY = 600
+
+
+@attrs.frozen
+class ScalePlan:
+    """How much is measured."""
+
+    keys: frozenset[str] = frozenset(SCALE_KEYS)
+    circuits: int = 10_000
+    streams: int = 1000
+    stream_circuits: int = 50
+    sizes: tuple[int, ...] = SIZES
+    runs: int = 5
+    paths: int = 1000
+    seconds: float = 3.0
+    """Of heartbeats at a rate."""
+
+    @classmethod
+    def short(cls, keys: Iterable[str] = SCALE_KEYS) -> ScalePlan:
+        """Enough to show that it works."""
+        return cls(frozenset(keys), 100, 40, 4, (50, 200), 1, 50, 0.3)
+
+    def wants(self, group: str) -> bool:
+        """Whether any line of the group is asked for."""
+        return bool(self.keys & set(SCALE_GROUPS[group]))
+
+
+def resident(listing: str, pid: int) -> float:
+    """Megabytes of a process and all that it has started.
+
+    :param listing: what ``ps -A -o pid=,ppid=,rss=`` printed
+    """
+    rows = [tuple(map(int, line.split())) for line in listing.splitlines() if line.strip()]
+    family = {pid}
+    while more := {child for child, parent, _ in rows if parent in family} - family:
+        family |= more
+    return sum(size for child, _, size in rows if child in family) * 1024 / MEGABYTE
+
+
+class _Sender(Protocol):
+    """Sends so many bytes and closes."""
+
+    def __init__(self, block: bytes) -> None:
+        self._block = block
+
+    def connectionMade(self) -> None:
+        assert self.transport is not None
+        self.transport.write(self._block)
+        self.transport.loseConnection()
+
+
+class _Senders(Factory):
+    noisy = False
+
+    def __init__(self, block: bytes) -> None:
+        self._block = block
+
+    def buildProtocol(self, addr: object) -> _Sender:
+        return _Sender(self._block)
+
+
+@attrs.define(eq=False)
+class Scale:
+    """Measures.
+
+    :param directory: an empty one, which is removed by whoever made it
+    :param say: told what is measured next
+    """
+
+    reactor: Any
+    directory: FilePath[str]
+    plan: ScalePlan
+    say: Callable[[str], None]
+    figures: list[Figure] = attrs.field(factory=list)
+
+    async def measure(self) -> list[Figure]:
+        """Measure every group that the plan asks for; what was started is ended, whatever happens."""
+        for group, run in (
+            ("listing", self._listing),
+            ("heartbeats", self._heartbeats),
+            ("circuits", self._circuits),
+            ("streams", self._streams),
+        ):
+            if self.plan.wants(group):
+                self.say(f"measuring scale: {group}")
+                place = self.directory.child(group)
+                place.makedirs()
+                network = ProcessNetwork(self.reactor, place, secrets.randbelow, time.time)
+                try:
+                    await run(network, Tasks(self.reactor, place))
+                finally:
+                    await network.processes.end()
+        self.figures.sort(key=lambda figure: SCALE_KEYS.index(figure.key))
+        return self.figures
+
+    def _add(self, key: str, samples: Sequence[float], conditions: str = "loopback") -> None:
+        if key in self.plan.keys:
+            self.figures.append(Figure(key, "torpydo", conditions, SCALE_LINES[key].unit, tuple(samples)))
+
+    # -- The directory
+
+    async def _listing(self, network: ProcessNetwork, tasks: Tasks) -> None:
+        plan = self.plan
+        found: Mapping[str, Mapping[str, list[float]]] = await tasks.run(
+            "listings", "torpydo.cli.bench.scaledirectory", "--nodes", *map(str, plan.sizes),
+            f"--runs={plan.runs}", f"--paths={plan.paths}",
+        )  # fmt: skip
+        for size in plan.sizes:
+            samples = found[str(size)]
+            self._add("scale_listing_ready", [1000 * value for value in samples["ready"]], at(size))
+            if size // GROWTH in plan.sizes:
+                # The smallest samples: what else the machine does only adds.
+                smaller = min(found[str(size // GROWTH)]["ready"])
+                self._add("scale_listing_growth", [min(samples["ready"]) / smaller], at(size))
+            self._add("scale_path", [1000 * median(samples["path"])], at(size))
+            self._add("scale_path_longest", [1000 * max(samples["path"])], at(size))
+
+    # -- The pool
+
+    async def _heartbeats(self, network: ProcessNetwork, tasks: Tasks) -> None:
+        port = free_port(secrets.randbelow)
+        state = self.directory.child("heartbeats").child("pool")
+        # Nodes that wait for their turn are silent for longer than a pool is patient.
+        network.processes.start(
+            "pool", "-m", "torpydo", "pool", f"--listen=tcp:{port}:interface={LOOPBACK}", f"--state-dir={state.path}",
+            f"--deprecation-delay={POOL_DELAY}", "--test-network",
+        )  # fmt: skip
+        await network.until_listening(port, "the pool does not listen")
+        await wait_until(
+            self.reactor, state.child("pool.url").exists, timeout=START_TIME, what="the pool has not written its URL",
+            alive=network.processes.check,
+        )  # fmt: skip
+        url = state.child("pool.url").getContent().decode("ascii").strip()
+        found: Mapping[str, Mapping[str, Mapping[str, float]]] = await tasks.run(
+            "heartbeats", "torpydo.cli.bench.scaleheartbeats", url, f"--port={free_port(secrets.randbelow)}",
+            f"--seconds={self.plan.seconds}", "--nodes", *map(str, self.plan.sizes),
+        )  # fmt: skip
+        for size in self.plan.sizes:
+            samples = found[str(size)]
+            self._add("scale_heartbeats", [samples["offered"]["answered"]], at(size))
+            self._add("scale_heartbeats_p50", [1000 * samples["offered"]["p50"]], at(size))
+            self._add("scale_heartbeats_p99", [1000 * samples["offered"]["p99"]], at(size))
+            self._add("scale_heartbeats_most", [samples["most"]["answered"]], at(size))
+            self._add("scale_admission", [samples["admission"]["rate"]], at(size))
+
+    # -- Circuits
+
+    async def _nodes(self, network: ProcessNetwork) -> list[ChildProcess]:
+        await network.start_pool()
+        nodes = [network.start_node(f"scale{number}") for number in range(NODES)]
+        await network.until_listed(NODES)
+        return nodes
+
+    async def _circuits(self, network: ProcessNetwork, tasks: Tasks) -> None:
+        nodes = await self._nodes(network)
+        client = await Client.create(self.reactor, [network.pool_url], None)
+        try:
+            await self._idle_circuits(network, nodes, await client.build_circuit(NODES))
+        finally:
+            await client.close()
+
+    async def _idle_circuits(self, network: ProcessNetwork, nodes: Sequence[ChildProcess], watch: Circuit) -> None:
+        count = self.plan.circuits
+        await self._longest_trip(watch, SETTLE)
+        before = await self._memory(nodes)
+        path = [node.node_id for node in watch.path]
+        builder = network.processes.start(
+            "builder", "-m", "torpydo.cli.bench.scalecircuits", network.pool_url, f"--idle={count}",
+            "--path", *(self._hex(node_id) for node_id in path),
+        )  # fmt: skip
+        await wait_until(
+            self.reactor, lambda: builder.has_said('"built"'), timeout=BUILD_TIME,
+            what=f"{count} circuits are not built", alive=network.processes.check,
+        )  # fmt: skip
+        await deferLater(self.reactor, SETTLE, lambda: None)
+        after = await self._memory(nodes)
+        builder.signal("KILL")
+        longest = await self._longest_trip(watch, WATCH)
+        self._add("scale_node_memory", before)
+        more = [(now - then) * 10_000 / count for then, now in zip(before, after, strict=True)]
+        self._add("scale_circuits_memory", more)
+        self._add("scale_circuits_stall", [1000 * longest])
+
+    @staticmethod
+    def _hex(node_id: NodeId) -> str:
+        return node_id.raw.hex()
+
+    async def _longest_trip(self, circuit: Circuit, seconds: float) -> float:
+        end = self.reactor.seconds() + seconds
+        longest = 0.0
+        while self.reactor.seconds() < end:
+            longest = max(longest, await circuit.ping())
+            await deferLater(self.reactor, PING_PAUSE, lambda: None)
+        return longest
+
+    async def _memory(self, nodes: Sequence[ChildProcess]) -> list[float]:
+        arguments = ["-A", "-o", "pid=,ppid=,rss="]
+        listing: bytes = await getProcessOutput("ps", arguments, reactor=self.reactor)
+        return [resident(listing.decode("ascii"), node.pid) for node in nodes]
+
+    # -- Streams
+
+    async def _streams(self, network: ProcessNetwork, tasks: Tasks) -> None:
+        plan = self.plan
+        await self._nodes(network)
+        size = 100 * 1024
+        listening = self.reactor.listenTCP(0, _Senders(bytes(size)), backlog=1024, interface=LOOPBACK)
+        try:
+            found: Mapping[str, Any] = await tasks.run(
+                "streams", "torpydo.cli.bench.scalecircuits", network.pool_url, f"--streams={plan.streams}",
+                f"--circuits={plan.stream_circuits}", f"--size={size}", f"--server={listening.getHost().port}",
+            )  # fmt: skip
+        finally:
+            await listening.stopListening()
+        times = found["times"]
+        self._add("scale_streams_failed", [found["failures"]])
+        if times:
+            self._add("scale_streams_spread", [max(times) / min(times)])
+            self._add("scale_streams_rate", [size * len(times) / max(times) / MEGABYTE])
+
+
+async def _run(reactor: Any, options: argparse.Namespace) -> int:
+    keys = [key for group in options.groups or SCALE_GROUPS for key in SCALE_GROUPS[group]]
+    plan = ScalePlan.short(keys) if options.short else ScalePlan(frozenset(keys))
+    with tempfile.TemporaryDirectory(prefix="torpydo-bench-") as directory:
+        scale = Scale(reactor, FilePath(directory), plan, lambda text: print(text, flush=True))
+        for figure in await scale.measure():
+            what = SCALE_LINES[figure.key].what
+            low, middle, high = (f"{value:.2f}" for value in (figure.minimum, figure.median, figure.maximum))
+            print(f"{what:40} {figure.conditions:12} {middle:>10} ({low}..{high}) {figure.unit}")
+    return 0
+
+
+def main(argv: Sequence[str]) -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m torpydo.cli.bench.scale", allow_abbrev=False)
+    parser.add_argument("groups", nargs="*", metavar="GROUP", choices=[*SCALE_GROUPS, []], help="by default all")
+    parser.add_argument("--short", action="store_true", help="small: shows that it works")
+    options = parser.parse_args(argv)
+    return run_to_end(lambda reactor: _run(reactor, options), verbose=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,49 @@
+"""When links write: once for all that one read of any of them has caused. Called by links."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+
+class Flushable(Protocol):
+    """A link."""
+
+    def flush(self) -> None:
+        """Write what waits."""
+
+
+class Turn:
+    """The links of a process that have something to send, until all events of one read are taken.
+
+    So one read leads to one write for each link, however many circuits it was for, and nothing waits for a timer.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._links: dict[Flushable, None] = {}
+        self._reading = False
+        self._scheduled = False
+
+    def add(self, link: Flushable) -> None:
+        """*link* has something to send."""
+        self._links[link] = None
+        if not self._reading and not self._scheduled:
+            self._scheduled = True
+            self._reactor.callLater(0, self._later)
+
+    def begin(self) -> None:
+        """A read is being handled; :meth:`end` follows."""
+        self._reading = True
+
+    def end(self) -> None:
+        """Send now."""
+        self._reading = False
+        while self._links:
+            # One at a time: if one fails, the others are still there for the next turn.
+            link = next(iter(self._links))
+            del self._links[link]
+            link.flush()
+
+    def _later(self) -> None:
+        self._scheduled = False
+        self.end()

@@ -1,0 +1,127 @@
+"""What carries the circuits of a node: this process itself, or its workers. Called by parts and by a worker.
+
+A carrier has links, circuits and exits, and is told what it must know; the rest of the node (keys, listings,
+heartbeats) does not care which one it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorThreads
+from twisted.internet.protocol import Factory
+
+from torpydo.crypto import DHSecretKey, SigningKey
+from torpydo.directory import ExitPolicy, NetDir
+from torpydo.net import LinkFactory, LinkProtocol, connect_link
+from torpydo.node.exits import Exits
+from torpydo.node.resolver import Resolver
+from torpydo.node.router import Router
+from torpydo.node.status import NodeStatus
+from torpydo.tpdp import Address
+
+__all__ = ["Carrier", "OwnCarrier"]
+
+RESOLVER_THREADS: Final = 32
+"""Lookups of the system's resolver that run at one time; each blocks a thread for as long as DNS takes."""
+
+
+class Carrier(Protocol):
+    """What the parts of a node see of it."""
+
+    @property
+    def factory(self) -> Factory:
+        """What connections to the node's port are for."""
+
+    def start(self) -> None:
+        """Begin."""
+
+    def stop(self) -> Deferred[None]:
+        """Destroy every circuit and close every link; fires when they are gone, or after a few seconds."""
+
+    def status(self) -> NodeStatus:
+        """Counts of what is open."""
+
+    def add_own(self, address: Address) -> None:
+        """The node is reached at *address*."""
+
+    def network_changed(self, netdir: NetDir) -> None:
+        """The listings say something new."""
+
+    def keys_changed(self) -> None:
+        """The onion keys may be other ones."""
+
+
+@attrs.define(eq=False)
+class OwnCarrier:
+    """Everything in this process. Made by :meth:`open`."""
+
+    factory: Factory
+    router: Router
+    exits: Exits
+    _reactor: Any
+
+    @classmethod
+    def open(
+        cls,
+        reactor: Any,
+        identity: SigningKey,
+        *,
+        exit_policy: ExitPolicy,
+        allow_single_hop: bool,
+        aegis: bool,
+        onion_keys: Callable[[], Sequence[DHSecretKey]],
+        resolver: Resolver,
+        rng: Callable[[int], bytes],
+        wall_clock: Callable[[], float],
+        connect: Callable[..., Deferred[LinkProtocol]] = connect_link,
+        router: Callable[..., Router] = Router,
+    ) -> OwnCarrier:
+        """Wire everything.
+
+        :param router: makes the router
+        """
+        exits = Exits(reactor, exit_policy, resolver)
+        made = router(
+            reactor,
+            identity,
+            rng=rng,
+            onion_keys=onion_keys,
+            exits=exits,
+            allow_single_hop=allow_single_hop,
+            aegis=aegis,
+            connect=connect,
+        )
+        factory = LinkFactory(identity, made, reactor=reactor, rng=rng, wall_clock=wall_clock, aegis=aegis)
+        return cls(factory, made, exits, reactor)
+
+    def start(self) -> None:
+        """Begin."""
+        if IReactorThreads.providedBy(self._reactor) and self.exits.policy.is_open:
+            self._reactor.suggestThreadPoolSize(RESOLVER_THREADS)
+        self.router.start()
+
+    def stop(self) -> Deferred[None]:
+        """Destroy every circuit and close every link; fires when they are gone, or after a few seconds."""
+        return self.router.close()
+
+    def status(self) -> NodeStatus:
+        """Counts of what is open."""
+        return self.router.status()
+
+    def add_own(self, address: Address) -> None:
+        """The node is reached at *address*."""
+        self.exits.add_own(address)
+        self.router.add_own(address)
+
+    def network_changed(self, netdir: NetDir) -> None:
+        """The listings say something new."""
+        nodes = [Address(document.body.ip, document.body.port) for document in netdir.documents().values()]
+        self.exits.network_changed(nodes, test_network=netdir.test_network)
+        self.router.network_changed(netdir)
+
+    def keys_changed(self) -> None:
+        """Nothing to do: they are asked for with each circuit."""

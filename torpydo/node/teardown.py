@@ -1,0 +1,95 @@
+"""Circuits that have lost a side: there may be ten thousand of them at once, and others must not feel it (SECURITY D3).
+
+When a link closes, its circuits leave the router's table at once, so that nothing of theirs is passed on any more. What
+is left to do for each (DESTROY to the other side, streams, accounts) is done in slices, between which cells of other
+circuits flow; a circuit counts as open until it is its turn. Called by router, which also does that work.
+
+A peer that destroys its circuits one by one needs none of this: no read has more than 127 DESTROYs.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+
+from torpydo.net import LinkProtocol
+from torpydo.node import limits
+from torpydo.node.circuit import RoutedCircuit, Way
+from torpydo.node.neighbours import Neighbour
+
+__all__ = ["Teardown"]
+
+
+@attrs.define(eq=False)
+class Teardown:
+    """The queue.
+
+    :param reactor: keeps time
+    :param circuits: the router's table
+    :param lost: told of each circuit, in its turn, on which side the link is gone
+    """
+
+    _reactor: Any
+    _circuits: dict[tuple[LinkProtocol, int], RoutedCircuit]
+    _lost: Callable[[RoutedCircuit, Neighbour], None]
+    _waiting: deque[tuple[RoutedCircuit, Neighbour]] = attrs.field(factory=deque)
+    _next: IDelayedCall | None = None
+    _working: bool = False
+    _done: list[Deferred[None]] = attrs.field(factory=list)
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def link_gone(self, neighbour: Neighbour) -> None:
+        """A link is closed, and each circuit on it has lost that side."""
+        for circ_id in neighbour.circuits:
+            circuit = self._circuits.get((neighbour.link, circ_id))
+            if circuit is not None:
+                self._add(circuit, neighbour)
+        self._run()
+
+    def all_gone(self) -> Deferred[None]:
+        """The node stops: no circuit is left when this fires."""
+        for circuit in list(dict.fromkeys(self._circuits.values())):
+            self._add(circuit, circuit.previous)
+        done: Deferred[None] = Deferred()
+        self._done.append(done)
+        self._run()
+        return done
+
+    def _add(self, circuit: RoutedCircuit, neighbour: Neighbour) -> None:
+        self._waiting.append((circuit, neighbour))
+        if circuit.way is Way.ASKED and neighbour is circuit.next:
+            # It lives on without this hop, which had not accepted yet.
+            return
+        self._circuits.pop((circuit.previous.link, circuit.previous_id), None)
+        if circuit.next is not None:
+            self._circuits.pop((circuit.next.link, circuit.next_id), None)
+
+    def _run(self) -> None:
+        """Do what there is time for, unless the next slice is due anyway: a circuit that ends can end its link."""
+        if self._next is None and not self._working:
+            self._slice()
+
+    def _slice(self) -> None:
+        self._next = None
+        self._working = True
+        until = self._reactor.seconds() + limits.TEARDOWN_SLICE
+        try:
+            for _ in range(limits.TEARDOWN_BATCH):
+                if not self._waiting or self._reactor.seconds() > until:
+                    break
+                self._lost(*self._waiting.popleft())
+        finally:
+            self._working = False
+            if self._waiting:
+                self._next = self._reactor.callLater(0, self._slice)
+        if not self._waiting:
+            done, self._done = self._done, []
+            for one in done:
+                one.callback(None)

@@ -1,0 +1,68 @@
+"""The main program of a worker: ``python -m torpydo.node.workers NUMBER``, started by a supervisor and by nobody else.
+
+It ends when it is told to, with SIGTERM, and when its supervisor is gone; Ctrl-C is the supervisor's to hear.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred
+from twisted.logger import globalLogBeginner
+from twisted.python.reflect import namedAny
+
+from torpydo.node.workers.channel import Channel
+from torpydo.node.workers.processes import CHANNEL
+from torpydo.node.workers.worker import ChannelObserver, Worker
+
+STOP_TIME: Final = 4.5
+"""Seconds after which the system ends a process that was to stop, whatever it is busy with."""
+MAX_UNREAD: Final = 1024 * 1024
+"""Bytes that the supervisor has not read yet, above which log lines are dropped."""
+
+
+def main(number: str) -> None:
+    """Be the worker with that number."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _name_process(f"torpydo-node/{number}")
+    reactor: Any = namedAny("twisted.internet.reactor")
+    channel = Channel(
+        reactor,
+        socket.socket(fileno=CHANNEL),
+        lambda data, descriptors: worker.received(data, descriptors),
+        lambda: stop(),
+    )
+
+    def stop() -> None:
+        if reactor.running:
+            reactor.stop()
+
+    def stopping() -> Deferred[None]:
+        signal.setitimer(signal.ITIMER_REAL, STOP_TIME)
+        return worker.stop()
+
+    worker = Worker(reactor, send=channel.send, stop=stop, rng=os.urandom, wall_clock=time.time)
+    globalLogBeginner.beginLoggingTo(
+        [ChannelObserver(channel.send, lambda: channel.queued > MAX_UNREAD)], redirectStandardIO=False
+    )
+    reactor.callWhenRunning(channel.start)
+    reactor.addSystemEventTrigger("before", "shutdown", stopping)
+    reactor.run()
+
+
+def _name_process(name: str) -> None:
+    """What ``ps`` and ``top`` show beside the arguments; only Linux has it."""
+    try:
+        with open("/proc/self/comm", "w") as file:
+            file.write(name)
+    except OSError:
+        return
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

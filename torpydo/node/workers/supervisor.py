@@ -1,0 +1,286 @@
+"""The workers of a node, from above: started, told what they must know, given connections, started again.
+
+All that a worker has to know is kept as the messages that say it, so that one that was started again hears the same
+as the others. Called by parts as the node's carrier.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger, LogLevel
+from twisted.python.failure import Failure
+
+from torpydo.crypto import DHSecretKey, SigningKey
+from torpydo.directory import Listing, NetDir, PoolURL
+from torpydo.errors import RemoteProtocolError
+from torpydo.node import limits
+from torpydo.node.config import NodeConfig
+from torpydo.node.status import NodeStatus
+from torpydo.node.workers.balancer import Balancer
+from torpydo.node.workers.handover import HandoverFactory
+from torpydo.node.workers.messages import (
+    AcceptedKeys,
+    Connection,
+    LogLine,
+    MessageReader,
+    NetworkChanged,
+    OwnAddress,
+    PoolListing,
+    Setup,
+    Status,
+    Stop,
+    ToSupervisor,
+    ToWorker,
+    encode,
+)
+from torpydo.node.workers.processes import Launch, Launched
+from torpydo.node.workers.restarts import Restarts
+from torpydo.tpdp import Address
+
+__all__ = ["Supervisor"]
+
+STOP_TIME: Final = 4.6
+"""Seconds after which a worker that was to stop is killed: its links may take four, a stop five (SECURITY Z3)."""
+LOOK: Final = 1.0
+"""Seconds between two looks at the workers."""
+SILENT_LOOKS: Final = 30
+"""Looks without a word from a worker, which has one for each second, after which it is killed. Looks and not seconds:
+they do not go on while the whole node is suspended."""
+MAX_QUEUED: Final = 128 * 1024 * 1024
+"""Bytes that a worker may leave unread; a listing has 16 MiB at the most."""
+
+
+@attrs.define(eq=False)
+class _Worker:
+    """One worker that runs; reports what its process does.
+
+    :ivar again: whether the one before it has ended
+    """
+
+    number: int
+    supervisor: Supervisor
+    started_at: float
+    again: bool
+    process: Launched | None = None
+    reader: MessageReader[ToSupervisor] = attrs.field(factory=lambda: MessageReader(ToSupervisor))
+    status: Status | None = None
+    silent: int = 0
+
+    def received(self, data: bytes) -> None:
+        """It has sent something."""
+        self.supervisor.received(self, data)
+
+    def ended(self, reason: str) -> None:
+        """It is gone."""
+        self.supervisor.ended(self, reason)
+
+    def send(self, data: bytes, descriptor: int | None = None) -> None:
+        """Send it something; one that does not read is ended."""
+        assert self.process is not None
+        self.process.send(data, descriptor)
+        if self.process.queued > MAX_QUEUED:
+            self.process.kill()
+
+
+@attrs.define(eq=False)
+class Supervisor:
+    """All workers of a node.
+
+    :param onion_keys: the keys that circuits may be made for, the current one first
+    :param listings: the verified listing of each pool that has one
+    :param wall_clock: seconds since 1970
+    :param launch: starts a process
+    """
+
+    _reactor: Any
+    _config: NodeConfig
+    _identity: SigningKey
+    _onion_keys: Callable[[], Sequence[DHSecretKey]]
+    _listings: Callable[[], Mapping[PoolURL, Listing]]
+    _wall_clock: Callable[[], float]
+    _launch: Launch
+    factory: HandoverFactory = attrs.field(init=False)
+    _told: dict[object, bytes] = attrs.field(init=False, factory=dict)
+    """What a worker has to know, in the order in which it has to hear it."""
+    _workers: dict[int, _Worker] = attrs.field(init=False, factory=dict)
+    _restarts: dict[int, Restarts] = attrs.field(init=False, factory=dict)
+    _timers: dict[int, IDelayedCall] = attrs.field(init=False, factory=dict)
+    _balancer: Balancer = attrs.field(init=False, factory=Balancer)
+    _looker: LoopingCall = attrs.field(init=False)
+    _stopped: Deferred[None] | None = attrs.field(init=False, default=None)
+    _killer: IDelayedCall | None = attrs.field(init=False, default=None)
+
+    log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        self.factory = HandoverFactory(self.hand)
+        self._looker = LoopingCall(self._look)
+        self._looker.clock = self._reactor
+
+    # -- What the parts ask
+
+    def start(self) -> None:
+        """Start the workers."""
+        config = self._config
+        self._tell(
+            "setup",
+            Setup(
+                identity=bytes(self._identity.seed),
+                exit_policy=str(config.exit_policy),
+                allow_single_hop=config.allow_single_hop,
+                aegis=config.aegis,
+                pools=tuple(str(url) for url in config.pools),
+                memory=limits.NODE_MEMORY // config.workers,
+            ),
+        )
+        self.keys_changed()
+        for number in range(1, config.workers + 1):
+            self._restarts[number] = Restarts()
+            self._start(number, again=False)
+        self._looker.start(LOOK, now=False).addErrback(self._broke)
+
+    def stop(self) -> Deferred[None]:
+        """End all workers; fires when they are gone, within five seconds."""
+        if self._looker.running:
+            self._looker.stop()
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        if not self._workers:
+            return succeed(None)
+        self._stopped = Deferred()
+        self._killer = self._reactor.callLater(STOP_TIME, self._kill_all)
+        for worker in list(self._workers.values()):
+            worker.send(encode(Stop()))
+        return self._stopped
+
+    def status(self) -> NodeStatus:
+        """The sums over all workers, as of a second ago."""
+        known = [worker.status for worker in self._workers.values() if worker.status is not None]
+        return NodeStatus(
+            links=sum([one.links for one in known]),
+            circuits=sum([one.circuits for one in known]),
+            streams=sum([one.streams for one in known]),
+            queued=sum([one.queued for one in known]),
+        )
+
+    def add_own(self, address: Address) -> None:
+        """The node is reached at *address*."""
+        self._tell(("own", address), OwnAddress(address.ip, address.port))
+
+    def network_changed(self, netdir: NetDir) -> None:
+        """The listings say something new."""
+        for url, listing in self._listings().items():
+            self._tell(("listing", url), PoolListing.of(url, listing))
+        # After the listings, also for a worker that hears all of it later.
+        self._told.pop("network", None)
+        self._tell("network", NetworkChanged(self._wall_clock()))
+
+    def keys_changed(self) -> None:
+        """The onion keys may be other ones."""
+        self._tell("keys", AcceptedKeys(tuple(bytes(key.raw) for key in self._onion_keys())))
+
+    def _tell(self, subject: object, message: ToWorker) -> None:
+        """Tell all workers, those that come later too, unless it is what they were told of *subject* before."""
+        data = encode(message)
+        if self._told.get(subject) == data:
+            return
+        self._told[subject] = data
+        for worker in list(self._workers.values()):
+            worker.send(data)
+
+    # -- Connections
+
+    def hand(self, descriptor: int, family: int) -> None:
+        """Give a connection to a worker; without any, it is closed."""
+        number = None if self._stopped is not None else self._balancer.take()
+        if number is None:
+            os.close(descriptor)
+        else:
+            self._workers[number].send(encode(Connection(family)), descriptor)
+
+    # -- Processes that come and go
+
+    def _start(self, number: int, *, again: bool = True) -> None:
+        self._timers.pop(number, None)
+        worker = _Worker(number, self, self._reactor.seconds(), again)
+        try:
+            worker.process = self._launch(self._reactor, number, worker)
+        except OSError as error:
+            self._again(worker, f"it could not be started: {error.strerror}")
+            return
+        self._workers[number] = worker
+        self._balancer.add(number, again=again)
+        for data in list(self._told.values()):
+            worker.send(data)
+
+    def ended(self, worker: _Worker, reason: str) -> None:
+        """The process of *worker* is gone."""
+        del self._workers[worker.number]
+        self._balancer.remove(worker.number)
+        if self._stopped is None:
+            self._again(worker, reason)
+        elif not self._workers:
+            if self._killer is not None and self._killer.active():
+                self._killer.cancel()
+            self._stopped.callback(None)
+
+    def _again(self, worker: _Worker, reason: str) -> None:
+        delay = self._restarts[worker.number].delay(self._reactor.seconds() - worker.started_at)
+        self.log.error(
+            "worker {worker} has ended and is started again in {delay:.0f} s: {reason}",
+            worker=worker.number,
+            delay=delay,
+            reason=reason,
+        )
+        self._timers[worker.number] = self._reactor.callLater(delay, self._start, worker.number)
+
+    def _kill_all(self) -> None:
+        for worker in list(self._workers.values()):
+            self._kill(worker)
+
+    def _kill(self, worker: _Worker) -> None:
+        assert worker.process is not None
+        worker.process.kill()
+
+    def _look(self) -> None:
+        for worker in list(self._workers.values()):
+            worker.silent += 1
+            if worker.silent == SILENT_LOOKS:
+                self.log.error("worker {worker} says nothing any more and is killed", worker=worker.number)
+                self._kill(worker)
+
+    def _broke(self, failure: Failure) -> None:
+        self.log.failure("nobody looks whether the workers still speak", failure)
+
+    # -- What workers say
+
+    def received(self, worker: _Worker, data: bytes) -> None:
+        """Take what *worker* has sent; one that says what nobody understands is ended."""
+        worker.silent = 0
+        try:
+            messages = worker.reader.receive(data)
+        except RemoteProtocolError as error:
+            self.log.error("worker {worker}: {error}", worker=worker.number, error=str(error))
+            self._kill(worker)
+            return
+        for message in messages:
+            if isinstance(message, Status):
+                if worker.again and worker.status is None:
+                    self.log.info("worker {worker} is back", worker=worker.number)
+                worker.status = message
+                self._balancer.reported(worker.number, taken=message.taken, still_open=message.still_open)
+            else:
+                self._repeat(worker, message)
+
+    def _repeat(self, worker: _Worker, line: LogLine) -> None:
+        # In the name of whoever said it, as if there was only one process.
+        log, level = Logger(namespace=line.namespace), LogLevel.levelWithName(line.level)
+        log.emit(level, "worker {worker}: {text}", worker=worker.number, text=line.text)
