@@ -1,4 +1,4 @@
-"""``torpydo bench`` on real processes: every line has figures, and nothing is left. Nobody asks how fast anything is."""
+"""``torpydo bench`` on real processes: every line has figures, and nothing is left. How fast it is, nobody asks."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import tempfile
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 
 import attrs
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.integration.processes import BIN, ENVIRONMENT, wait_for
 from torpydo.cli.bench.figures import Figure, figures_from_json
@@ -101,6 +102,18 @@ class BenchTests(SynchronousTestCase):
         self.assertEqual(set(figures), {"download", "rtt", "queue"})
         self.assertGreater(figures["rtt"].minimum, 6 * 19.0)
         self.assertEqual(figures["rtt"].conditions, "20 ms, 100 Mbit/s")
+        self.assert_nothing_is_left()
+
+    def test_against_tor(self) -> None:
+        """Networks of tor are measured by the same loads, and stand beside ours."""
+        if which("tor-gencert") is None:
+            raise SkipTest("tor is not installed")
+        options = ["--short", "--alone", "--against-tor", "--json=figures.json", "--only", "rtt", "build"]
+        status, _, err = self.bench.run(*options)
+        self.assertEqual(status, 0, err)
+        measured = {(figure.system, figure.key) for figure in self.bench.figures}
+        systems = ("torpydo", "tor", "tor tuned")
+        self.assertEqual(measured, {(system, key) for system in systems for key in ("rtt", "build")})
         self.assert_nothing_is_left()
 
     def test_ctrl_c(self) -> None:

@@ -7,6 +7,7 @@ node and pool.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -21,14 +22,15 @@ from zope.interface import implementer
 
 from torpydo.crypto import NodeId, SigningKey
 from torpydo.errors import CryptoError, LinkError, TorpydoError
-from torpydo.net.sockets import tune
 from torpydo.net.turn import Turn
 from torpydo.tpdp import MAX_RECORD_FRAMES, Address, Cell, Link, LinkClosed, LinkEvent, LinkReady
 
 LINK_TIMEOUT = 10.0
 """Seconds for connection and handshake (docs/threat-model, time-outs)."""
-READ_SIZE = 32 * 1024
+READ_SIZE = 128 * 1024
 """Bytes that one read takes at the most: two records of BULK cells."""
+UNSENT = 128 * 1024
+"""Bytes that the kernel takes beyond what is under way: enough to be busy until the next turn of the reactor."""
 LINGER = 2.0
 """Seconds that a link which we closed may take to deliver what was written."""
 
@@ -137,7 +139,9 @@ class LinkProtocol(TwistedProtocol):
             transport.setTcpNoDelay(True)
         self._direct = isinstance(transport, Connection) and not transport.TLS
         if self._direct:
-            tune(transport.socket)
+            sock = transport.socket
+            if hasattr(socket, "TCP_NOTSENT_LOWAT") and sock.family != socket.AF_UNIX:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
         transport.bufferSize = READ_SIZE
         self.peer_address = _address(transport.getPeer())
         self._arm()

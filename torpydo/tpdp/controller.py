@@ -3,10 +3,10 @@
 Source: docs/protocol, section Flow control. The window aims at what the path holds when its queues are empty, and a
 little more, so that no node ever waits for the sender::
 
-    target = rate · shortest round trip  +  ALLOWED_BYTES + rate · ALLOWED_DELAY
+    target = rate · (shortest round trip · (1 + ALLOWED_SHARE) + ALLOWED_DELAY) + ALLOWED_BYTES
 
-The constant part makes circuits that share a queue share it evenly, the other one covers the moments in which a
-process of the path has no processor. At first the window doubles with each round trip until a queue shows. Called by
+The constant part makes circuits that share a queue share it evenly, the others cover the moments in which a process of
+the path has no processor, or a kernel sends in bursts. At first the window doubles with each round trip until a queue shows. Called by
 windows; knows no cells.
 """
 
@@ -16,16 +16,18 @@ from typing import Final
 
 from torpydo.tpdp.constants import WINDOW_MAX, WINDOW_MIN, WINDOW_START
 
-ALLOWED_BYTES: Final = 128 * 1024
-"""Bytes that one circuit may keep waiting on its path, whatever its rate: four acknowledgement intervals."""
-ALLOWED_DELAY: Final = 0.002
-"""Seconds for which its bytes may wait besides: about what the processes of a path on one machine wait for each other."""
+ALLOWED_BYTES: Final = 64 * 1024
+"""Bytes that one circuit may keep waiting on its path, whatever its rate: two acknowledgement intervals."""
+ALLOWED_DELAY: Final = 0.0015
+"""Seconds for which its bytes may wait besides: what the processes of a path on one machine wait for each other ..."""
+ALLOWED_SHARE: Final = 1 / 8
+"""... and this part of the shortest round trip."""
 ROUND: Final = 0.02
 """Seconds of a round at the least: rates of shorter ones are those of single writes."""
 PROBE_INTERVAL: Final = 10.0
 """Seconds after which the shortest round trip is measured again."""
-QUEUE_SHOWS: Final = 8
-"""The start ends when the round trip has grown by ``1 / QUEUE_SHOWS`` of the shortest one (or by ALLOWED_DELAY)."""
+QUEUE_SHOWS: Final = 0.008
+"""Seconds that bytes wait at least when the start ends: what is less may be chance. On long paths it is ALLOWED_SHARE."""
 
 
 class Controller:
@@ -101,9 +103,9 @@ class Controller:
         rate = self._acknowledged / seconds
         waits = self._rtt - self._shortest
         if self._limited:
-            target = rate * (self._shortest + ALLOWED_DELAY) + ALLOWED_BYTES
+            target = rate * (self._shortest * (1 + ALLOWED_SHARE) + ALLOWED_DELAY) + ALLOWED_BYTES
             if self._starting:
-                self._starting = waits < max(ALLOWED_DELAY, self._shortest / QUEUE_SHOWS)
+                self._starting = waits < max(QUEUE_SHOWS, self._shortest * ALLOWED_SHARE)
                 if not self._starting:
                     self._set(target)
             else:

@@ -15,7 +15,7 @@ import attrs
 
 from torpydo.errors import StreamFailed
 
-__all__ = ["Posted", "post_all"]
+__all__ = ["Answers", "Posted", "post_all"]
 
 READ = 65536
 # Seconds without any answer.
@@ -33,26 +33,38 @@ class Posted:
     """From the first request to the last answer."""
 
 
+class Answers:
+    """The statuses of HTTP answers on one connection; each says its length."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def receive_data(self, data: bytes) -> list[int]:
+        """Take bytes as they come.
+
+        :returns: the statuses of the answers that they complete
+        :raises StreamFailed: for an answer that does not say its length
+        """
+        self._buffer += data
+        statuses = []
+        while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
+            head = bytes(self._buffer[:end]).lower()
+            _, found, rest = head.partition(b"\r\ncontent-length:")
+            if not found:
+                raise StreamFailed("an HTTP answer has no Content-Length; is this the pool's port?")
+            whole = end + 4 + int(rest.split(b"\r\n", 1)[0])
+            if len(self._buffer) < whole:
+                break
+            del self._buffer[:whole]
+            statuses.append(int(head[9:12]))
+        return statuses
+
+
 @attrs.define(eq=False)
 class _Connection:
     socket: socket.socket
     due: float = 0.0
-    buffer: bytearray = attrs.field(factory=bytearray)
-
-    def answer(self) -> int | None:
-        """The status of an answer that is complete; its bytes are taken."""
-        end = self.buffer.find(b"\r\n\r\n")
-        if end < 0:
-            return None
-        head = bytes(self.buffer[:end]).lower()
-        place = head.find(b"content-length:")
-        if place < 0:
-            raise StreamFailed("an HTTP answer has no Content-Length; is this the pool's port?")
-        length = int(head[place + 15 :].split(b"\r\n", 1)[0])
-        if len(self.buffer) < end + 4 + length:
-            return None
-        del self.buffer[: end + 4 + length]
-        return int(head[9:12])
+    answers: Answers = attrs.field(factory=Answers)
 
 
 def post_all(port: int, path: str, bodies: Sequence[bytes], *, connections: int, rate: float | None) -> Posted:
@@ -113,9 +125,7 @@ def _run(
             data = connection.socket.recv(READ)
             if not data:
                 raise StreamFailed("the pool closed a connection while it was asked")
-            connection.buffer += data
-            status = connection.answer()
-            if status is not None:
+            for status in connection.answers.receive_data(data):
                 heard = time.perf_counter()
                 posted.statuses[status] += 1
                 if status == 200:

@@ -115,6 +115,7 @@ class ControlConnection(Protocol):
         # The reply comes even if nobody wants it any more, so a cancelled command keeps its place.
         answer: Deferred[Reply] = Deferred()
         self._waiting.append(answer)
+        assert self.transport is not None, "commands are for a connection that was made"
         self.transport.write(line.encode() + b"\r\n")
         return answer
 
@@ -216,18 +217,25 @@ class Circuits:
 
     def _when_built(self, number: str) -> Deferred[str]:
         # Its events come after the reply on the same connection, so none was missed.
-        self._building[number] = Deferred(lambda _: self._building.pop(number))
-        return self._building[number]
+        building: Deferred[str] = Deferred()
+        self._building[number] = building
+        return building
 
     def _event(self, event: Reply) -> None:
         words = event.lines[0].split()
         if len(words) < 3 or words[0] != "CIRC" or words[1] not in self._building:
             return
         if words[2] == "BUILT":
-            self._building.pop(words[1]).callback(words[1])
+            self._over(words[1], words[1])
         elif words[2] in ("FAILED", "CLOSED"):
             reasons = [word for word in words[3:] if word.startswith(("REASON=", "REMOTE_REASON="))]
-            self._building.pop(words[1]).errback(self._not_built(f"tor gave up ({' '.join(reasons) or 'no reason'})"))
+            self._over(words[1], Failure(self._not_built(f"tor gave up ({' '.join(reasons) or 'no reason'})")))
+
+    def _over(self, number: str, result: str | Failure) -> None:
+        building = self._building.pop(number)
+        # Whoever cancelled it wants no result any more.
+        if not building.called:
+            building.callback(result)
 
     def _not_built(self, why: str) -> CircuitBuildError:
         return CircuitBuildError(1, len(self._path), "of tor", why)

@@ -135,8 +135,9 @@ def relay_torrc(
         *ports,
         "ExitRelay 1",
         "ExitPolicyRejectPrivate 0",
-        "ExitPolicy accept 127.0.0.0/8:*",
-        "ExitPolicy reject *:*",
+        # Clients see a summary, which leaves private addresses out: an exit to these alone would look closed. Nothing
+        # else can be reached from the address that connections are made from.
+        "ExitPolicy accept *:*",
     ])
 
 
@@ -164,8 +165,8 @@ def client_torrc(
         f"MiddleNodes {middle}",
         f"ExitNodes {exit}",
         f"ExcludeNodes {','.join(authority.fingerprint for authority in authorities)}",
-        # The summary of a policy, which is all that a microdescriptor has, leaves private addresses out.
-        "UseMicrodescriptors 0",
+        # With whole descriptors tor would see that the destination has the address of a relay, and use that as exit.
+        "UseMicrodescriptors 1",
         # A user name keeps its circuit for as long as it is measured.
         "MaxCircuitDirtiness 1 day",
         "VanguardsLiteEnabled 0",
