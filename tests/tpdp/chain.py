@@ -164,7 +164,8 @@ class Chain:
 
     def say_backward(self, *messages: bytes, command: int = CELL, place: int = -1) -> Cell:
         """A backward cell that the end of node *place* did not make; it is on its way to the node before it."""
-        body, _ = self.transits[place]._backward.seal_tagged(command, filled(list(messages), BODY_SIZES[command] - BACKWARD_OVERHEAD))
+        payload = filled(list(messages), BODY_SIZES[command] - BACKWARD_OVERHEAD)
+        body, _ = self.transits[place]._backward.seal_tagged(command, payload)
         self.backward[place % len(self.transits)].append((command, body))
         return command, body
 

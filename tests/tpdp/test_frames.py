@@ -119,7 +119,8 @@ class FrameQueueTests(SynchronousTestCase):
         for circ_id, command in [(1, BULK), (2, CELL), (3, BULK), *extra]:
             queue.put(circ_id, [(command, bytes(BODY_SIZES[command]))])
         for circ_id in sent:
-            queue.put(circ_id, [(CELL if circ_id == 2 else BULK, bytes(BODY_SIZES[CELL if circ_id == 2 else BULK]))] * 99)
+            command = CELL if circ_id == 2 else BULK
+            queue.put(circ_id, [(command, bytes(BODY_SIZES[command]))] * 99)
         for _ in range(12):
             for circ_id, _, body in self.taken(queue, 16389):
                 sent[circ_id] += len(body)

@@ -1,6 +1,7 @@
 """Thin Twisted adapters that decide nothing: links, streams, fetches, listings, and the state directory."""
 
 from torpydo.net.buckets import Buckets, host_key
+from torpydo.net.collector import settle_collector
 from torpydo.net.console import ConsoleObserver, is_loopback_host
 from torpydo.net.fetch import Fetched, fetch
 from torpydo.net.links import LinkFactory, LinkOwner, LinkProtocol, connect_link, link_endpoint, probe_link
@@ -29,4 +30,5 @@ __all__ = [
     "is_loopback_host",
     "link_endpoint",
     "probe_link",
+    "settle_collector",
 ]

@@ -6,8 +6,8 @@ little more, so that no node ever waits for the sender::
     target = rate · (shortest round trip · (1 + ALLOWED_SHARE) + ALLOWED_DELAY) + ALLOWED_BYTES
 
 The constant part makes circuits that share a queue share it evenly, the others cover the moments in which a process of
-the path has no processor, or a kernel sends in bursts. At first the window doubles with each round trip until a queue shows. Called by
-windows; knows no cells.
+the path has no processor, or a kernel sends in bursts. At first the window doubles with each round trip until a queue
+shows. Called by windows; knows no cells.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ROUND: Final = 0.02
 PROBE_INTERVAL: Final = 10.0
 """Seconds after which the shortest round trip is measured again."""
 QUEUE_SHOWS: Final = 0.008
-"""Seconds that bytes wait at least when the start ends: what is less may be chance. On long paths it is ALLOWED_SHARE."""
+"""Seconds that bytes wait at least when the start ends, for less may be chance; on long paths it is ALLOWED_SHARE."""
 
 
 class Controller:

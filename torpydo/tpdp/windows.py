@@ -24,7 +24,7 @@ class SendWindow:
         self.controller = Controller(size)
         self.in_flight = 0
         self._since = 0
-        # At most 512 entries, so taking the first costs nothing; an empty deque would cost every idle circuit 760 bytes.
+        # At most 512, so taking the first costs nothing; an empty deque would cost every idle circuit 760 bytes.
         self._expected: list[tuple[bytes, int, float]] = []
 
     @property
