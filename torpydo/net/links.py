@@ -27,8 +27,8 @@ from torpydo.tpdp import MAX_RECORD_FRAMES, Address, Cell, Link, LinkClosed, Lin
 
 LINK_TIMEOUT = 10.0
 """Seconds for connection and handshake (docs/threat-model, time-outs)."""
-READ_SIZE = 64 * 1024
-"""Bytes that one read takes at the most: what the next process on the path waits for."""
+READ_SIZE = MAX_RECORD_FRAMES + 256
+"""Bytes that one read takes at the most: a whole record, for before its last byte nothing of it can be passed on."""
 UNSENT = 128 * 1024
 """Bytes that the kernel takes beyond what is under way: enough to be busy until the next turn of the reactor."""
 LINGER = 2.0
