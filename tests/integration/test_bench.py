@@ -17,8 +17,9 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.integration.processes import BIN, ENVIRONMENT, wait_for
 from torpydo.cli.bench.figures import Figure, figures_from_json
-from torpydo.cli.bench.goals import KEYS, LINES
+from torpydo.cli.bench.goals import ALL_LINES
 from torpydo.cli.bench.plan import keys_measured
+from torpydo.cli.bench.scalelines import SCALE_KEYS
 from torpydo.cli.bench.systems import Conditions
 
 # Seconds; the processors may be shared with other tests.
@@ -76,7 +77,7 @@ class BenchTests(SynchronousTestCase):
             self.assertNotIn(str(self.bench.directory).encode(), line)
 
     def test_every_line_has_figures(self) -> None:
-        """A short run measures each line of the table, on our network and beside it."""
+        """A short run measures each line of the table, on our network and beside it, and small sizes."""
         options = ["--short", "--json=figures.json"]
         if find_spec("matplotlib") is not None:
             options.append("--picture=figures.png")
@@ -86,10 +87,10 @@ class BenchTests(SynchronousTestCase):
         for figure in self.bench.figures:
             by_system.setdefault(figure.system, set()).add(figure.key)
             self.assertGreaterEqual(figure.minimum, 0.0)
-        self.assertEqual(by_system["torpydo"], set(keys_measured(Conditions())))
+        self.assertEqual(by_system["torpydo"], {*keys_measured(Conditions()), *SCALE_KEYS})
         self.assertLessEqual({"download", "upload", "rtt"}, by_system["pipeline"] & by_system["direct"])
         for key in by_system["torpydo"]:
-            self.assertRegex(out, re.escape(LINES[key].what) + r" +\S* +\d")
+            self.assertRegex(out, re.escape(ALL_LINES[key].what) + r" +(n = \d+ +)?\S* +\d")
         self.assertEqual((self.bench.directory / "figures.png").exists(), len(options) == 3)
         self.assert_nothing_is_left()
 
@@ -105,25 +106,38 @@ class BenchTests(SynchronousTestCase):
         self.assert_nothing_is_left()
 
     def test_against_tor(self) -> None:
-        """Networks of tor are measured by the same loads, and stand beside ours."""
-        if which("tor-gencert") is None:
-            raise SkipTest("tor is not installed")
-        options = ["--short", "--alone", "--against-tor", "--json=figures.json", "--only", "rtt", "build"]
-        status, _, err = self.bench.run(*options)
+        """A network of tor is measured by the same loads, and stands beside ours."""
+        for program in ("tor", "tor-gencert"):
+            if which(program) is None:
+                raise SkipTest(f"the program {program} is not installed; it is in the package 'tor'")
+        options = ["--short", "--alone", "--against-tor", "--delay=20", "--json=figures.json"]
+        status, _, err = self.bench.run(*options, "--only", "rtt", "build")
         self.assertEqual(status, 0, err)
         measured = {(figure.system, figure.key) for figure in self.bench.figures}
-        systems = ("torpydo", "tor", "tor tuned")
+        systems = ("torpydo", "tor")
         self.assertEqual(measured, {(system, key) for system in systems for key in ("rtt", "build")})
+        for figure in self.bench.figures:
+            # The lines are before the relays of tor as well.
+            self.assertGreater(figure.minimum, 6 * 19.0 if figure.key == "rtt" else 100.0)
         self.assert_nothing_is_left()
 
     def test_ctrl_c(self) -> None:
         """It ends everything that it started."""
         process = self.bench.start("--alone", "--only", "download")
-        wait_for(lambda: any(self.bench.directory.glob("torpydo-bench-*/torpydo/bench1.log")), "the nodes start")
+        wait_for(lambda: any(self.bench.directory.glob("torpydo-bench-*/system1/bench1.log")), "the nodes start")
         time.sleep(1.0)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=LONG)
         self.assertEqual((process.returncode, err), (130, b"torpydo: interrupted\n"))
+        self.assert_nothing_is_left()
+
+
+    def test_sizes_alone(self) -> None:
+        """No network is started for the lines that were not asked for."""
+        status, out, err = self.bench.run("--short", "--json=figures.json", "--only", "scale_path")
+        self.assertEqual(status, 0, err)
+        self.assertEqual({figure.key for figure in self.bench.figures}, {"scale_path"})
+        self.assertNotIn("starting", out)
         self.assert_nothing_is_left()
 
 
@@ -138,7 +152,7 @@ class UsageTests(SynchronousTestCase):
         """``--list`` names every key."""
         status, out, _ = self.bench.run("--list")
         self.assertEqual(status, 0)
-        self.assertEqual([line.split()[0] for line in out.splitlines()], list(KEYS))
+        self.assertEqual([line.split()[0] for line in out.splitlines()], list(ALL_LINES))
 
     def test_an_unknown_line(self) -> None:
         """It is refused before anything starts."""

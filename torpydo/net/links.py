@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
-from twisted.internet.interfaces import IAddress, IPullProducer, IStreamClientEndpoint, ITCPTransport
+from twisted.internet.interfaces import IAddress, IPushProducer, IStreamClientEndpoint, ITCPTransport
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.tcp import Connection
@@ -51,7 +51,7 @@ class LinkOwner(Protocol):
         """The link is gone: exactly once for a link that was ready, and nothing after it."""
 
 
-@implementer(IPullProducer)
+@implementer(IPushProducer)
 class LinkProtocol(TwistedProtocol):
     """One link. What is sent while its owner takes events leaves when it has taken them, anything else at the end of
     the turn.
@@ -119,14 +119,16 @@ class LinkProtocol(TwistedProtocol):
 
     def _write(self, data: bytes) -> None:
         transport: Any = self.transport
-        if self._direct:
-            # Without the detour through the reactor, which would ask whether the socket is writable: it nearly is.
-            # A connection that is lost shows when the rest is written.
-            sent = transport.writeSomeData(data)
-            if sent == len(data):
-                return
-            if isinstance(sent, int) and sent > 0:
-                data = data[sent:]
+        if not self._direct:
+            transport.write(data)
+            return
+        # Without the detour through the reactor, which would ask whether the socket is writable: it nearly is.
+        # A connection that is lost shows when the rest is written.
+        sent = transport.writeSomeData(data)
+        if sent == len(data):
+            return
+        if isinstance(sent, int) and sent > 0:
+            data = data[sent:]
         # The transport calls resumeProducing as soon as it has nothing left.
         self.paused = True
         transport.write(data)
@@ -145,7 +147,9 @@ class LinkProtocol(TwistedProtocol):
         transport.bufferSize = READ_SIZE
         self.peer_address = _address(transport.getPeer())
         self._arm()
-        transport.registerProducer(self, False)
+        # Only a socket of our own tells at once when it has nothing left; others ask a pull producer without end.
+        transport.registerProducer(self, not self._direct)
+        self.flush()
 
     def dataReceived(self, data: bytes) -> None:
         if self._gone:
@@ -163,6 +167,10 @@ class LinkProtocol(TwistedProtocol):
             self._linger.cancel()
         if not self._gone:
             self._handle(self.core.receive_eof(self._reactor.seconds()))
+
+    def pauseProducing(self) -> None:
+        """The transport is full."""
+        self.paused = True
 
     def resumeProducing(self) -> None:
         """The transport takes more."""

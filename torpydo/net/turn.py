@@ -27,9 +27,8 @@ class Turn:
     def add(self, link: Flushable) -> None:
         """*link* has something to send."""
         self._links[link] = None
-        if not self._reading and not self._scheduled:
-            self._scheduled = True
-            self._reactor.callLater(0, self._later)
+        if not self._reading:
+            self._schedule()
 
     def begin(self) -> None:
         """A read is being handled; :meth:`end` follows."""
@@ -38,11 +37,20 @@ class Turn:
     def end(self) -> None:
         """Send now."""
         self._reading = False
-        while self._links:
-            # One at a time: if one fails, the others are still there for the next turn.
-            link = next(iter(self._links))
-            del self._links[link]
-            link.flush()
+        try:
+            while self._links:
+                link = next(iter(self._links))
+                del self._links[link]
+                link.flush()
+        finally:
+            # If one fails, the others have a turn of their own, even if nothing is read any more.
+            if self._links:
+                self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._reactor.callLater(0, self._later)
 
     def _later(self) -> None:
         self._scheduled = False

@@ -1,7 +1,7 @@
 """Which circuits have something waiting, and which of them die when it is too much (SECURITY F6).
 
-Only circuits whose link or socket does not take bytes are looked at: for all others nothing waits longer than a turn
-of the reactor. Called by router.
+Only circuits that have moved bytes since the last look, or still kept some then, are looked at: for all others nothing
+waits. Called by router.
 """
 
 from __future__ import annotations

@@ -45,8 +45,9 @@ TEARDOWN_BATCH: Final = 128
 """Circuits that are dropped in a turn at the most: their DESTROYs go before others' cells, 128 KiB of them."""
 
 # -- Memory
-CIRCUIT_QUEUE: Final = 16 * 1024 * 1024
-"""Bytes of cells that may wait for one circuit: the largest window, so an honest peer never has more (F5)."""
+CIRCUIT_QUEUE: Final = 24 * 1024 * 1024
+"""Bytes of cells that may wait for one circuit: the largest window, and what acknowledges the largest window of the other
+direction, a BULK cell for each 32 KiB. So an honest peer never has more (F5)."""
 NODE_MEMORY: Final = 256 * 1024 * 1024
 """Bytes of cells and stream data that wait in a node; above it circuits die, the oldest data first (F6) ..."""
 NODE_MEMORY_AFTER: Final = NODE_MEMORY * 9 // 10

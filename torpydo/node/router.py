@@ -233,10 +233,11 @@ class Router:
         except (CryptoError, RemoteProtocolError):
             link.send_destroy(circ_id)
             return
-        self._circuits[link, circ_id] = RoutedCircuit(transit, neighbour, circ_id)
+        circuit = self._circuits[link, circ_id] = RoutedCircuit(transit, neighbour, circ_id)
         self._count += 1
         self._neighbours.occupy(neighbour, circ_id)
         link.send_created(circ_id, created)
+        self._congestion.note(circuit)
 
     def _refuse(self, handshake: Handshake) -> None:
         handshake.link.send_destroy(handshake.circ_id)
@@ -246,9 +247,8 @@ class Router:
     def _cells_received(self, link: LinkProtocol, event: CellsReceived) -> None:
         circuit = self._circuits.get((link, event.circ_id))
         if circuit is None:
-            # Destroyed a moment ago; what never was, the link itself counts.
+            # Destroyed a moment ago (what never was, the link itself counts), or a cell that came before CREATED went.
             if link.core.is_open(event.circ_id):
-                # No cell may come before CREATED went.
                 link.send_destroy(event.circ_id)
             return
         try:
@@ -286,10 +286,10 @@ class Router:
     def _send(self, circuit: RoutedCircuit, neighbour: Neighbour, circ_id: int, cells: list[Cell]) -> None:
         link = neighbour.link
         link.send_cells(circ_id, cells)
-        if link.paused:
-            self._congestion.note(circuit)
-            if link.core.queued(circ_id) > limits.CIRCUIT_QUEUE:
-                self._drop(circuit)
+        # Whether or not the link takes bytes now: it may stop doing so in the middle of these.
+        self._congestion.note(circuit)
+        if link.paused and link.core.queued(circ_id) > limits.CIRCUIT_QUEUE:
+            self._drop(circuit)
 
     def _flush(self, circuit: RoutedCircuit) -> None:
         """Send what a verb or a read made; an exit that may go on reading is told."""
@@ -336,6 +336,7 @@ class Router:
         assert circuit.next is not None
         self._circuits[circuit.next.link, circuit.next_id] = circuit
         self._neighbours.occupy(circuit.next, circuit.next_id)
+        self._congestion.note(circuit)
 
     def _detach_next(self, circuit: RoutedCircuit) -> None:
         neighbour, circuit.next = circuit.next, None

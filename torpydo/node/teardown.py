@@ -89,7 +89,7 @@ class Teardown:
             self._working = False
             if self._waiting:
                 self._next = self._reactor.callLater(0, self._slice)
-        if not self._waiting:
-            done, self._done = self._done, []
-            for one in done:
-                one.callback(None)
+            else:
+                done, self._done = self._done, []
+                for one in done:
+                    one.callback(None)

@@ -25,7 +25,9 @@ ALLOWED_SHARE: Final = 1 / 8
 ROUND: Final = 0.02
 """Seconds of a round at the least: rates of shorter ones are those of single writes."""
 PROBE_INTERVAL: Final = 10.0
-"""Seconds after which the shortest round trip is measured again."""
+"""Seconds without a round trip as short as the shortest, after which that is measured again."""
+PROBE_TIME: Final = 0.2
+"""Seconds that this takes at the least, so that the circuits that share a queue find it empty together."""
 QUEUE_SHOWS: Final = 0.008
 """Seconds that bytes wait at least when the start ends, for less may be chance; on long paths it is ALLOWED_SHARE."""
 
@@ -38,14 +40,17 @@ class Controller:
 
     __slots__ = (
         "_acknowledged",
+        "_heard_at",
         "_limited",
         "_probe_at",
         "_probe_from",
+        "_probed",
         "_resume",
         "_round_from",
         "_rtt",
         "_shortest",
         "_starting",
+        "_was_limited",
         "size",
     )
 
@@ -53,14 +58,17 @@ class Controller:
         self.size = size
         self._starting = True
         self._shortest = 0.0
+        self._heard_at = 0.0
         # This round: since when, how much came back, how fast at best, and whether the window held the sender up.
         self._round_from: float | None = None
         self._acknowledged = 0
         self._rtt = 0.0
         self._limited = False
+        self._was_limited = False
         # While the path is drained to measure it: since when, and what the window is afterwards.
         self._probe_at = 0.0
         self._probe_from: float | None = None
+        self._probed = 0.0
         self._resume = 0
 
     @property
@@ -76,17 +84,28 @@ class Controller:
         """*amount* bytes have arrived, the last of which were sent at *sent_at*."""
         rtt = now - sent_at
         if self._round_from is None:
-            self._begin_round(now)
             self._shortest = rtt
             self._probe_at = now + PROBE_INTERVAL
-        self._shortest = min(self._shortest, rtt)
-        self._rtt = min(self._rtt, rtt) if self._acknowledged else rtt
-        self._acknowledged += amount
+        if self._round_from is None or sent_at - self._heard_at > ROUND:
+            # Before these bytes nothing was under way: how long that was says nothing about the path.
+            self._begin_round(now)
+        else:
+            self._acknowledged += amount
+        self._heard_at = now
+        if rtt <= self._shortest:
+            # Whoever drains the path shows it to all that share it: from then on they do so at the same time.
+            self._shortest = rtt
+            self._probe_at = now + PROBE_INTERVAL
+        self._rtt = min(self._rtt, rtt) if self._acknowledged > amount else rtt
         if self._probe_from is not None:
             if sent_at >= self._probe_from:
-                self._end_probe(rtt, now)
+                self._probed = min(self._probed, rtt) if self._probed else rtt
+                if now >= self._probe_from + max(PROBE_TIME, rtt):
+                    self._end_probe(self._probed, now)
             return
-        if self._starting and self._limited:
+        # Acknowledgements come in bursts, and only between two of them the sender can be held up again. Once a queue
+        # is plain there is nothing to grow for, though the round that ends the start may last a while.
+        if self._starting and (self._limited or self._was_limited) and self._waits(rtt) < 2:
             self.size = min(self.size + amount, WINDOW_MAX)
         began = self._round_from
         assert began is not None
@@ -94,10 +113,14 @@ class Controller:
         if sent_at >= began and now - began >= ROUND:
             self._end_round(now - began, now)
 
+    def _waits(self, rtt: float) -> float:
+        """How long bytes with this round trip have waited; 1 is what ends the start."""
+        return (rtt - self._shortest) / max(QUEUE_SHOWS, self._shortest * ALLOWED_SHARE)
+
     def _begin_round(self, now: float) -> None:
         self._round_from = now
         self._acknowledged = 0
-        self._limited = False
+        self._was_limited, self._limited = self._limited, False
 
     def _end_round(self, seconds: float, now: float) -> None:
         rate = self._acknowledged / seconds
@@ -105,7 +128,7 @@ class Controller:
         if self._limited:
             target = rate * (self._shortest * (1 + ALLOWED_SHARE) + ALLOWED_DELAY) + ALLOWED_BYTES
             if self._starting:
-                self._starting = waits < max(QUEUE_SHOWS, self._shortest * ALLOWED_SHARE)
+                self._starting = self._waits(self._rtt) < 1
                 if not self._starting:
                     self._set(target)
             else:
@@ -122,7 +145,8 @@ class Controller:
 
     def _begin_probe(self, waiting: float, now: float) -> None:
         self._resume = self.size
-        self._set(self.size - 1.25 * waiting)
+        self._set(min(self.size - 1.25 * waiting, self.size / 2))
+        self._probed = 0.0
         # Until then the queue is on its way out.
         self._probe_from = now + self._rtt
 

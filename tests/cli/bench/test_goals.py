@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from torpydo.cli.bench.figures import Figure
-from torpydo.cli.bench.goals import GOALS, LINES, goal_of, reached
+from torpydo.cli.bench.goals import ALL_GOALS, ALL_LINES, LINES, goal_of, reached
 
 
 def figure(key: str, *samples: float, conditions: str = "loopback") -> Figure:
@@ -41,4 +41,12 @@ class GoalTests(SynchronousTestCase):
 
     def test_goals_are_of_lines(self) -> None:
         """No goal for a key that nothing measures."""
-        self.assertEqual({goal.key for goal in GOALS} - set(LINES), set())
+        self.assertEqual({goal.key for goal in ALL_GOALS} - set(ALL_LINES), set())
+
+    def test_sizes_have_goals_of_their_own(self) -> None:
+        """What 10 000 circuits may take is not asked of 100."""
+        goal = goal_of("scale_circuits_memory", "n = 10000")
+        self.assertEqual(goal and goal.value, 120)
+        self.assertIsNone(goal_of("scale_circuits_memory", "n = 100"))
+        few = Figure("scale_circuits_memory", "torpydo", "n = 10000", "MB", (121,))
+        self.assertIs(reached(few), False)

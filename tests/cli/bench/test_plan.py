@@ -10,6 +10,7 @@ from torpydo.cli.bench.command import arguments
 from torpydo.cli.bench.goals import GOALS, KEYS
 from torpydo.cli.bench.loads import LOADS
 from torpydo.cli.bench.plan import GROUPS, Plan, keys_measured, plan_of
+from torpydo.cli.bench.scalelines import CIRCUITS, SCALE_KEYS
 from torpydo.cli.bench.systems import Conditions
 
 
@@ -59,6 +60,40 @@ class GroupTests(SynchronousTestCase):
     def test_circuits_need_no_load(self) -> None:
         """Building is measured without traffic."""
         self.assertEqual(plan("--only", "build").load_groups, [])
+
+
+class ScalePlanTests(SynchronousTestCase):
+    """Whether sizes are measured, and which."""
+
+    def keys(self, *options: str) -> set[str]:
+        """The lines about size."""
+        scale = plan(*options).scale
+        return set() if scale is None else set(scale.keys)
+
+    def test_not_unless_asked_for(self) -> None:
+        """They take minutes, and need no comparison."""
+        self.assertEqual(self.keys(), set())
+        self.assertEqual(self.keys("--only", "rtt"), set())
+
+    def test_all_after_the_lines(self) -> None:
+        """``--scale`` leaves out nothing else, at any distance."""
+        for options in (["--scale"], ["--scale", "--delay=25"], ["--scale", "--only", "rtt"]):
+            self.assertEqual(self.keys(*options), set(SCALE_KEYS))
+            self.assertIn("rtt", plan(*options).keys)
+
+    def test_some_of_them_alone(self) -> None:
+        """Named by their keys, with or without ``--scale``; no network is measured then."""
+        for options in (["--only", "scale_path"], ["--scale", "--only", "scale_path"]):
+            self.assertEqual((self.keys(*options), plan(*options).keys), ({"scale_path"}, ()))
+
+    def test_a_short_run_has_small_ones(self) -> None:
+        """It shows that everything works; other lines alone are alone even then."""
+        short = plan("--short").scale
+        assert short is not None
+        self.assertLess(short.circuits, CIRCUITS)
+        self.assertEqual(self.keys("--short"), set(SCALE_KEYS))
+        self.assertEqual(self.keys("--short", "--only", "rtt"), set())
+        self.assertEqual(self.keys("--short", "--delay=25"), set())
 
 
 class OptionTests(SynchronousTestCase):

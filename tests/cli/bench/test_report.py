@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from torpydo.cli.bench.figures import Figure
-from torpydo.cli.bench.report import number, seconds_lines, table
+from torpydo.cli.bench.report import number, scale_table, seconds_lines, table
 
 
 class TableTests(SynchronousTestCase):
@@ -40,6 +40,22 @@ class TableTests(SynchronousTestCase):
     def test_others_alone(self) -> None:
         """A line that only stands beside is shown too."""
         self.assertIn("direct 0.01", table(self.FIGURES[:1])[2])
+
+    def test_sizes_have_a_table_of_their_own(self) -> None:
+        """At the end, a line for each size, with the goal that it has at that size."""
+        sized = (
+            Figure("scale_heartbeats", "torpydo", "n = 1250", "1/s", (1490,)),
+            Figure("scale_circuits_memory", "torpydo", "n = 100", "MB", (1.5,)),
+        )
+        lines = table((*sized, *self.FIGURES))
+        start = lines.index("scale:")
+        self.assertEqual(lines[start:], scale_table(sized))
+        self.assertRegex(lines[start + 2], r"idle circuits +n = 100 +MB +1\.50 +1\.50 +1\.50$")
+        self.assertRegex(lines[start + 3], r"n = 1250 +1/s +1490 +1490 +1490 +>= 1480 +reached$")
+
+    def test_no_sizes_no_table(self) -> None:
+        """What was not measured has no title."""
+        self.assertNotIn("scale:", table(self.FIGURES))
 
     def test_each_second(self) -> None:
         """How a transfer got up to its speed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from torpydo.cli.bench.scale import ScalePlan, resident
+from torpydo.cli.bench.scale import ScalePlan
 from torpydo.cli.bench.scaledirectory import measure
 from torpydo.cli.bench.scalelines import SCALE_GOALS, SCALE_GROUPS, SCALE_KEYS
 from torpydo.cli.bench.scalemembers import make_members
@@ -29,15 +29,6 @@ class ScaleLinesTests(SynchronousTestCase):
         """One line of a group is enough."""
         plan = ScalePlan.short(["scale_path"])
         self.assertEqual([group for group in SCALE_GROUPS if plan.wants(group)], ["listing"])
-
-
-class ResidentTests(SynchronousTestCase):
-    """Memory of a process."""
-
-    def test_what_it_has_started_counts(self) -> None:
-        """Children and their children, and nobody else, whatever the order."""
-        listing = "   9     7   100\n   7     1  1000\n   8     7 10\n   5     9    1\n   6     1   9999\n"
-        self.assertAlmostEqual(resident(listing, 7), 1111 * 1024 / 1e6)
 
 
 class MembersTests(SynchronousTestCase):

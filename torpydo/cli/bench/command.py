@@ -12,8 +12,8 @@ import secrets
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -25,13 +25,15 @@ from torpydo import __version__
 from torpydo.cli.bench.distance import Distance
 from torpydo.cli.bench.figures import figures_to_json
 from torpydo.cli.bench.floors import Direct, Floor, Pipeline
-from torpydo.cli.bench.goals import GOALS, KEYS, LINES
+from torpydo.cli.bench.goals import ALL_GOALS, ALL_LINES
 from torpydo.cli.bench.measuring import Measuring
 from torpydo.cli.bench.picture import check_picture, draw
 from torpydo.cli.bench.plan import Plan, plan_of
 from torpydo.cli.bench.report import seconds_lines, table
+from torpydo.cli.bench.scale import Scale, ScalePlan
 from torpydo.cli.bench.systems import Place, System
 from torpydo.cli.bench.tasks import Tasks
+from torpydo.cli.bench.together import together
 from torpydo.cli.bench.torkeys import TorPrograms
 from torpydo.cli.bench.tornet import TorSystem
 from torpydo.cli.bench.torpydonet import TorpydoSystem
@@ -66,7 +68,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--against-tor", action="store_true", help="measure private networks of C tor as well")
     parser.add_argument("--alone", action="store_true", help="leave out what stands beside: direct and pipeline")
     parser.add_argument("--runs", type=_between(1, MOST_RUNS, int), default=3, metavar="N", help="samples (default: 3)")
-    parser.add_argument("--only", nargs="+", choices=KEYS, metavar="KEY", help="measure these lines only; see --list")
+    parser.add_argument(
+        "--only", nargs="+", choices=tuple(ALL_LINES), metavar="KEY", help="measure these lines only; see --list"
+    )
+    parser.add_argument("--scale", action="store_true", help="measure many circuits, streams, nodes and heartbeats too")
     parser.add_argument("--short", action="store_true", help="one small run: shows that it works, not how fast it is")
     parser.add_argument("--json", metavar="FILE", help="write every sample there")
     parser.add_argument("--picture", metavar="FILE", help="draw the figures there (.png, .svg or .pdf)")
@@ -78,11 +83,11 @@ def _say(text: str) -> None:
 
 
 def _list() -> None:
-    for line in LINES.values():
+    for line in ALL_LINES.values():
         goals = "; ".join(
-            f"{line.better.value} {goal.value:g} ({goal.conditions})" for goal in GOALS if goal.key == line.key
+            f"{line.better.value} {goal.value:g} ({goal.conditions})" for goal in ALL_GOALS if goal.key == line.key
         )
-        _say(f"{line.key:18} {line.what:46} {line.unit:5} {goals}".rstrip())
+        _say(f"{line.key:21} {line.what:46} {line.unit:5} {goals}".rstrip())
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -119,6 +124,7 @@ class Bench:
         self._reactor = reactor
         self._directory = directory
         self._plan = plan
+        self._count = 0
         self._processes = ChildProcesses(reactor, directory)
         self._server_port = free_port(secrets.randbelow)
         self.measuring = Measuring(plan, Tasks(reactor, directory), self._server_port, _say)
@@ -161,27 +167,49 @@ class Bench:
             finally:
                 await floor.stop()
 
-    async def system(self, name: str, make: Callable[[Place], System]) -> None:
-        """Measure a network."""
-        async with self._place(name) as place:
-            system = make(place)
-            try:
-                _say(f"starting {system.name}")
-                await system.start()
+    async def systems(self, makes: Sequence[Callable[[Place], System]], *, at_once: bool) -> None:
+        """Measure networks one after the other.
+
+        :param at_once: start all of them first, which takes less time and disturbs what is measured
+        """
+        if not at_once and len(makes) > 1:
+            for make in makes:
+                await self.systems([make], at_once=True)
+            return
+        async with AsyncExitStack() as stack:
+            systems = []
+            for make in makes:
+                self._count += 1
+                system = make(await stack.enter_async_context(self._place(f"system{self._count}")))
+                stack.push_async_callback(system.stop)
+                systems.append(system)
+            _say(f"starting {', '.join(system.name for system in systems)}")
+            await together(system.start() for system in systems)
+            for system in systems:
                 await self.measuring.system(system)
-            finally:
-                await system.stop()
+
+    async def scale(self, plan: ScalePlan) -> None:
+        """Measure what is about size."""
+        directory = self._directory.child("scale")
+        directory.makedirs()
+        self.measuring.figures += await Scale(self._reactor, directory, plan, _say).measure()
 
 
-async def _measure(bench: Bench, options: argparse.Namespace) -> None:
-    await bench.start()
-    if not options.alone:
-        await bench.floor(Direct)
-        await bench.floor(Pipeline)
-    await bench.system("torpydo", TorpydoSystem)
-    if options.against_tor:
-        await bench.system("tor", TorSystem)
-        await bench.system("tuned", lambda place: TorSystem(place, tuned=True))
+async def _measure(bench: Bench, plan: Plan, options: argparse.Namespace) -> None:
+    if plan.keys:
+        await bench.start()
+        if not options.alone:
+            await bench.floor(Direct)
+            await bench.floor(Pipeline)
+        makes: list[Callable[[Place], System]] = [TorpydoSystem]
+        if options.against_tor:
+            makes.append(TorSystem)
+            # One shows that it works; they differ in one line of their configuration.
+            if not options.short:
+                makes.append(lambda place: TorSystem(place, tuned=True))
+        await bench.systems(makes, at_once=options.short)
+    if plan.scale is not None:
+        await bench.scale(plan.scale)
 
 
 async def run(reactor: Any, options: argparse.Namespace) -> int:
@@ -194,7 +222,7 @@ async def run(reactor: Any, options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="torpydo-bench-") as directory:
         bench = Bench(reactor, FilePath(directory), plan)
         try:
-            await _measure(bench, options)
+            await _measure(bench, plan, options)
         finally:
             await bench.end()
     measuring = bench.measuring

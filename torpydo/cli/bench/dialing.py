@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import attrs
 
 from torpydo.errors import StreamFailed
 
-__all__ = ["Dialer", "reset"]
+__all__ = ["Dialer", "end", "reset"]
 
 LOOPBACK = "127.0.0.1"
 SILENCE = 60
@@ -48,14 +50,40 @@ class Dialer:
 
         :raises StreamFailed: it says what the proxy answered
         """
+        connection = self.approach(user)
+        self.request(connection)
+        return connection
+
+    def approach(self, user: str) -> socket.socket:
+        """Do what comes before the request: connect to the proxy and tell it the user's name.
+
+        :raises StreamFailed: it says what the proxy answered
+        """
         connection = socket.socket()
-        try:
+        with self._closing_on_failure(connection):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
                 connection.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", SILENCE, 0))
-            connection.connect((LOOPBACK, self.port if self.socks_port is None else self.socks_port))
             if self.socks_port is not None:
-                self._ask(connection, user.encode())
+                connection.connect((LOOPBACK, self.socks_port))
+                self._greet(connection, user.encode())
+        return connection
+
+    def request(self, connection: socket.socket) -> None:
+        """Ask the proxy for the destination, or connect to it if there is no proxy; returns once it is reached.
+
+        :raises StreamFailed: it says what the proxy answered
+        """
+        with self._closing_on_failure(connection):
+            if self.socks_port is None:
+                connection.connect((LOOPBACK, self.port))
+            else:
+                self._ask(connection)
+
+    @contextmanager
+    def _closing_on_failure(self, connection: socket.socket) -> Iterator[None]:
+        try:
+            yield
         except BlockingIOError:
             connection.close()
             raise StreamFailed(f"no connection to {LOOPBACK}:{self.port} within {SILENCE} s") from None
@@ -65,9 +93,8 @@ class Dialer:
         except StreamFailed:
             connection.close()
             raise
-        return connection
 
-    def _ask(self, connection: socket.socket, user: bytes) -> None:
+    def _greet(self, connection: socket.socket, user: bytes) -> None:
         """RFC 1928 and RFC 1929, message by message as most programs do it."""
         connection.sendall(b"\x05\x01\x02")
         if _receive(connection, 2) != b"\x05\x02":
@@ -75,11 +102,25 @@ class Dialer:
         connection.sendall(b"\x01" + bytes((len(user),)) + user + b"\x01x")
         if _receive(connection, 2)[1]:
             raise StreamFailed("the proxy refused the user name")
+
+    def _ask(self, connection: socket.socket) -> None:
         connection.sendall(b"\x05\x01\x00\x01" + socket.inet_aton(LOOPBACK) + self.port.to_bytes(2, "big"))
         status, kind = struct.unpack("xBxB", _receive(connection, 4))
         if status:
             raise StreamFailed(f"the proxy answered with error {status}")
         _receive(connection, {1: 4, 4: 16}.get(kind, 4) + 2)
+
+
+def end(connection: socket.socket) -> None:
+    """Close in order, and return when the other side has closed as well."""
+    try:
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(4096):
+            continue
+    except OSError as error:
+        raise StreamFailed(f"a connection was not closed in order: {error}") from None
+    finally:
+        connection.close()
 
 
 def reset(connection: socket.socket) -> None:

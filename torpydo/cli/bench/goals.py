@@ -5,39 +5,11 @@ A line is named by its key; the same key under other conditions has another goal
 
 from __future__ import annotations
 
-from enum import Enum
-
-import attrs
-
 from torpydo.cli.bench.figures import Figure
+from torpydo.cli.bench.lines import Better, Goal, Line
+from torpydo.cli.bench.scalelines import SCALE_GOALS, SCALE_LINES
 
-__all__ = ["GOALS", "KEYS", "LINES", "Better", "Goal", "Line", "goal_of", "reached"]
-
-
-class Better(Enum):
-    """Which way a figure improves."""
-
-    MORE = ">="
-    LESS = "<="
-
-
-@attrs.frozen
-class Line:
-    """What is measured under one key."""
-
-    key: str
-    what: str
-    unit: str
-    better: Better
-
-
-@attrs.frozen
-class Goal:
-    """What torpydo must reach on one line under one set of conditions."""
-
-    key: str
-    conditions: str
-    value: float
+__all__ = ["ALL_GOALS", "ALL_LINES", "GOALS", "KEYS", "LINES", "goal_of", "reached"]
 
 
 LOOPBACK = "loopback"
@@ -62,7 +34,10 @@ LINES = {
         Line("fair20_share", "... least share of a download (1 = equal)", "", Better.MORE),
     )
 }
-"""Every line by its key, in the order of the table."""
+"""Every line of a network's speed by its key, in the order of the table."""
+
+ALL_LINES = LINES | SCALE_LINES
+"""These and those about size, which are measured on our network alone."""
 
 KEYS = tuple(LINES)
 
@@ -85,7 +60,9 @@ GOALS = (
     Goal("queue", SLOW, 150),
 )
 
-_BY_LINE = {(goal.key, goal.conditions): goal for goal in GOALS}
+ALL_GOALS = GOALS + SCALE_GOALS
+
+_BY_LINE = {(goal.key, goal.conditions): goal for goal in ALL_GOALS}
 
 
 def goal_of(key: str, conditions: str) -> Goal | None:
@@ -98,6 +75,6 @@ def reached(figure: Figure) -> bool | None:
     goal = goal_of(figure.key, figure.conditions)
     if goal is None:
         return None
-    if LINES[figure.key].better is Better.MORE:
+    if ALL_LINES[figure.key].better is Better.MORE:
         return figure.median >= goal.value
     return figure.median <= goal.value

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import socket
 import sys
 import threading
 import time
@@ -19,18 +18,17 @@ from statistics import median
 import attrs
 
 from torpydo.cli.bench.bulk import Downloads, Extent, dial_all, upload
-from torpydo.cli.bench.dialing import Dialer, reset
+from torpydo.cli.bench.dialing import Dialer, end
+from torpydo.cli.bench.echoes import echo, echoes_beside, trip
 from torpydo.cli.bench.marks import Marks, percentile
-from torpydo.cli.bench.server import ECHO
-from torpydo.errors import StreamFailed, TorpydoError
+from torpydo.errors import TorpydoError
 
 __all__ = ["LOADS", "Load", "Settings", "measure"]
 
 STREAMS = 16
 FAIR = 20
-PAYLOAD = bytes(64)
-# Seconds between two echoes of one connection in the fairness load: a person who types, not another bulk transfer.
-PAUSE = 0.01
+# Seconds for every node to forget a stream that is over, before the next is opened.
+CLOSED = 0.02
 # How long the fairness load goes on, in times that a transfer gets to settle.
 FAIR_SETTLES = 6
 # The second from which a transfer must have reached its speed.
@@ -90,29 +88,6 @@ def _streams16(load: Load) -> Samples:
     return {"streams16": Downloads(connections).run(extent).overall(extent.seconds, extent.size)}
 
 
-def _trip(connection: socket.socket) -> float:
-    """Milliseconds until 64 bytes are back."""
-    asked = time.monotonic()
-    connection.sendall(PAYLOAD)
-    if len(connection.recv(len(PAYLOAD), socket.MSG_WAITALL)) < len(PAYLOAD):
-        raise StreamFailed("an echo ended before its time")
-    return (time.monotonic() - asked) * 1000
-
-
-@contextmanager
-def _echo(load: Load, user: str) -> Iterator[socket.socket]:
-    """A connection to the echo, after its first round trip."""
-    connection = load.dialer.dial(user)
-    try:
-        connection.sendall(ECHO)
-        _trip(connection)
-        yield connection
-    except OSError as error:
-        raise StreamFailed(f"an echo was torn: {error}") from None
-    finally:
-        reset(connection)
-
-
 @contextmanager
 def _beside(load: Load, users: Sequence[str]) -> Iterator[Downloads]:
     """Downloads that go on in a thread while the block is executed, after they had time to settle."""
@@ -138,66 +113,36 @@ def _beside(load: Load, users: Sequence[str]) -> Iterator[Downloads]:
 
 
 def _rtt(load: Load) -> Samples:
-    with _echo(load, load.users("echo")[0]) as connection:
-        return {"rtt": median(_trip(connection) for _ in range(load.settings.trips))}
+    with echo(load.dialer, load.users("echo")[0]) as connection:
+        return {"rtt": median(trip(connection) for _ in range(load.settings.trips))}
 
 
 def _rtt_loaded(load: Load) -> Samples:
-    with _echo(load, load.users("echo")[0]) as connection, _beside(load, load.users("beside")):
-        return {"rtt_loaded": median(_trip(connection) for _ in range(load.settings.trips))}
+    with echo(load.dialer, load.users("echo")[0]) as connection, _beside(load, load.users("beside")):
+        return {"rtt_loaded": median(trip(connection) for _ in range(load.settings.trips))}
 
 
 def _open_stream(load: Load) -> Samples:
     user = load.users("echo")[0]
     taken = []
-    with _echo(load, user):
+    with echo(load.dialer, user):
         for _ in range(load.settings.trips):
+            connection = load.dialer.approach(user)
             asked = time.monotonic()
-            connection = load.dialer.dial(user)
+            load.dialer.request(connection)
             taken.append((time.monotonic() - asked) * 1000)
-            connection.close()
+            end(connection)
+            time.sleep(CLOSED)
     return {"open_stream": median(taken)}
 
 
 def _fair20(load: Load) -> Samples:
     seconds = min(FAIR_SETTLES * load.settings.settle, load.settings.extent.seconds)
-    taken: list[float] = []
-    failures: list[Exception] = []
-    ready = threading.Barrier(FAIR + 1, timeout=60)
-    start = threading.Event()
-
-    def echo(user: str) -> None:
-        try:
-            with _echo(load, user) as connection:
-                ready.wait()
-                start.wait()
-                end = time.monotonic() + seconds
-                while time.monotonic() < end:
-                    taken.append(_trip(connection))
-                    time.sleep(PAUSE)
-        except (TorpydoError, threading.BrokenBarrierError) as error:
-            failures.append(error)
-            ready.abort()
-
-    threads = [threading.Thread(target=echo, args=(user,)) for user in load.users("fair-echo", FAIR)]
-    for thread in threads:
-        thread.start()
-    try:
-        ready.wait()
+    with echoes_beside(load.dialer, load.users("fair-echo", FAIR), seconds) as echoes:
         with _beside(load, load.users("fair-bulk", FAIR)) as downloads:
-            start.set()
             before = list(downloads.each)
-            for thread in threads:
-                thread.join()
+            taken = echoes.run()
             brought = [now - then for now, then in zip(downloads.each, before, strict=True)]
-    except threading.BrokenBarrierError:
-        brought = []
-    finally:
-        start.set()
-        for thread in threads:
-            thread.join()
-    if failures or not taken or not brought:
-        raise StreamFailed(f"the echoes failed: {failures[0] if failures else 'no connection in time'}")
     share = min(brought) * FAIR / max(sum(brought), 1)
     return {"fair20_echo": percentile(taken, 0.95), "fair20_share": share}
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from torpydo.cli.bench.figures import Figure
-from torpydo.cli.bench.goals import LINES, goal_of
+from torpydo.cli.bench.goals import ALL_LINES, goal_of
+from torpydo.cli.bench.scalelines import SCALE_KEYS
 from torpydo.errors import ConfigurationError
 
 __all__ = ["FORMATS", "check_picture", "draw"]
@@ -41,14 +42,15 @@ def check_picture(path: str) -> None:
 
 
 def _draw_line(axes: Any, key: str, conditions: str, figures: Sequence[Figure]) -> None:
-    line = LINES[key]
-    names = [figure.system for figure in figures]
+    line = ALL_LINES[key]
+    # Sizes stand side by side, and so do systems under the same conditions.
+    names = [figure.conditions if key in SCALE_KEYS else figure.system for figure in figures]
     heights = [figure.median for figure in figures]
     below = [figure.median - figure.minimum for figure in figures]
     above = [figure.maximum - figure.median for figure in figures]
-    colours = [COLOURS.get(name, "#555555") for name in names]
+    colours = [COLOURS.get(figure.system, "#555555") for figure in figures]
     axes.bar(names, heights, yerr=[below, above], capsize=4, color=colours)
-    goal = goal_of(key, conditions)
+    goal = goal_of(key, conditions or figures[-1].conditions)
     if goal is not None:
         axes.axhline(goal.value, color=GOAL_COLOUR, linestyle="--", label=f"goal {line.better.value} {goal.value:g}")
         axes.legend(fontsize="x-small")
@@ -65,9 +67,10 @@ def draw(figures: Sequence[Figure], path: Path, title: str) -> None:
     :raises ConfigurationError: if the file cannot be written
     """
     lines: dict[tuple[str, str], list[Figure]] = {}
-    order = list(LINES)
+    order = list(ALL_LINES)
     for figure in sorted(figures, key=lambda one: order.index(one.key)):
-        lines.setdefault((figure.conditions, figure.key), []).append(figure)
+        conditions = "" if figure.key in SCALE_KEYS else figure.conditions
+        lines.setdefault((conditions, figure.key), []).append(figure)
     columns = min(COLUMNS, len(lines))
     rows = -(-len(lines) // columns)
     # A figure of its own, without pyplot: that would keep state and look for a screen.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 
 import attrs
 
 from torpydo.cli.bench.goals import KEYS
+from torpydo.cli.bench.scale import ScalePlan
+from torpydo.cli.bench.scalelines import SCALE_KEYS
 from torpydo.cli.bench.systems import Conditions
 
 __all__ = ["GROUPS", "Plan", "keys_measured", "plan_of"]
@@ -46,6 +47,8 @@ class Plan:
     builds: int
     """Circuits built one after the other, in each run."""
     builds_at_once: int
+    scale: ScalePlan | None
+    """What is measured after the networks, if anything."""
 
     @property
     def load_groups(self) -> list[tuple[str, ...]]:
@@ -74,12 +77,23 @@ def keys_measured(conditions: Conditions) -> tuple[str, ...]:
     return FAR_KEYS if conditions.megabits is None else SLOW_KEYS
 
 
+def _scale_of(options: argparse.Namespace, conditions: Conditions) -> ScalePlan | None:
+    keys = [key for key in options.only or () if key in SCALE_KEYS]
+    # A short run shows that everything works; what is about size knows no distance.
+    if options.scale or (options.short and options.only is None and not conditions.has_line):
+        keys = keys or list(SCALE_KEYS)
+    if not keys:
+        return None
+    return ScalePlan.short(keys) if options.short else ScalePlan(frozenset(keys))
+
+
 def plan_of(options: argparse.Namespace) -> Plan:
     """What the options ask for."""
     conditions = Conditions(options.delay / 1000, options.rate)
-    keys: Sequence[str] = options.only or keys_measured(conditions)
+    keys = keys_measured(conditions) if options.only is None else tuple(key for key in options.only if key in KEYS)
+    scale = _scale_of(options, conditions)
     if options.short:
-        return Plan(conditions, tuple(keys), 1, 5.0, 2_000_000, 3, 0.05, 2, 5)
+        return Plan(conditions, keys, 1, 5.0, 2_000_000, 3, 0.05, 2, 5, scale)
     if conditions.has_line:
-        return Plan(conditions, tuple(keys), options.runs, 8.0, sys.maxsize, 15, 3.0, 10, 200)
-    return Plan(conditions, tuple(keys), options.runs, 3.0, sys.maxsize, 200, 0.5, 50, 500)
+        return Plan(conditions, keys, options.runs, 8.0, sys.maxsize, 15, 3.0, 10, 200, scale)
+    return Plan(conditions, keys, options.runs, 3.0, sys.maxsize, 200, 0.5, 50, 500, scale)

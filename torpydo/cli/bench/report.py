@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from torpydo.cli.bench.figures import Figure
-from torpydo.cli.bench.goals import LINES, goal_of, reached
+from torpydo.cli.bench.goals import ALL_LINES, LINES, goal_of, reached
+from torpydo.cli.bench.scalelines import SCALE_KEYS
 
-__all__ = ["number", "seconds_lines", "table"]
+__all__ = ["number", "scale_table", "seconds_lines", "table"]
 
 OURS = "torpydo"
 TITLES = ("line", "unit", f"{OURS} (min, median, max)", "goal", "", "beside it: median")
@@ -21,7 +22,7 @@ def number(value: float) -> str:
 
 
 def _row(key: str, conditions: str, figures: Mapping[str, Figure], judged: bool) -> tuple[str, ...]:
-    line = LINES[key]
+    line = ALL_LINES[key]
     ours = figures.get(OURS)
     goal = goal_of(key, conditions)
     values = verdict = ""
@@ -33,25 +34,39 @@ def _row(key: str, conditions: str, figures: Mapping[str, Figure], judged: bool)
     return line.what, line.unit, values, wanted, verdict, others
 
 
+def _aligned(title: str, rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return [f"{title}:", *(line.rstrip() for line in lines)]
+
+
 def table(figures: Sequence[Figure], *, judged: bool = True) -> list[str]:
-    """The lines of the table; conditions one after the other.
+    """The lines of the table; conditions one after the other, and at the end what is about size.
 
     :param judged: whether it says which goals were reached
     """
     lines: list[str] = []
-    for conditions in dict.fromkeys(figure.conditions for figure in figures):
-        here = [figure for figure in figures if figure.conditions == conditions]
+    networks = [figure for figure in figures if figure.key in LINES]
+    for conditions in dict.fromkeys(figure.conditions for figure in networks):
         rows: list[tuple[str, ...]] = [TITLES]
         for key in LINES:
-            by_system = {figure.system: figure for figure in here if figure.key == key}
+            by_system = {
+                figure.system: figure for figure in networks if (figure.key, figure.conditions) == (key, conditions)
+            }
             if by_system:
                 rows.append(_row(key, conditions, by_system, judged))
-        widths = [max(len(row[column]) for row in rows) for column in range(len(TITLES))]
-        lines.append(f"{conditions}:")
-        for row in rows:
-            cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-            lines.append(("  " + "  ".join(cells)).rstrip())
-    return lines
+        lines += _aligned(conditions, rows)
+    return lines + scale_table(figures, judged=judged)
+
+
+def scale_table(figures: Sequence[Figure], *, judged: bool = True) -> list[str]:
+    """What is about size: a line for each key and size; nothing if there is none."""
+    sized = sorted((one for one in figures if one.key in SCALE_KEYS), key=lambda one: SCALE_KEYS.index(one.key))
+    rows = []
+    for figure in sized:
+        what, *others = _row(figure.key, figure.conditions, {figure.system: figure}, judged)
+        rows.append((what, figure.conditions, *others))
+    return _aligned("scale", [(TITLES[0], "conditions", *TITLES[1:5], ""), *rows]) if rows else []
 
 
 def seconds_lines(seconds: Mapping[str, Mapping[str, Sequence[float]]]) -> list[str]:

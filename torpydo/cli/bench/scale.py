@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import secrets
 import sys
 import tempfile
@@ -17,26 +18,26 @@ from typing import Any
 import attrs
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
-from twisted.internet.utils import getProcessOutput
 from twisted.python.filepath import FilePath
 
 from torpydo.cli.bench.figures import Figure
-from torpydo.cli.bench.scalelines import GROWTH, SCALE_GROUPS, SCALE_KEYS, SCALE_LINES, SIZES, at
+from torpydo.cli.bench.memory import Memory, memory_of
+from torpydo.cli.bench.report import scale_table
+from torpydo.cli.bench.scalelines import CIRCUITS, GROWTH, SCALE_GROUPS, SCALE_KEYS, SCALE_LINES, SIZES, STREAMS, at
 from torpydo.cli.bench.tasks import Tasks
 from torpydo.cli.network import LOOPBACK, ProcessNetwork
 from torpydo.cli.processes import ChildProcess, free_port, wait_until
 from torpydo.cli.running import run_to_end
 from torpydo.client import Circuit, Client
 from torpydo.crypto import NodeId
+from torpydo.errors import TorpydoError
 
-__all__ = ["Scale", "ScalePlan", "resident"]
+__all__ = ["Scale", "ScalePlan"]
 
 MEGABYTE = 1_000_000
 NODES = 3
 # Seconds.
 BUILD_TIME = 120.0
-SETTLE = 2.0
-WATCH = 5.0
 # Between two round trips that look for a stall: short beside what is looked for, and little work.
 PING_PAUSE = 0.002
 START_TIME = 30.0
@@ -48,35 +49,27 @@ class ScalePlan:
     """How much is measured."""
 
     keys: frozenset[str] = frozenset(SCALE_KEYS)
-    circuits: int = 10_000
-    streams: int = 1000
+    circuits: int = CIRCUITS
+    streams: int = STREAMS
     stream_circuits: int = 50
     sizes: tuple[int, ...] = SIZES
     runs: int = 5
     paths: int = 1000
     seconds: float = 3.0
     """Of heartbeats at a rate."""
+    settle: float = 2.0
+    """Seconds before memory is read."""
+    watch: float = 5.0
+    """Seconds in which the longest round trip is looked for."""
 
     @classmethod
     def short(cls, keys: Iterable[str] = SCALE_KEYS) -> ScalePlan:
         """Enough to show that it works."""
-        return cls(frozenset(keys), 100, 40, 4, (50, 200), 1, 50, 0.3)
+        return cls(frozenset(keys), 100, 40, 4, (50, 200), 1, 50, 0.3, 0.2, 0.5)
 
     def wants(self, group: str) -> bool:
         """Whether any line of the group is asked for."""
         return bool(self.keys & set(SCALE_GROUPS[group]))
-
-
-def resident(listing: str, pid: int) -> float:
-    """Megabytes of a process and all that it has started.
-
-    :param listing: what ``ps -A -o pid=,ppid=,rss=`` printed
-    """
-    rows = [tuple(map(int, line.split())) for line in listing.splitlines() if line.strip()]
-    family = {pid}
-    while more := {child for child, parent, _ in rows if parent in family} - family:
-        family |= more
-    return sum(size for child, _, size in rows if child in family) * 1024 / MEGABYTE
 
 
 class _Sender(Protocol):
@@ -135,7 +128,7 @@ class Scale:
         self.figures.sort(key=lambda figure: SCALE_KEYS.index(figure.key))
         return self.figures
 
-    def _add(self, key: str, samples: Sequence[float], conditions: str = "loopback") -> None:
+    def _add(self, key: str, samples: Sequence[float], conditions: str) -> None:
         if key in self.plan.keys:
             self.figures.append(Figure(key, "torpydo", conditions, SCALE_LINES[key].unit, tuple(samples)))
 
@@ -202,26 +195,41 @@ class Scale:
             await client.close()
 
     async def _idle_circuits(self, network: ProcessNetwork, nodes: Sequence[ChildProcess], watch: Circuit) -> None:
-        count = self.plan.circuits
-        await self._longest_trip(watch, SETTLE)
-        before = await self._memory(nodes)
+        plan = self.plan
+        await self._longest_trip(watch, plan.settle)
         path = [node.node_id for node in watch.path]
+        # In the order of the path, so that the samples are those of a guard, a middle node and an exit.
+        by_name = {node.name: node for node in nodes}
+        nodes = [by_name[node.nickname] for node in watch.path]
+        before = self._memory(nodes)
         builder = network.processes.start(
-            "builder", "-m", "torpydo.cli.bench.scalecircuits", network.pool_url, f"--idle={count}",
+            "builder", "-m", "torpydo.cli.bench.scalecircuits", network.pool_url, f"--idle={plan.circuits}",
             "--path", *(self._hex(node_id) for node_id in path),
         )  # fmt: skip
         await wait_until(
-            self.reactor, lambda: builder.has_said('"built"'), timeout=BUILD_TIME,
-            what=f"{count} circuits are not built", alive=network.processes.check,
+            self.reactor, lambda: builder.has_said('"answered"'), timeout=BUILD_TIME,
+            what=f"{plan.circuits} circuits are not built", alive=network.processes.check,
         )  # fmt: skip
-        await deferLater(self.reactor, SETTLE, lambda: None)
-        after = await self._memory(nodes)
+        self._check_idle(json.loads(builder.last_line()))
+        await deferLater(self.reactor, plan.settle, lambda: None)
+        after = self._memory(nodes)
+        calm = await self._longest_trip(watch, plan.watch)
+        network.processes.check()
         builder.signal("KILL")
-        longest = await self._longest_trip(watch, WATCH)
-        self._add("scale_node_memory", before)
-        more = [(now - then) * 10_000 / count for then, now in zip(before, after, strict=True)]
-        self._add("scale_circuits_memory", more)
-        self._add("scale_circuits_stall", [1000 * longest])
+        stall = await self._longest_trip(watch, plan.watch)
+        self._add("scale_node_memory", [one.resident for one in before], at(0))
+        more = [now.own - then.own for then, now in zip(before, after, strict=True)]
+        self._add("scale_circuits_memory", more, at(plan.circuits))
+        self._add("scale_circuits_calm", [1000 * calm], at(plan.circuits))
+        self._add("scale_circuits_stall", [1000 * stall], at(plan.circuits))
+
+    def _check_idle(self, found: Mapping[str, int]) -> None:
+        """Circuits that are gone again take no memory, and would make the figure look good."""
+        if found["open"] != self.plan.circuits or found["answered"] != found["asked"]:
+            raise TorpydoError(
+                f"of {self.plan.circuits} idle circuits {found['open']} are open, and of {found['asked']} that were"
+                f" asked {found['answered']} answered; their memory cannot be measured"
+            )
 
     @staticmethod
     def _hex(node_id: NodeId) -> str:
@@ -235,10 +243,8 @@ class Scale:
             await deferLater(self.reactor, PING_PAUSE, lambda: None)
         return longest
 
-    async def _memory(self, nodes: Sequence[ChildProcess]) -> list[float]:
-        arguments = ["-A", "-o", "pid=,ppid=,rss="]
-        listing: bytes = await getProcessOutput("ps", arguments, reactor=self.reactor)
-        return [resident(listing.decode("ascii"), node.pid) for node in nodes]
+    def _memory(self, nodes: Sequence[ChildProcess]) -> list[Memory]:
+        return [memory_of(node.pid) for node in nodes]
 
     # -- Streams
 
@@ -255,10 +261,10 @@ class Scale:
         finally:
             await listening.stopListening()
         times = found["times"]
-        self._add("scale_streams_failed", [found["failures"]])
+        self._add("scale_streams_failed", [found["failures"]], at(plan.streams))
         if times:
-            self._add("scale_streams_spread", [max(times) / min(times)])
-            self._add("scale_streams_rate", [size * len(times) / max(times) / MEGABYTE])
+            self._add("scale_streams_spread", [max(times) / min(times)], at(plan.streams))
+            self._add("scale_streams_rate", [size * len(times) / max(times) / MEGABYTE], at(plan.streams))
 
 
 async def _run(reactor: Any, options: argparse.Namespace) -> int:
@@ -266,10 +272,8 @@ async def _run(reactor: Any, options: argparse.Namespace) -> int:
     plan = ScalePlan.short(keys) if options.short else ScalePlan(frozenset(keys))
     with tempfile.TemporaryDirectory(prefix="torpydo-bench-") as directory:
         scale = Scale(reactor, FilePath(directory), plan, lambda text: print(text, flush=True))
-        for figure in await scale.measure():
-            what = SCALE_LINES[figure.key].what
-            low, middle, high = (f"{value:.2f}" for value in (figure.minimum, figure.median, figure.maximum))
-            print(f"{what:40} {figure.conditions:12} {middle:>10} ({low}..{high}) {figure.unit}")
+        for line in scale_table(await scale.measure(), judged=not options.short):
+            print(line)
     return 0
 
 

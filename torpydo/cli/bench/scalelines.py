@@ -1,21 +1,24 @@
 """The lines of the table about size: many circuits, streams, nodes and heartbeats. Their goals, beside ``goals``.
 
-Where a line is measured at several sizes, the size stands in the place of the conditions: ``n = 10000``.
+The size stands in the place of the conditions: ``n = 10000``. Everything is on loopback.
 """
 
 from __future__ import annotations
 
-from torpydo.cli.bench.goals import Better, Goal, Line
+from torpydo.cli.bench.lines import Better, Goal, Line
 
-__all__ = ["GROWTH", "SCALE_GOALS", "SCALE_GROUPS", "SCALE_KEYS", "SCALE_LINES", "SIZES", "at"]
+__all__ = ["CIRCUITS", "GROWTH", "SCALE_GOALS", "SCALE_GROUPS", "SCALE_KEYS", "SCALE_LINES", "SIZES", "STREAMS", "at"]
 
 SIZES = (1250, 2500, 5000, 10_000)
+"""Nodes of a listing, or of a pool."""
+CIRCUITS = 10_000
+STREAMS = 1000
 GROWTH = 4
 """Growth compares a size with the one that is this many times smaller; n log n would be 4.7 to 5.2 times as much."""
 
 
 def at(size: int) -> str:
-    """The conditions of a figure that was measured with so many nodes."""
+    """The conditions of a figure that was measured with so many nodes, circuits or streams."""
     return f"n = {size}"
 
 
@@ -23,9 +26,10 @@ SCALE_LINES = {
     line.key: line
     for line in (
         Line("scale_node_memory", "memory of an idle node", "MB", Better.LESS),
-        Line("scale_circuits_memory", "... more with 10 000 idle circuits", "MB", Better.LESS),
-        Line("scale_circuits_stall", "longest round trip while they all end", "ms", Better.LESS),
-        Line("scale_streams_failed", "1000 streams on 50 circuits: failed", "", Better.LESS),
+        Line("scale_circuits_memory", "... more with n idle circuits", "MB", Better.LESS),
+        Line("scale_circuits_calm", "longest round trip beside them", "ms", Better.LESS),
+        Line("scale_circuits_stall", "... while they all end", "ms", Better.LESS),
+        Line("scale_streams_failed", "n streams on few circuits: failed", "", Better.LESS),
         Line("scale_streams_spread", "... last to end / first to end", "x", Better.LESS),
         Line("scale_streams_rate", "... all together", "MB/s", Better.MORE),
         Line("scale_listing_ready", "listing to paths, n nodes", "ms", Better.LESS),
@@ -44,7 +48,7 @@ SCALE_LINES = {
 SCALE_KEYS = tuple(SCALE_LINES)
 
 SCALE_GROUPS = {
-    "circuits": ("scale_node_memory", "scale_circuits_memory", "scale_circuits_stall"),
+    "circuits": ("scale_node_memory", "scale_circuits_memory", "scale_circuits_calm", "scale_circuits_stall"),
     "streams": ("scale_streams_failed", "scale_streams_spread", "scale_streams_rate"),
     "listing": ("scale_listing_ready", "scale_listing_growth", "scale_path", "scale_path_longest"),
     "heartbeats": (
@@ -58,9 +62,9 @@ SCALE_GROUPS = {
 """What is measured together."""
 
 SCALE_GOALS = (
-    Goal("scale_node_memory", "loopback", 60),
-    Goal("scale_circuits_memory", "loopback", 120),
-    Goal("scale_streams_failed", "loopback", 0),
+    Goal("scale_node_memory", at(0), 60),
+    Goal("scale_circuits_memory", at(CIRCUITS), 120),
+    Goal("scale_streams_failed", at(STREAMS), 0),
     *(Goal("scale_listing_growth", at(size), 6) for size in SIZES if size // GROWTH in SIZES),
     *(Goal("scale_heartbeats", at(size), 1480) for size in SIZES),
 )

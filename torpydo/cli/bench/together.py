@@ -13,10 +13,13 @@ Result = TypeVar("Result")
 
 
 async def together(coroutines: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
-    """Run all of them."""
+    """Run all of them; when one fails, the others are cancelled."""
+    deferreds = [Deferred.fromCoroutine(coroutine) for coroutine in coroutines]
     try:
-        found: list[Result] = await gatherResults(map(Deferred.fromCoroutine, coroutines), consumeErrors=True)
+        found: list[Result] = await gatherResults(deferreds, consumeErrors=True)
     except FirstError as error:
+        for deferred in deferreds:
+            deferred.cancel()
         error.subFailure.raiseException()
     return found
 

@@ -240,8 +240,17 @@ class TorSystem:
         connection = self._connection
         assert connection is not None
 
+        asked_again = self.place.reactor.seconds() + ASK_TIME
+
         async def bootstrapped() -> bool:
-            return "PROGRESS=100 " in (await connection.ask("GETINFO status/bootstrap-phase")).lines[0]
+            nonlocal asked_again
+            if "PROGRESS=100 " in (await connection.ask("GETINFO status/bootstrap-phase")).lines[0]:
+                return True
+            if self.place.reactor.seconds() >= asked_again:
+                # A relay that does not have a description yet makes the client wait, as it makes the relays.
+                asked_again = self.place.reactor.seconds() + ASK_TIME
+                await connection.ask("SIGNAL RELOAD")
+            return False
 
         await self._until(bootstrapped, READY_TIME, "tor's client has built no circuit")
         # It has shown that it works; from now on it builds what it is asked for and nothing ahead.
