@@ -48,7 +48,10 @@ CONTROL_TIME = 20.0
 # Ten for the vote, the rest for a busy machine.
 READY_TIME = 30.0
 # A relay that comes up too late for the vote spoils a network; a fresh one then succeeds.
-TRIES = 2
+TRIES = 3
+# A client that comes up at all does so in a few seconds, and some round trips at a distance.
+CLIENT_TIME = 12.0
+CLIENT_TRIPS = 40
 ASK_TIME = 2.0
 # Builds before the first that counts: they open the links.
 WARM_UP = 10
@@ -252,7 +255,8 @@ class TorSystem:
                 await connection.ask("SIGNAL RELOAD")
             return False
 
-        await self._until(bootstrapped, READY_TIME, "tor's client has built no circuit")
+        timeout = CLIENT_TIME + CLIENT_TRIPS * self.place.conditions.delay
+        await self._until(bootstrapped, timeout, "tor's client has built no circuit")
         # It has shown that it works; from now on it builds what it is asked for and nothing ahead.
         await connection.ask("SETCONF __DisablePredictedCircuits=1")
         circuits = Circuits(connection, path)
