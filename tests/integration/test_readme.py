@@ -29,6 +29,7 @@ README = ROOT / "README.rst"
 RUN_ELSEWHERE = {
     r"torpydo bench( --(delay|rate|only|runs|against-tor|json|picture|list|scale|short)\b.*)?":
         "tests/integration/test_bench.py",
+    r"python -m torpydo\.cli\.bench\.steps": "tests/cli/bench/test_steps.py",
     r"make (demo|test)": "the .ci/run script runs make test; tests/integration/test_command.py runs torpydo demo",
 }
 

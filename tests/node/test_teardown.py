@@ -72,6 +72,7 @@ class TeardownTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.patch(limits, "TEARDOWN_BATCH", 1)
+        self.patch(limits, "TEARDOWN_PAUSE", 0.0)
         self.world = World()
         self.relays = [self.world.relay() for _ in range(3)]
         self.world.publish(test_network=True)
@@ -127,6 +128,18 @@ class TeardownTests(SynchronousTestCase):
         while self.world.reactor.clock.turn():
             counts.append(self.counts()[0])
         self.assertEqual({before - after for before, after in zip(counts, counts[1:], strict=False)}, {0, 1})
+
+    def test_a_pause_after_each_batch(self) -> None:
+        """The next hop is given time to drop them as well."""
+        self.patch(limits, "TEARDOWN_PAUSE", 0.01)
+        fleet = self.fleet()
+        fleet.link.transport.abortConnection()
+        self.world.flush()
+        self.assertEqual(self.counts(), [MANY - 1] * 3)
+        self.world.reactor.advance(0.01)
+        self.assertEqual(self.counts(), [MANY - 2] * 3)
+        self.world.reactor.advance(1)
+        self.assert_empty(*self.relays)
 
     def test_link_in_the_middle(self) -> None:
         """When a link between two nodes is lost, both sides of its circuits end."""

@@ -100,6 +100,15 @@ class FrameQueueTests(SynchronousTestCase):
         queue.put(2, [(CELL, bytes(1024))])
         self.assertEqual([circ_id for circ_id, _, _ in self.taken(queue, 2000)], [2])
 
+    def test_patient_frames_wait_for_all_others(self) -> None:
+        """A cell passes the DESTROYs of other circuits, whenever it comes."""
+        queue = FrameQueue()
+        for circ_id in range(1, 100):
+            queue.put(circ_id, [(DESTROY, bytes(1024))], patient=True)
+        queue.take(3 * 1029)
+        queue.put(200, [(CELL, bytes(1024))])
+        self.assertEqual([circ_id for circ_id, _, _ in self.taken(queue, 1029)], [200])
+
     def test_nobody_is_new_all_the_time(self) -> None:
         """Whoever sends again and again a little does not keep the others waiting: every second turn is theirs."""
         queue = FrameQueue()

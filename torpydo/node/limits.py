@@ -42,7 +42,9 @@ HANDSHAKES_WAITING: Final = 4000
 TEARDOWN_SLICE: Final = 0.005
 """Seconds of dropping circuits after which cells have their turn (H7)."""
 TEARDOWN_BATCH: Final = 128
-"""Circuits that are dropped in a turn at the most: their DESTROYs go before others' cells, 128 KiB of them."""
+"""Circuits that are dropped in a slice at the most: 128 KiB of DESTROYs ..."""
+TEARDOWN_PAUSE: Final = 0.01
+"""... and seconds until the next slice, in which the next hop drops them too: what it has not read delays others."""
 
 # -- Memory
 CIRCUIT_QUEUE: Final = 24 * 1024 * 1024

@@ -88,7 +88,7 @@ class Teardown:
         finally:
             self._working = False
             if self._waiting:
-                self._next = self._reactor.callLater(0, self._slice)
+                self._next = self._reactor.callLater(limits.TEARDOWN_PAUSE, self._slice)
             else:
                 done, self._done = self._done, []
                 for one in done:

@@ -18,7 +18,7 @@ from torpydo.tpdp.constants import WINDOW_MAX, WINDOW_MIN, WINDOW_START
 
 ALLOWED_BYTES: Final = 128 * 1024
 """Bytes that one circuit may keep waiting on its path, whatever its rate: four acknowledgement intervals."""
-ALLOWED_DELAY: Final = 0.002
+ALLOWED_DELAY: Final = 0.004
 """Seconds for which its bytes may wait besides: what the processes of a path on one machine wait for each other ..."""
 ALLOWED_SHARE: Final = 1 / 8
 """... and this part of the shortest round trip."""

@@ -75,8 +75,11 @@ class FrameQueue:
         """Bytes of bodies that wait for one circuit."""
         return self._bytes.get(circ_id, 0)
 
-    def put(self, circ_id: int, cells: list[Cell]) -> None:
-        """Append frames of one circuit."""
+    def put(self, circ_id: int, cells: list[Cell], *, patient: bool = False) -> None:
+        """Append frames of one circuit; *patient*: they take their turn, though they begin to wait only now.
+
+        So are DESTROYs: thousands may go at once, and the cells of circuits that live do not wait for them.
+        """
         if not cells:
             return
         size = sum([len(body) for _, body in cells])
@@ -84,7 +87,7 @@ class FrameQueue:
         if queue is None:
             self._queues[circ_id] = deque(cells)
             self._bytes[circ_id] = size
-            self._fresh.append(circ_id)
+            (self._turn if patient else self._fresh).append(circ_id)
         else:
             queue.extend(cells)
             self._bytes[circ_id] += size

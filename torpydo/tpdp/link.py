@@ -251,7 +251,7 @@ class Link:
                 # The peer never heard of it.
                 return
             self._closing.add(circ_id)
-            self._queue.put(circ_id, [(DESTROY, ZERO_BODY)])
+            self._queue.put(circ_id, [(DESTROY, ZERO_BODY)], patient=True)
 
     def send_padding(self) -> None:
         """Send a frame that says nothing."""

@@ -28,7 +28,7 @@ __all__ = ["LOADS", "Load", "Settings", "measure"]
 STREAMS = 16
 FAIR = 20
 # Seconds for every node to forget a stream that is over, before the next is opened.
-CLOSED = 0.02
+CLOSED = 0.002
 # How long the fairness load goes on, in times that a transfer gets to settle.
 FAIR_SETTLES = 6
 # The second from which a transfer must have reached its speed.
