@@ -41,10 +41,10 @@ HANDSHAKES_WAITING: Final = 4000
 
 TEARDOWN_SLICE: Final = 0.005
 """Seconds of dropping circuits after which cells have their turn (H7)."""
-TEARDOWN_BATCH: Final = 128
-"""Circuits that are dropped in a slice at the most: 128 KiB of DESTROYs ..."""
+TEARDOWN_BATCH: Final = 64
+"""Circuits that are dropped together at the most: 64 KiB of DESTROYs ..."""
 TEARDOWN_PAUSE: Final = 0.01
-"""... and seconds until the next slice, in which the next hop drops them too: what it has not read delays others."""
+"""... in so many seconds, in which the next hop drops them too: what it has not read delays others."""
 
 # -- Memory
 CIRCUIT_QUEUE: Final = 24 * 1024 * 1024

@@ -351,7 +351,7 @@ class Router:
     def _destroy_received(self, link: LinkProtocol, event: DestroyReceived) -> None:
         circuit = self._circuits.get((link, event.circ_id))
         if circuit is not None:
-            self._lost(circuit, circuit.previous if circuit.previous.link is link else circuit.next)
+            self._teardown.destroyed(circuit, link)
 
     def _lost(self, circuit: RoutedCircuit, neighbour: Neighbour | None) -> None:
         """One side of a circuit is gone; only a next hop that had not accepted yet leaves the rest alive."""

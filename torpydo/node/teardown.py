@@ -4,7 +4,8 @@ When a link closes, its circuits leave the router's table at once, so that nothi
 is left to do for each (DESTROY to the other side, streams, accounts) is done in slices, between which cells of other
 circuits flow; a circuit counts as open until it is its turn. Called by router, which also does that work.
 
-A peer that destroys its circuits one by one needs none of this: no read has more than 127 DESTROYs.
+A peer that destroys its circuits one by one is served at once, up to the same number in the same time: the next hop gets
+a DESTROY for each, and what it has not read yet delays the cells of all others.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ class Teardown:
     _waiting: deque[tuple[RoutedCircuit, Neighbour]] = attrs.field(factory=deque)
     _next: IDelayedCall | None = None
     _working: bool = False
+    _batch_until: float = 0.0
+    _batch: int = 0
     _done: list[Deferred[None]] = attrs.field(factory=list)
 
     def __len__(self) -> int:
@@ -52,6 +55,13 @@ class Teardown:
             if circuit is not None:
                 self._add(circuit, neighbour)
         self._run()
+
+    def destroyed(self, circuit: RoutedCircuit, link: LinkProtocol) -> None:
+        """The peer at the other end of *link* has destroyed *circuit*."""
+        side = circuit.previous if circuit.previous.link is link else circuit.next
+        if side is not None:
+            self._add(circuit, side)
+            self._run()
 
     def all_gone(self) -> Deferred[None]:
         """The node stops: no circuit is left when this fires."""
@@ -79,16 +89,20 @@ class Teardown:
     def _slice(self) -> None:
         self._next = None
         self._working = True
-        until = self._reactor.seconds() + limits.TEARDOWN_SLICE
+        now = self._reactor.seconds()
+        if now >= self._batch_until:
+            self._batch_until = now + limits.TEARDOWN_PAUSE
+            self._batch = 0
         try:
-            for _ in range(limits.TEARDOWN_BATCH):
-                if not self._waiting or self._reactor.seconds() > until:
+            while self._waiting and self._batch < limits.TEARDOWN_BATCH:
+                if self._reactor.seconds() > now + limits.TEARDOWN_SLICE:
                     break
+                self._batch += 1
                 self._lost(*self._waiting.popleft())
         finally:
             self._working = False
             if self._waiting:
-                self._next = self._reactor.callLater(limits.TEARDOWN_PAUSE, self._slice)
+                self._next = self._reactor.callLater(self._batch_until - now, self._slice)
             else:
                 done, self._done = self._done, []
                 for one in done:
