@@ -4,8 +4,8 @@ When a link closes, its circuits leave the router's table at once, so that nothi
 is left to do for each (DESTROY to the other side, streams, accounts) is done in slices, between which cells of other
 circuits flow; a circuit counts as open until it is its turn. Called by router, which also does that work.
 
-A peer that destroys its circuits one by one is served at once, up to the same number in the same time: the next hop gets
-a DESTROY for each, and what it has not read yet delays the cells of all others.
+A peer that destroys its circuits one by one is served at once, up to the same number in the same time: the next hop
+gets a DESTROY for each, and what it has not read yet delays the cells of all others.
 """
 
 from __future__ import annotations
