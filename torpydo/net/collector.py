@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 
+SETTLED = 1.0
+"""Seconds after which the start of a process is over; before, it would be in the way of the signals."""
 YOUNG = 20_000
 """New objects after which the collector looks at the young ones. Its default of 700 is a few dozen cells."""
 
