@@ -153,7 +153,7 @@ class ReadmeTests(SynchronousTestCase):
 
     def test_the_three_terminals(self) -> None:
         """A person who types what is written gets what is promised."""
-        _, pool, nodes, client, curls, torpydos = self.blocks
+        _, pool, nodes, client, curls, torpydos, _ = self.blocks
         self.run_all(pool[:-1])
         self.shell.start(pool[-1])
         url = self.shell.directory / "net" / "pool" / "pool.url"

@@ -85,7 +85,7 @@ def _say(text: str) -> None:
 def _list() -> None:
     for line in ALL_LINES.values():
         goals = "; ".join(
-            f"{line.better.value} {goal.value:g} ({goal.conditions})" for goal in ALL_GOALS if goal.key == line.key
+            f"{line.better.value} {goal.value:.4g} ({goal.conditions})" for goal in ALL_GOALS if goal.key == line.key
         )
         _say(f"{line.key:21} {line.what:46} {line.unit:5} {goals}".rstrip())
 

@@ -50,6 +50,9 @@ GOALS = (
     Goal("open_stream", LOOPBACK, 1),
     Goal("build", LOOPBACK, 3),
     Goal("builds_per_second", LOOPBACK, 750),
+    Goal("fair20_echo", LOOPBACK, 20),
+    # A third of an even share.
+    Goal("fair20_share", LOOPBACK, 1 / 3),
     Goal("download_3s", FAR, 30),
     Goal("upload_3s", FAR, 25),
     Goal("streams16", FAR, 60),

@@ -52,7 +52,7 @@ def _draw_line(axes: Any, key: str, conditions: str, figures: Sequence[Figure]) 
     axes.bar(names, heights, yerr=[below, above], capsize=4, color=colours)
     goal = goal_of(key, conditions or figures[-1].conditions)
     if goal is not None:
-        axes.axhline(goal.value, color=GOAL_COLOUR, linestyle="--", label=f"goal {line.better.value} {goal.value:g}")
+        axes.axhline(goal.value, color=GOAL_COLOUR, linestyle="--", label=f"goal {line.better.value} {goal.value:.4g}")
         axes.legend(fontsize="x-small")
     if min(heights) > 0 and max(heights) / min(heights) > LOGARITHMIC:
         axes.set_yscale("log")

@@ -29,7 +29,7 @@ def _row(key: str, conditions: str, figures: Mapping[str, Figure], judged: bool)
     if ours is not None:
         values = f"{number(ours.minimum):>6} {number(ours.median):>6} {number(ours.maximum):>6}"
         verdict = "" if not judged else {True: "reached", False: "MISSED", None: ""}[reached(ours)]
-    wanted = "" if goal is None else f"{line.better.value} {goal.value:g}"
+    wanted = "" if goal is None else f"{line.better.value} {goal.value:.4g}"
     others = ", ".join(f"{name} {number(figure.median)}" for name, figure in figures.items() if name != OURS)
     return line.what, line.unit, values, wanted, verdict, others
 
