@@ -34,7 +34,7 @@ class CongestionTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.congestion = Congestion(self.clock, most=100, enough=90)
+        self.congestion = Congestion(self.clock, most=100)
         self.holders = [Holder(self.congestion) for _ in range(4)]
 
     def closed(self) -> list[int]:

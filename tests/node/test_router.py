@@ -366,8 +366,7 @@ class MemoryTests(Chain):
 
     def test_above_the_cap_the_oldest_die(self) -> None:
         """The node destroys the circuit that has been waiting longest, and says how many it were."""
-        congestion = self.guard.router._congestion
-        congestion.most, congestion.enough = 100_000, 0
+        self.guard.router._waiting.most = 100_000
         self.fill()
         self.world.reactor.advance(2)
         self.assertEqual(self.counts(), [(0, 0)] * 3)

@@ -10,12 +10,14 @@ from torpydo.net.slices import Later, Slices
 from torpydo.net.state import StateDirectory
 from torpydo.net.streams import StreamTransport
 from torpydo.net.turn import Turn
+from torpydo.net.waiting import Holder, Waiting
 
 __all__ = [
     "SETTLED",
     "Buckets",
     "ConsoleObserver",
     "Fetched",
+    "Holder",
     "Later",
     "LinkFactory",
     "LinkOwner",
@@ -25,6 +27,7 @@ __all__ = [
     "StateDirectory",
     "StreamTransport",
     "Turn",
+    "Waiting",
     "connect_link",
     "fetch",
     "host_key",

@@ -24,10 +24,9 @@ from twisted.python.failure import Failure
 from torpydo.crypto import DHSecretKey, SigningKey
 from torpydo.directory import NetDir
 from torpydo.errors import CryptoError, RemoteProtocolError, TorpydoError
-from torpydo.net import Buckets, LinkProtocol, Turn, connect_link
+from torpydo.net import Buckets, LinkProtocol, Turn, Waiting, connect_link
 from torpydo.node import limits
 from torpydo.node.circuit import RoutedCircuit, Way
-from torpydo.node.congestion import Congestion
 from torpydo.node.exits import Exits, ExitStreams
 from torpydo.node.extending import Extending
 from torpydo.node.handshakes import Handshake, Handshakes
@@ -101,7 +100,7 @@ class Router:
         self._circuits: dict[tuple[LinkProtocol, int], RoutedCircuit] = {}
         self._count = 0
         self._teardown = Teardown(reactor, self._circuits, self._lost)
-        self._congestion = Congestion()
+        self._waiting: Waiting[RoutedCircuit] = Waiting(limits.NODE_MEMORY)
         self._creates = Buckets(reactor.seconds, limits.CREATES_PER_SECOND, limits.CREATES_BURST)
         self._sweeper = LoopingCall(self._sweep)
         self._sweeper.clock = reactor
@@ -136,7 +135,7 @@ class Router:
             links=len(self._neighbours),
             circuits=self._count,
             streams=self._exits.streams,
-            queued=self._congestion.queued,
+            queued=self._waiting.queued,
         )
 
     def close(self) -> Deferred[None]:
@@ -237,7 +236,7 @@ class Router:
         self._count += 1
         self._neighbours.occupy(neighbour, circ_id)
         link.send_created(circ_id, created)
-        self._congestion.note(circuit)
+        self._waiting.note(circuit)
 
     def _refuse(self, handshake: Handshake) -> None:
         handshake.link.send_destroy(handshake.circ_id)
@@ -287,7 +286,7 @@ class Router:
         link = neighbour.link
         link.send_cells(circ_id, cells)
         # Whether or not the link takes bytes now: it may stop doing so in the middle of these.
-        self._congestion.note(circuit)
+        self._waiting.note(circuit)
         if link.paused and link.core.queued(circ_id) > limits.CIRCUIT_QUEUE:
             self._drop(circuit)
 
@@ -336,7 +335,7 @@ class Router:
         assert circuit.next is not None
         self._circuits[circuit.next.link, circuit.next_id] = circuit
         self._neighbours.occupy(circuit.next, circuit.next_id)
-        self._congestion.note(circuit)
+        self._waiting.note(circuit)
 
     def _detach_next(self, circuit: RoutedCircuit) -> None:
         neighbour, circuit.next = circuit.next, None
@@ -368,7 +367,7 @@ class Router:
             return
         circuit.way = Way.GONE
         self._count -= 1
-        self._congestion.forget(circuit)
+        self._waiting.forget(circuit)
         circuit.stop_extending()
         self._detach_next(circuit)
         previous = circuit.previous
@@ -384,10 +383,10 @@ class Router:
 
     def _stalled(self, circuit: RoutedCircuit) -> None:
         if circuit.way is not Way.GONE:
-            self._congestion.note(circuit)
+            self._waiting.note(circuit)
 
     def _sweep(self) -> None:
-        victims = self._congestion.sweep()
+        victims = self._waiting.sweep()
         for circuit in victims:
             self._drop(circuit)
         if victims:

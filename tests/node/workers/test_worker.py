@@ -224,7 +224,7 @@ class CarryTests(WorkerTestCase):
         self.start(memory=1000)
         carrying = self.worker._carrying
         assert carrying is not None
-        self.assertEqual((carrying.router._congestion.most, carrying.router._congestion.enough), (1000, 900))
+        self.assertEqual(carrying.router._waiting.most, 1000)
 
 
 class ReportTests(WorkerTestCase):

@@ -10,7 +10,6 @@ from typing import Any
 
 from torpydo.errors import TorpydoError
 from torpydo.net import LinkProtocol
-from torpydo.node.congestion import Congestion
 from torpydo.node.router import Router
 from torpydo.tpdp import CellsReceived, LinkEvent
 
@@ -29,7 +28,7 @@ class CountingRouter(Router):
         super().__init__(*args, **options)
         self.relayed = 0
         self._tell_closed = closed
-        self._congestion = Congestion(most=memory, enough=memory * 9 // 10)
+        self._waiting.most = memory
 
     def link_events(self, link: LinkProtocol, events: list[LinkEvent]) -> None:
         """Take what one read brought, in order."""
