@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from torpydo.client.buildtimes import BuildTimes
+from torpydo.client.keptfile import KeptFile
 from torpydo.errors import StateError
 from torpydo.net import StateDirectory
 
@@ -27,26 +28,21 @@ class KeptTimes:
     log = Logger()
 
     def __init__(self, state: StateDirectory | None, clock: IReactorTime) -> None:
-        self._state = state
+        self._file = KeptFile(state, TIMES_FILE, "the build times", "the times are learned anew")
         self._clock = clock
         self._saved_at = clock.seconds()
-        self._failed = False
         self.known = self._load()
 
     def _load(self) -> BuildTimes:
-        blob = None if self._state is None else self._state.read(TIMES_FILE)
-        if self._state is None or blob is None:
+        blob = self._file.read()
+        if blob is None:
             return BuildTimes()
         try:
             return BuildTimes.decode(blob)
         except StateError as error:
-            self.log.warn(
-                "{path} is set aside as .bad, the times are learned anew: {error}",
-                path=self._state.path(TIMES_FILE),
-                error=str(error),
-            )
+            torn = error
         try:
-            self._state.write(f"{TIMES_FILE}.bad", blob)
+            self._file.set_aside(blob, torn)
         except StateError as error:
             self.log.warn("it could not be set aside, and will be written over: {error}", error=str(error))
         return BuildTimes()
@@ -58,15 +54,8 @@ class KeptTimes:
 
     def save(self) -> None:
         """Write what is new."""
-        if self._state is None or not self.known.changed:
+        if not self._file.is_kept or not self.known.changed:
             return
         self.known.changed = False
         self._saved_at = self._clock.seconds()
-        try:
-            self._state.write(TIMES_FILE, self.known.encode())
-        except StateError as error:
-            if not self._failed:
-                self.log.warn("the build times are not kept on disk: {error}", error=str(error))
-            self._failed = True
-        else:
-            self._failed = False
+        self._file.write(self.known.encode())

@@ -11,8 +11,8 @@ from ipaddress import ip_address
 
 import attrs
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 
+from torpydo.client.keptfile import KeptFile
 from torpydo.crypto import NodeId
 from torpydo.directory import ANY_PORT, Descriptor, GuardBias, GuardSample, NetDir, choose_path
 from torpydo.errors import CircuitBuildError, PathError, StateError, TooFewNodes, TorpydoError
@@ -74,8 +74,6 @@ class Paths:
     :param wall_clock: seconds since 1970, for the life of guards
     """
 
-    log = Logger()
-
     def __init__(
         self,
         *,
@@ -84,13 +82,12 @@ class Paths:
         wall_clock: Callable[[], float],
         randbelow: Callable[[int], int],
     ) -> None:
-        self._state = state
+        self._file = KeptFile(state, GUARDS_FILE, "the guards", "new guards are chosen")
         self._clock = clock
         self._wall_clock = wall_clock
         self._randbelow = randbelow
         self._counted = False
         self._saved_at = clock.seconds()
-        self._saving_failed = False
         self._suspects: dict[NodeId, float] = {}
         self._refusals: dict[tuple[NodeId, int], float] = {}
         self._guards = self._load()
@@ -205,19 +202,14 @@ class Paths:
     # -- The file
 
     def _load(self) -> GuardSample:
-        blob = None if self._state is None else self._state.read(GUARDS_FILE)
-        if self._state is None or blob is None:
+        blob = self._file.read()
+        if blob is None:
             return GuardSample()
         try:
             return GuardSample.decode(blob)
         except StateError as error:
-            self.log.warn(
-                "{path} is set aside as .bad, new guards are chosen: {error}",
-                path=self._state.path(GUARDS_FILE),
-                error=str(error),
-            )
-        # If it cannot be set aside it is not written over either: the error ends the start.
-        self._state.write(f"{GUARDS_FILE}.bad", blob)
+            # If it cannot be set aside it is not written over either: the error ends the start.
+            self._file.set_aside(blob, error)
         return GuardSample()
 
     def _save(self) -> None:
@@ -227,15 +219,8 @@ class Paths:
 
     def save(self) -> None:
         """Write what has not been written yet."""
-        if self._state is None or not self._counted:
+        if not self._file.is_kept or not self._counted:
             return
         self._counted = self._guards.changed = False
         self._saved_at = self._clock.seconds()
-        try:
-            self._state.write(GUARDS_FILE, self._guards.encode())
-        except StateError as error:
-            if not self._saving_failed:
-                self.log.warn("the guards are not kept on disk: {error}", error=str(error))
-            self._saving_failed = True
-        else:
-            self._saving_failed = False
+        self._file.write(self._guards.encode())

@@ -1,0 +1,69 @@
+"""A file of the client's state that can be made anew, at a price: a torn one is set aside, a full disk costs one line.
+
+Called by keeping and paths.
+"""
+
+from __future__ import annotations
+
+from twisted.logger import Logger
+
+from torpydo.errors import StateError
+from torpydo.net import StateDirectory
+
+
+class KeptFile:
+    """One file.
+
+    :param state: where it is; ``None`` keeps nothing
+    :param what: what is in it, for the log
+    :param anew: what happens without it, for the log
+    """
+
+    log = Logger()
+
+    def __init__(self, state: StateDirectory | None, name: str, what: str, anew: str) -> None:
+        self._state = state
+        self._name = name
+        self._what = what
+        self._anew = anew
+        self._failing = False
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether there is a directory at all: without one nothing need be encoded."""
+        return self._state is not None
+
+    def read(self) -> bytes | None:
+        """What is in it, ``None`` if there is none.
+
+        :raises StateError: if it cannot be trusted
+        """
+        return None if self._state is None else self._state.read(self._name)
+
+    def set_aside(self, blob: bytes, error: StateError) -> None:
+        """Keep what was read for whoever wants to look at it: *error* says why it is of no use.
+
+        :raises StateError: if that is impossible
+        """
+        if self._state is None:
+            return
+        self.log.warn(
+            "{path} is set aside as .bad, {anew}: {error}",
+            path=self._state.path(self._name),
+            anew=self._anew,
+            error=str(error),
+        )
+        self._state.write(f"{self._name}.bad", blob)
+
+    def write(self, blob: bytes) -> None:
+        """Replace it; failures that follow each other are told once."""
+        if self._state is None:
+            return
+        try:
+            self._state.write(self._name, blob)
+        except StateError as error:
+            if not self._failing:
+                self.log.warn("{what} are not kept on disk: {error}", what=self._what, error=str(error))
+            self._failing = True
+        else:
+            self._failing = False
