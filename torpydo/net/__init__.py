@@ -1,7 +1,7 @@
 """Thin Twisted adapters that decide nothing: links, streams, fetches, listings, and the state directory."""
 
 from torpydo.net.buckets import Buckets, host_key
-from torpydo.net.collector import SETTLED, settle_collector
+from torpydo.net.collector import settle_collector
 from torpydo.net.console import ConsoleObserver, is_loopback_host
 from torpydo.net.fetch import Fetched, fetch
 from torpydo.net.links import LinkFactory, LinkOwner, LinkProtocol, connect_link, link_endpoint, probe_link
@@ -13,7 +13,6 @@ from torpydo.net.turn import Turn
 from torpydo.net.waiting import Holder, Waiting
 
 __all__ = [
-    "SETTLED",
     "Buckets",
     "ConsoleObserver",
     "Fetched",

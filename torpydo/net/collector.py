@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import gc
+from typing import Any, Final
 
-SETTLED = 1.0
+SETTLED: Final = 1.0
 """Seconds after which the start of a process is over; before, it would be in the way of the signals."""
-YOUNG = 20_000
+YOUNG: Final = 20_000
 """New objects after which the collector looks at the young ones. Its default of 700 is a few dozen cells."""
 
 
-def settle_collector() -> None:
-    """Leave alone what the start has made, and look less often: a collection stops everything else meanwhile."""
+def settle_collector(reactor: Any) -> None:
+    """When the start is over, leave alone what it has made, and look less often: a collection stops everything else."""
+    reactor.callWhenRunning(reactor.callLater, SETTLED, _settle)
+
+
+def _settle() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG, 20, 20)

@@ -30,7 +30,7 @@ from torpydo.apps.status import STATUS_SOCKET, StatusFactory, status_endpoint
 from torpydo.client import Client
 from torpydo.directory import MAX_HOPS, PoolURL, is_loopback
 from torpydo.errors import CircuitError, ListenError, PoolURLError, TorpydoError
-from torpydo.net import SETTLED, settle_collector
+from torpydo.net import settle_collector
 from torpydo.taps.ending import EndingService
 from torpydo.tpdp import Address
 
@@ -257,5 +257,5 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     if reactor is None:
         # Only now: twistd may still choose a reactor while this module is imported.
         reactor = namedAny("twisted.internet.reactor")
-        reactor.callWhenRunning(reactor.callLater, SETTLED, settle_collector)
+        settle_collector(reactor)
     return EndingService(ClientService(reactor, options.config(reactor)), reactor)

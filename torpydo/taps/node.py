@@ -19,7 +19,7 @@ from twisted.python.usage import UsageError
 from torpydo.crypto import NodeId
 from torpydo.directory import ExitPolicy, PoolURL
 from torpydo.errors import BadKey, ConfigurationError, ListenError, PoolURLError
-from torpydo.net import SETTLED, settle_collector
+from torpydo.net import settle_collector
 from torpydo.node import DEFAULT_BANDWIDTH, Advertised, NodeConfig, NodeService
 from torpydo.taps.ending import EndingService
 
@@ -133,7 +133,7 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     if reactor is None:
         # Only now: twistd may still choose a reactor while this module is imported.
         reactor = namedAny("twisted.internet.reactor")
-        reactor.callWhenRunning(reactor.callLater, SETTLED, settle_collector)
+        settle_collector(reactor)
     node = NodeService(reactor, options.config(reactor), wall_clock=time.time, rng=os.urandom)
 
     def deaf(failure: Failure) -> None:

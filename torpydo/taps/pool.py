@@ -18,7 +18,7 @@ from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
 from torpydo.errors import ConfigurationError, ListenError
-from torpydo.net import SETTLED, probe_link, settle_collector
+from torpydo.net import probe_link, settle_collector
 from torpydo.pool import PoolConfig, PoolService
 from torpydo.taps.ending import EndingService
 
@@ -87,7 +87,7 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     if reactor is None:
         # Only now: twistd may still choose a reactor while this module is imported.
         reactor = namedAny("twisted.internet.reactor")
-        reactor.callWhenRunning(reactor.callLater, SETTLED, settle_collector)
+        settle_collector(reactor)
     pool = PoolService(
         reactor,
         options.config(reactor),

@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import globalLogBeginner
 from twisted.python.reflect import namedAny
 
-from torpydo.net import SETTLED, settle_collector
+from torpydo.net import settle_collector
 from torpydo.node.workers.channel import Channel
 from torpydo.node.workers.processes import CHANNEL
 from torpydo.node.workers.worker import ChannelObserver, Worker
@@ -52,7 +52,7 @@ def main(number: str) -> None:
         [ChannelObserver(channel.send, lambda: channel.queued > MAX_UNREAD)], redirectStandardIO=False
     )
     reactor.callWhenRunning(channel.start)
-    reactor.callWhenRunning(reactor.callLater, SETTLED, settle_collector)
+    settle_collector(reactor)
     reactor.addSystemEventTrigger("before", "shutdown", stopping)
     reactor.run()
 
