@@ -88,7 +88,6 @@ class Build:
     begun_at: float | None = None
     """When the guard was asked for it."""
     timer: IDelayedCall | None = None
-    late: bool = False
 
     def is_for(self, want: Want) -> bool:
         """True if a stream that wants *want* counts on this build."""
@@ -205,23 +204,25 @@ class Builds:
 
     def _too_late(self, one: Build) -> None:
         one.timer = None
-        one.late = True
         self._pending.remove(one)
         self._late.append(one)
         self._resume_call()
 
-    def _ended(self, one: Build) -> None:
+    def _ended(self, one: Build) -> bool:
+        """Forget it; gives whether it was late."""
         if one.timer is not None:
             one.timer.cancel()
             one.timer = None
-        (self._late if one.late else self._pending).remove(one)
+        late = one in self._late
+        (self._late if late else self._pending).remove(one)
+        return late
 
     def _built(self, circuit: UsableCircuit, one: Build) -> None:
-        self._ended(one)
+        late = self._ended(one)
         if one.begun_at is not None:
-            self._times.known.built(len(one.path), self._clock.seconds() - one.begun_at, late=one.late)
+            self._times.known.built(len(one.path), self._clock.seconds() - one.begun_at, late=late)
             self._times.save_sometimes()
-        if one.late:
+        if late:
             circuit.close()
             return
         self.failures = 0
@@ -229,15 +230,15 @@ class Builds:
         self._built_call(circuit)
 
     def _failed(self, failure: Failure, one: Build) -> None:
-        self._ended(one)
+        late = self._ended(one)
         if failure.check(CancelledError):
             return
         error = failure.value
         if not isinstance(error, TorpydoError):
             self.log.failure("a circuit could not be built", failure)
             error = CircuitError("a circuit could not be built")
-        self._paths.failed(one.path, error, late=one.late)
-        if one.late and isinstance(error, CircuitBuildError) and error.hop > 1:
+        self._paths.failed(one.path, error, late=late)
+        if late and isinstance(error, CircuitBuildError) and error.hop > 1:
             self._times.known.failed(len(one.path))
         self.failures += 1
         if self._backoff is None:

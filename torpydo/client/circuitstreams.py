@@ -55,11 +55,6 @@ class ClientStream(StreamTransport):
         super().__init__(streams, number, peer, streams.clock.callLater)
         self._streams = streams
 
-    @property
-    def held(self) -> int:
-        """Bytes that came and that the protocol has not taken."""
-        return sum(map(len, self._pending))
-
     def pauseProducing(self) -> None:
         """As every transport; what comes from now on waits here."""
         super().pauseProducing()

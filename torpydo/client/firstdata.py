@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from torpydo.errors import LocalProtocolError
+from torpydo.tpdp import STREAM_CREDIT
 
 __all__ = ["FirstData"]
 
@@ -22,7 +23,7 @@ class FirstData:
     :raises LocalProtocolError: for more than 64 KiB
     """
 
-    most: Final = 64 * 1024
+    most: Final = STREAM_CREDIT
     """Bytes that may be sent before a stream is open: the credit that every stream begins with."""
 
     def __init__(self, data: bytes = b"") -> None:

@@ -91,6 +91,11 @@ class StreamTransport:
         self._read_closed = False
         self._close_after_producer: Callable[[], None] | None = None
 
+    @property
+    def held(self) -> int:
+        """Bytes that came and that the protocol has not taken."""
+        return sum(map(len, self._pending))
+
     def attach(self, protocol: IProtocol) -> None:
         """Connect *protocol* to this transport."""
         self._protocol = protocol
