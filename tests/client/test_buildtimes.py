@@ -67,6 +67,13 @@ class LearningTests(SynchronousTestCase):
         self.assertEqual(times.timeout(3), before)
 
 
+    def test_a_clock_that_was_set_back(self) -> None:
+        """A build that seems to have ended before it began took no time: what is kept can be read again."""
+        times = BuildTimes()
+        times.built(3, -0.5, late=False)
+        self.assertEqual(BuildTimes.decode(times.encode()).timeout(3), LONGEST)
+
+
 class ChangeTests(SynchronousTestCase):
     """A network that is another one now."""
 

@@ -46,6 +46,17 @@ class FirstDataTests(SynchronousTestCase):
         self.assertRaises(LocalProtocolError, first.add, b"x")
         self.assertRaises(LocalProtocolError, FirstData, bytes(FirstData.most + 1))
 
+    def test_belongs_to_one_stream(self) -> None:
+        """Neither two at a time nor one after it can have it, and nothing is added to a stream that is open."""
+        first = FirstData(b"GET /")
+        first.attach(lambda data: None)
+        self.assertRaises(LocalProtocolError, first.check_free)
+        first.detach()
+        first.check_free()
+        first.finish()
+        self.assertRaises(LocalProtocolError, first.check_free)
+        self.assertRaises(LocalProtocolError, first.add, b"x")
+
     @given(st.lists(st.one_of(st.binary(max_size=8), st.none()), max_size=12))
     def test_the_last_circuit_has_everything(self, steps: list[bytes | None]) -> None:
         """Whenever it moves to another circuit, that one gets every byte once and in order."""

@@ -80,6 +80,23 @@ class TurnTests(SynchronousTestCase):
         self.clock.advance(0)
         self.assertEqual((self.flushed, self.clock.getDelayedCalls()), (["a", "b"], []))
 
+    def test_a_link_that_gives_to_another(self) -> None:
+        """What is given to a link while others write goes out with them; no call is left that finds nothing."""
+        turn, a = self.turn, self.a
+
+        class Giving:
+            def flush(self) -> None:
+                turn.add(a)
+
+        giving = Giving()
+        self.turn.begin()
+        self.turn.add(giving)
+        self.turn.end()
+        self.assertEqual((self.flushed, self.clock.getDelayedCalls()), (["a"], []))
+        self.turn.add(giving)
+        self.clock.advance(0)
+        self.assertEqual((self.flushed, self.clock.getDelayedCalls()), (["a", "a"], []))
+
     def test_a_link_that_fails(self) -> None:
         """The error is told; the others write in the next turn, though nothing else happens."""
         self.b.fails = 1

@@ -5,13 +5,14 @@ from __future__ import annotations
 from twisted.internet.endpoints import connectProtocol
 from twisted.internet.protocol import Protocol
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 
 from tests.network.base import NetworkTestCase, stream
 from tests.testing.recorders import Recorder, Servers
 from torpydo.apps.httpproxy import HTTPProxyFactory
 from torpydo.apps.socks import SocksFactory
 from torpydo.client import Circuit, FirstData
-from torpydo.errors import CircuitLost, StreamReset
+from torpydo.errors import CircuitLost, LocalProtocolError, StreamReset
 
 LATENCY = 0.05
 CIRCUIT = 2 * 3 * LATENCY
@@ -143,21 +144,41 @@ class OnceTests(NetworkTestCase):
         circuit.close()
         self.failureResultOf(opening, CircuitLost)
 
+    def test_is_for_one_stream(self) -> None:
+        """An endpoint that connects twice with one object is told so; the first stream is not touched."""
+        circuit, where, servers = self.own()
+        first = FirstData(b"x")
+        endpoint = circuit.endpoint(*where, first_data=first)
+        self.network.success(connectProtocol(endpoint, Recorder()))
+        self.failureResultOf(connectProtocol(endpoint, Recorder()), LocalProtocolError)
+        self.assertRaises(LocalProtocolError, first.add, b"y")
+        self.network.advance(5)
+        self.assertEqual([bytes(server.data) for server in servers.built], [b"x"])
+
     def test_arrives_once_at_the_most(self) -> None:
-        """Whenever the circuit of a request is lost, the destination sees it once or not at all."""
-        network = self.start(nodes=4, latency=LATENCY)
+        """Whenever a node of a request's circuit is lost, the destination sees it once or not at all."""
+        network = self.start(nodes=6, latency=LATENCY)
         servers = Servers()
         where = network.serve(servers)
-        for step in range(12):
-            servers.built.clear()
-            recorder = Recorder()
-            opening = connectProtocol(network.client.endpoint(*where, first_data=QUESTION), recorder)
-            network.advance(step * LATENCY)
-            network.client.new_identity()
-            network.kill(network.nodes[0])
-            network.advance(20)
-            opening.addErrback(lambda failure: failure.trap(StreamReset))
-            network.advance(20)
-            self.assertLessEqual(sum(QUESTION in bytes(server.data) for server in servers.built), 1)
-            network.restart(network.nodes[0])
-            network.settle()
+        torn = 0
+        for place in range(3):
+            for step in range(0, 14, 2):
+                servers.built.clear()
+                endpoint = network.client.endpoint(*where, first_data=QUESTION, isolation=(place, step))
+                opening = connectProtocol(endpoint, Recorder())
+                [used] = [circuit for circuit in network.client.status().circuits if circuit.streams]
+                node = next(node for node in network.nodes if node.name == used.path[place])
+                network.advance(step * LATENCY / 2)
+                network.kill(node)
+                network.advance(60)
+                seen = sum(QUESTION in bytes(server.data) for server in servers.built)
+                self.assertLessEqual(seen, 1, (place, step))
+                failures: list[Failure] = []
+                opening.addErrback(failures.append)
+                torn += bool(failures and failures[0].check(StreamReset))
+                for circuit in [circuit for circuit in network.client.status().circuits if circuit.streams]:
+                    self.assertEqual(failures, [], circuit)
+                network.client.new_identity()
+                network.restart(node)
+                network.settle()
+        self.assertGreater(torn, 10)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.network.base import NetworkTestCase, stream
 from tests.testing.recorders import Recorder, Servers
+from torpydo.testing.ways import Conditions
 
 MEGABYTE = 1024 * 1024
 
@@ -54,6 +55,18 @@ class MemoryTests(NetworkTestCase):
         network.advance(5)
         self.assertEqual((self.queued(), len(client.data)), (0, MEGABYTE // 2))
 
+    def test_what_comes_long_after_the_pause(self) -> None:
+        """An application that had nothing to read when it stopped reading is counted all the same."""
+        network = self.start(latency=0.01)
+        servers = Servers()
+        client = self.connect(network.serve(servers))
+        stream(client).pauseProducing()
+        network.advance(3)
+        # Less than what asks for an acknowledgement: nothing of the client's goes out for it.
+        servers.built[0].tcp.write(bytes(20 * 1024))
+        network.advance(5)
+        self.assertEqual(self.queued(), 20 * 1024)
+
     def test_application_that_goes(self) -> None:
         """What waited for it goes, too."""
         network = self.start(latency=0.01)
@@ -75,3 +88,21 @@ class MemoryTests(NetworkTestCase):
         network.heal()
         network.advance(20)
         self.assertEqual(self.queued(), 0)
+
+    def test_link_that_stops_in_the_middle(self) -> None:
+        """Cells are counted that the circuit gave to its link before the link took no more."""
+        network = self.start(latency=0.1)
+        client = self.connect(network.serve(Servers()))
+        # So that the window lets all go at once.
+        for _ in range(3):
+            stream(client).write(bytes(8 * MEGABYTE))
+            network.advance(20)
+        network.internet.ways.set(
+            Conditions(latency=0.1, rate=20_000, in_flight=32 * 1024), source=network.clients[0].ip
+        )
+        stream(client).write(bytes(300 * 1024))
+        network.advance(3)
+        self.assertGreater(self.queued(), 100 * 1024)
+        # What is under way at that rate takes its time.
+        network.advance(30)
+        network.internet.ways.set(Conditions(latency=0.1), source=network.clients[0].ip)

@@ -40,7 +40,7 @@ class Flow:
     @property
     def queueing(self) -> float:
         """How long the last bytes waited, as far as the controller knows."""
-        return self.seen[-1][2] - self.controller.shortest
+        return self.seen[-1][2] - self.controller._shortest
 
 
 @attrs.define(eq=False)
@@ -80,6 +80,15 @@ class Path:
             self.now = step
             for flow in self._flows:
                 self._send(flow)
+
+    def set_back(self, seconds: float) -> None:
+        """The clock shows another time; what is under way comes when it would have come."""
+        self.now -= seconds
+        self._free -= seconds
+        for flow in self._flows:
+            flow.latest -= seconds
+        # What a flow was told of its own sending stays as it was.
+        self._coming = [(due - seconds, count, flow, sent_at) for due, count, flow, sent_at in self._coming]
 
     def _deliver(self) -> None:
         """All that comes at one moment, and only then the sender has its turn."""
@@ -155,6 +164,19 @@ class TargetTests(SynchronousTestCase):
         path.run(seconds)
         return (flow.got - before) / (path.rate * seconds)
 
+    def test_half_the_way(self) -> None:
+        """A round moves the window half of what the target is away, so that one odd round does little."""
+        path = Path()
+        flow = path.add(Flow())
+        path.run(6.0)
+        before = flow.controller.size
+        path.rate /= 4
+        path.run(10 * TRIP)
+        sizes = [size for at, size, _ in flow.seen if at > 6.0]
+        steps = list(dict.fromkeys(sizes))
+        self.assertEqual(steps[0], before)
+        self.assertTrue(0.7 * before < steps[1] < 0.8 * before, steps)
+
     def test_converges(self) -> None:
         """On any line it is used within 3 s, and not more waits than what is allowed."""
         for rate in (2.5e6, RATE, 40e6):
@@ -227,7 +249,7 @@ class ProbeTests(SynchronousTestCase):
         path.run(6.0)
         path.trip = after
         path.run(probes * (PROBE_INTERVAL + 1.0))
-        self.assertLess(abs(flow.controller.shortest - after), 0.2 * after)
+        self.assertLess(abs(flow.controller._shortest - after), 0.2 * after)
         had = flow.got
         path.run(8.0)
         self.assertGreater((flow.got - had) / (8.0 * RATE), 0.9)
@@ -257,6 +279,42 @@ class ProbeTests(SynchronousTestCase):
         self.assertGreater(flow.controller.size, 0.9 * max(sizes[-100:]))
 
 
+class ClockTests(SynchronousTestCase):
+    """Somebody sets the clock back by five minutes."""
+
+    def test_goes_on(self) -> None:
+        """The flow finds out about a faster line as if nothing had been."""
+        path = Path(trip=0.1)
+        flow = path.add(Flow())
+        path.run(20.0)
+        path.set_back(300.0)
+        path.rate *= 2
+        path.run(10.0)
+        had = flow.got
+        path.run(5.0)
+        self.assertGreater((flow.got - had) / (5.0 * path.rate), 0.9)
+
+    def test_in_a_probe(self) -> None:
+        """The window does not stay small for as long as the step was."""
+        path = Path()
+        flow = path.add(Flow())
+        path.run(8.0)
+        before = flow.controller.size
+        while flow.controller.size > 0.8 * before:
+            path.run(0.01)
+            self.assertLess(path.now, 3 * PROBE_INTERVAL)
+        path.set_back(300.0)
+        path.run(3 * TRIP)
+        self.assertGreater(flow.controller.size, 0.9 * before)
+
+    def test_before_anything_is_known(self) -> None:
+        """The first round trip that is one counts."""
+        controller = Controller()
+        controller.acknowledged(ACK_INTERVAL, 300.0, 0.0)
+        controller.acknowledged(ACK_INTERVAL, 0.0, 0.1)
+        self.assertAlmostEqual(controller._shortest, 0.1)
+
+
 class BoundsTests(SynchronousTestCase):
     """Whatever comes."""
 
@@ -280,7 +338,7 @@ class BoundsTests(SynchronousTestCase):
             sent_at = max(sent_at, now - age)
             controller.acknowledged(amount, sent_at, now)
             self.assertTrue(WINDOW_MIN <= controller.size <= WINDOW_MAX, controller.size)
-            self.assertTrue(0 <= controller.shortest)
+            self.assertTrue(0 <= controller._shortest)
 
     def test_a_path_beyond_the_largest_window(self) -> None:
         """It is not filled, and nothing grows."""

@@ -14,6 +14,7 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as WaitTimeout
 from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 
 from torpydo.client.builds import UsableCircuit
 from torpydo.client.circuitpool import CircuitPool
@@ -51,7 +52,7 @@ async def attempt(
                 raise
             break
         try:
-            return await open_on(circuit).addTimeout(ONLY_TRY if first is not None and first.size else seconds, clock)
+            return await _in_time(open_on(circuit), seconds, clock, first)
         except CircuitLost as error:
             pool.lost(circuit)
             last = error
@@ -70,3 +71,30 @@ async def attempt(
             last = error
     assert last is not None
     raise last
+
+
+def _in_time(opening: Deferred[T], seconds: float, clock: IReactorTime, first: FirstData | None) -> Deferred[T]:
+    """Cancel *opening* after *seconds*, or after ``ONLY_TRY`` if bytes have gone with it by then."""
+    over = False
+    until = clock.seconds() + ONLY_TRY
+
+    def give_up() -> None:
+        nonlocal over
+        over = True
+        opening.cancel()
+
+    timer = clock.callLater(seconds, lambda: first_time_over())
+
+    def first_time_over() -> None:
+        nonlocal timer
+        if first is not None and first.size:
+            timer = clock.callLater(max(0.0, until - clock.seconds()), give_up)
+        else:
+            give_up()
+
+    def ended(result: T | Failure) -> T | Failure:
+        if timer.active():
+            timer.cancel()
+        return Failure(WaitTimeout()) if over and isinstance(result, Failure) else result
+
+    return opening.addBoth(ended)

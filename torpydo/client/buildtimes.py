@@ -146,7 +146,7 @@ class BuildTimes:
         :param late: whether it had been given up before
         """
         length = self._lengths.setdefault(hops, _Length())
-        length.add(min(int(seconds * 1000), _LIMIT_MS))
+        length.add(max(0, min(int(seconds * 1000), _LIMIT_MS)))
         length.note(late)
         self.changed = True
 

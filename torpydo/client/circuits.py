@@ -39,9 +39,16 @@ from torpydo.tpdp import (
 )
 
 HOP_TIMEOUT = 10.0
-"""Seconds for the answer of one hop (docs/threat-model, time-outs)."""
+"""Seconds for the answer of one hop ..."""
+BUILD_TIMEOUT = 60.0
+"""... and for all hops of a circuit at the most (SECURITY H9)."""
 ROUNDING = 1e-6
 """Seconds by which a timer may be early."""
+
+
+def build_time(hops: int) -> float:
+    """Seconds that a circuit of so many hops has to be built."""
+    return min(HOP_TIMEOUT * hops, BUILD_TIMEOUT)
 
 
 class CircuitState(Enum):
@@ -293,11 +300,13 @@ class Circuit:
             cells = self._core.cells_to_send(self._reactor.seconds())
             if cells:
                 self._link.send_cells(self._circ_id, cells)
+                # Whether or not the link takes bytes now: it may stop doing so in the middle of these.
+                self._stalled()
             events = self._core.end.take_events()
             self._handle(events)
             self._streams.pull()
             if not cells and not events:
-                if self._link.paused or self._core.end.buffered_total:
+                if self._core.end.buffered_total:
                     self._stalled()
                 return
 

@@ -49,16 +49,17 @@ class _Opening:
 
 
 class ClientStream(StreamTransport):
-    """A stream that tells when bytes begin to wait in it."""
+    """A stream that tells when bytes wait in it."""
 
     def __init__(self, streams: CircuitStreams, number: int, peer: Address) -> None:
         super().__init__(streams, number, peer, streams.clock.callLater)
-        self._streams = streams
+        self._stalled = streams.stalled
 
-    def pauseProducing(self) -> None:
-        """As every transport; what comes from now on waits here."""
-        super().pauseProducing()
-        self._streams.stalled()
+    def data_received(self, data: list[bytes]) -> None:
+        """As every transport; what the protocol does not take waits here."""
+        super().data_received(data)
+        if self.held:
+            self._stalled()
 
 
 class CircuitStreams:
@@ -108,6 +109,7 @@ class CircuitStreams:
         """Ask the exit for a stream. See ``Circuit.open_stream``."""
         try:
             first = FirstData(first_data) if isinstance(first_data, bytes) else first_data
+            first.check_free()
             stream = self.end.begin(host, port)
         except LocalProtocolError:
             return fail(Failure())
@@ -155,6 +157,8 @@ class CircuitStreams:
         opening = self._answered(stream)
         if opening is None or opening.factory is None:
             return
+        if opening.first is not None:
+            opening.first.finish()
         transport = ClientStream(self, stream, event.address)
         failure = Failure(StreamFailed("the factory made no protocol for the stream"))
         try:

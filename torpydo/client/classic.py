@@ -25,7 +25,7 @@ from twisted.python.failure import Failure
 from twisted.python.reflect import namedAny
 
 from torpydo.client.bytepipe import BytePipe
-from torpydo.client.circuits import Circuit
+from torpydo.client.circuits import Circuit, build_time
 from torpydo.client.destinations import check_destination
 from torpydo.client.failures import as_connect_error
 from torpydo.client.links import ClientLinks
@@ -34,10 +34,6 @@ from torpydo.directory import Descriptor, NetDir, PoolURL, choose_path
 from torpydo.errors import CircuitBuildError, LinkError, LocalProtocolError, PathError, TorpydoError
 from torpydo.net import ListingRefresh
 from torpydo.tpdp import Address
-
-HOP_TIMEOUT = 10.0
-BUILD_TIMEOUT = 60.0
-"""Seconds for each hop's answer, and for a whole circuit (SECURITY H9)."""
 
 T = TypeVar("T")
 
@@ -173,7 +169,7 @@ class ClassicCalls:
             link,
             tuple(self._path),
             rng=self._world.rng,
-            build_timeout=min(HOP_TIMEOUT * hops, BUILD_TIMEOUT),
+            build_timeout=build_time(hops),
             owner=links,
         )
         try:

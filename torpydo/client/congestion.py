@@ -17,7 +17,7 @@ from torpydo.net import Holder, Waiting
 __all__ = ["CLIENT_MEMORY", "Congestion", "HoldingCircuit"]
 
 CLIENT_MEMORY: Final = 64 * 1024 * 1024
-"""Bytes that wait in a client; above it circuits end, the oldest data first, until nine tenths are left."""
+"""Bytes that wait in a client; above it circuits end, in the order of ``Waiting``, until nine tenths are left."""
 SWEEP: Final = 1.0
 """Seconds between two looks while something waits."""
 

@@ -29,6 +29,7 @@ class FirstData:
     def __init__(self, data: bytes = b"") -> None:
         self._parts: list[bytes] = []
         self._send: Callable[[bytes], None] | None = None
+        self._finished = False
         self.size = 0
         """Bytes so far."""
         if data:
@@ -40,16 +41,26 @@ class FirstData:
         return self.most - self.size
 
     def add(self, data: bytes) -> None:
-        """Append *data*; it goes out at once if the stream has been asked for. Not after the stream is open.
+        """Append *data*; it goes out at once if the stream has been asked for.
 
-        :raises LocalProtocolError: beyond 64 KiB
+        :raises LocalProtocolError: beyond 64 KiB, and after the stream was opened
         """
+        if self._finished:
+            raise LocalProtocolError("the stream is open already: write to its transport")
         if len(data) > self.room:
             raise LocalProtocolError(f"at most {self.most} bytes can be sent before a stream is open")
         self.size += len(data)
         self._parts.append(data)
         if self._send is not None:
             self._send(data)
+
+    def check_free(self) -> None:
+        """See that it belongs to no other stream.
+
+        :raises LocalProtocolError: if it does
+        """
+        if self._send is not None or self._finished:
+            raise LocalProtocolError("first data is for one stream: make another for the next")
 
     def attach(self, send: Callable[[bytes], None]) -> None:
         """The stream has been asked for: *send* takes its bytes from now on, beginning with those that are there."""
@@ -58,5 +69,9 @@ class FirstData:
             send(b"".join(self._parts))
 
     def detach(self) -> None:
-        """The stream is open, or never will be on that circuit."""
+        """The stream was answered, or never will be on that circuit."""
         self._send = None
+
+    def finish(self) -> None:
+        """The stream is open."""
+        self._finished = True

@@ -19,6 +19,7 @@ from torpydo.client.attempts import attempt
 from torpydo.client.bootstrap import Bootstrap, ProgressFunction
 from torpydo.client.builds import UsableCircuit
 from torpydo.client.circuitpool import CircuitPool
+from torpydo.client.circuits import build_time
 from torpydo.client.destinations import check_destination
 from torpydo.client.firstdata import FirstData
 from torpydo.client.keeping import KeptTimes
@@ -40,9 +41,6 @@ from torpydo.directory import Descriptor, NetDir, PoolURL, check_path
 from torpydo.errors import CircuitBuildError, CircuitError, LinkError, PathError, PoolUnreachable, TorpydoError
 from torpydo.net import ListingRefresh, StateDirectory
 
-HOP_TIMEOUT = 10.0
-BUILD_TIMEOUT = 60.0
-"""Seconds for each hop's answer, and for a whole circuit (SECURITY H9)."""
 FIRST_TRIES = 6
 """Failed builds before a caller that waits for the first circuit is told."""
 STALE_PAUSE = 5.0
@@ -213,7 +211,7 @@ class Routing:
             link,
             path,
             rng=self._world.rng,
-            build_timeout=min(HOP_TIMEOUT * len(path), BUILD_TIMEOUT),
+            build_timeout=build_time(len(path)),
             owner=self.links,
         )
 

@@ -31,18 +31,18 @@ class Turn:
             self._schedule()
 
     def begin(self) -> None:
-        """A read is being handled; :meth:`end` follows."""
+        """What comes now is sent by :meth:`end`, which follows."""
         self._reading = True
 
     def end(self) -> None:
         """Send now."""
-        self._reading = False
         try:
             while self._links:
                 link = next(iter(self._links))
                 del self._links[link]
                 link.flush()
         finally:
+            self._reading = False
             # If one fails, the others have a turn of their own, even if nothing is read any more.
             if self._links:
                 self._schedule()
@@ -54,4 +54,5 @@ class Turn:
 
     def _later(self) -> None:
         self._scheduled = False
+        self.begin()
         self.end()

@@ -26,7 +26,9 @@ H = TypeVar("H", bound=Holder)
 
 @attrs.define(eq=False)
 class Waiting(Generic[H]):
-    """The circuits with something waiting, those first that have been waiting longest.
+    """The circuits with something waiting, those first that have not been empty at any look for the longest time.
+
+    That is not the age of their bytes: one that moves all the time and is never empty counts as old.
 
     :param most: bytes above which circuits end, until nine tenths of them are left
     """

@@ -71,17 +71,15 @@ class Controller:
         self._probed = 0.0
         self._resume = 0
 
-    @property
-    def shortest(self) -> float:
-        """The shortest round trip, 0 before there is one."""
-        return self._shortest
-
     def limited(self) -> None:
         """The window kept the sender from sending: only then does it say anything about the path."""
         self._limited = True
 
     def acknowledged(self, amount: int, sent_at: float, now: float) -> None:
         """*amount* bytes have arrived, the last of which were sent at *sent_at*."""
+        if now < max(sent_at, self._heard_at):
+            self._clock_set_back(now)
+            return
         rtt = now - sent_at
         if self._round_from is None:
             self._shortest = rtt
@@ -112,6 +110,16 @@ class Controller:
         # A round is over with the first bytes that were sent in it.
         if sent_at >= began and now - began >= ROUND:
             self._end_round(now - began, now)
+
+    def _clock_set_back(self, now: float) -> None:
+        # What was sent before tells nothing, and no round and no probe across that moment would end.
+        self._heard_at = now
+        if self._round_from is not None:
+            if self._probe_from is not None:
+                self.size = self._resume
+                self._probe_from = None
+            self._probe_at = now + PROBE_INTERVAL
+            self._begin_round(now)
 
     def _waits(self, rtt: float) -> float:
         """How long bytes with this round trip have waited; 1 is what ends the start."""

@@ -78,7 +78,8 @@ class FrameQueue:
     def put(self, circ_id: int, cells: list[Cell], *, patient: bool = False) -> None:
         """Append frames of one circuit; *patient*: they take their turn, though they begin to wait only now.
 
-        So are DESTROYs: thousands may go at once, and the cells of circuits that live do not wait for them.
+        So are DESTROYs: thousands may go at once, and the cells of circuits that live do not wait for them. Only one
+        whose circuit had just begun to wait takes that circuit's place.
         """
         if not cells:
             return

@@ -291,7 +291,6 @@ class ProxyConnection:
     def _next_request(self, now: float) -> list[Event]:
         self.state = State.HEAD
         self._exchange = None
-        self._ahead = 0
         self._outgoing.clear()
         self._deadline = now + IDLE_TIMEOUT
         return self._understand(now)
