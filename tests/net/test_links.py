@@ -190,7 +190,8 @@ class CarryingTests(SynchronousTestCase):
         link.send_cells(circ_id, cells)
         rig.reactor.flush()
         self.assertTrue(link.paused)
-        self.assertGreater(link.core.queued(circ_id), 0)
+        # Only there circuits take turns: below are what the kernels hold, and one record.
+        self.assertGreater(link.core.queued(circ_id), 2000 * 16384 - 400 * 1024)
         far.resumeProducing()
         rig.reactor.flush()
         self.assertEqual(link.core.queued(circ_id), 0)
