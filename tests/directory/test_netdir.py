@@ -26,6 +26,7 @@ from tests.directory.build import (
 )
 from torpydo.crypto import Purpose
 from torpydo.directory import Listing, ListingEntry, NetDir, Parameter, PoolURL, majority
+from torpydo.directory.netdir import Destination
 from torpydo.errors import ConfigurationError
 from torpydo.tpdp import Address
 
@@ -289,6 +290,27 @@ class WeightTests(SynchronousTestCase):
         forged = forge(document(1, bandwidth=0, sequence=NOW * 1000 + 1))
         netdir = merge({"a": [forged], "b": [document(1, bandwidth=10)]})
         self.assertEqual(self.weights(netdir), {"node1": 10})
+
+
+class ExitTests(SynchronousTestCase):
+    def exits(self, port: int, *policies: str) -> set[str]:
+        """The exits for *port* where each pool has a newer descriptor of node 1, with another policy."""
+        documents = [document(1, policy=each, sequence=NOW * 1000 + number) for number, each in enumerate(policies)]
+        netdir = merge({pool: [made, document(2)] for pool, made in enumerate(documents)}, pools=range(len(policies)))
+        return {node.best.body.nickname for node in netdir.exits_for(Destination(port)).nodes}
+
+    def test_policies_that_differ(self) -> None:
+        """A node of which pools know different policies is an exit for what its best descriptor opens, and no more."""
+        for old in ("", "accept *:80"):
+            self.assertEqual(self.exits(443, old, "accept *:443"), {"node1"})
+            self.assertEqual(self.exits(80, old, "accept *:443"), set())
+        self.assertEqual(self.exits(443, "accept *:443", ""), set())
+
+    def test_forged_policy(self) -> None:
+        """A pool cannot take an exit away with a forged descriptor that says it is none."""
+        forged = forge(document(1, sequence=NOW * 1000 + 1))
+        netdir = merge({"a": [forged], "b": [document(1, policy=OPEN)]})
+        self.assertEqual([node.raw_id for node in netdir.exits_for(Destination(443)).nodes], [node_id(1).raw])
 
 
 class DigestTests(SynchronousTestCase):

@@ -15,6 +15,7 @@ from torpydo.crypto import NodeId, Secret, SigningKey
 from torpydo.errors import LinkError, TorpydoError
 from torpydo.net import LinkFactory, LinkProtocol, Turn, connect_link, link_endpoint, probe_link
 from torpydo.testing.memory import SimulatedReactor
+from torpydo.testing.ways import Conditions
 from torpydo.tpdp import (
     Address,
     CellsReceived,
@@ -180,6 +181,7 @@ class CarryingTests(SynchronousTestCase):
     def test_a_peer_that_does_not_read_stops_the_sender(self) -> None:
         """What the transport does not take waits in the core, and goes out when it does."""
         rig = Rig()
+        rig.reactor.internet.ways.set(Conditions(in_flight=32 * 1024))
         link = rig.link()
         circ_id = link.core.new_circuit_id()
         link.send_create(circ_id, b"c" * 512)
@@ -191,7 +193,7 @@ class CarryingTests(SynchronousTestCase):
         rig.reactor.flush()
         self.assertTrue(link.paused)
         # Only there circuits take turns: below are what the kernels hold, and one record.
-        self.assertGreater(link.core.queued(circ_id), 2000 * 16384 - 400 * 1024)
+        self.assertGreater(link.core.queued(circ_id), 2000 * 16384 - 128 * 1024)
         far.resumeProducing()
         rig.reactor.flush()
         self.assertEqual(link.core.queued(circ_id), 0)

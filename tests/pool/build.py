@@ -16,6 +16,7 @@ from tests.directory.build import NOW, descriptor, key
 from torpydo.crypto import NodeId, SigningKey
 from torpydo.directory import Descriptor, HeartbeatAnswer, sign_descriptor, sign_heartbeat
 from torpydo.errors import LinkError
+from torpydo.net import Later
 from torpydo.pool.admission import Admission
 from torpydo.pool.saving import SAVE_AFTER
 from torpydo.pool.store import NodeRecord, Store
@@ -136,6 +137,7 @@ class Pool:
     probes: Probes = attrs.field(factory=Probes)
     store: Store = attrs.field(factory=lambda: Store.open(":memory:"))
     test_network: bool = False
+    later: Later = attrs.Factory(lambda self: self.times.clock.callLater, takes_self=True)
     changes: list[float] = attrs.field(factory=list)
     started: bool = False
     admission: Admission = attrs.field(init=False)
@@ -153,7 +155,7 @@ class Pool:
             self.probes,
             clock=self.times.clock.seconds,
             wall_clock=self.times.wall,
-            later=self.times.clock.callLater,
+            later=self.later,
             test_network=self.test_network,
             requested_delay=15.0,
             deprecation_delay=30.0,

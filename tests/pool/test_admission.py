@@ -93,6 +93,17 @@ class ListingTests(AdmissionTestCase):
         self.accept(node)
         self.assertEqual((len(self.pool.probes.asked), len(self.pool.changes)), (1, 1))
 
+    def test_one_copy(self) -> None:
+        """Of a descriptor that comes with every heartbeat one copy is held, and it need not be compared again."""
+        node = self.pool.node()
+        self.accept(node)
+        [before] = self.pool.admission.listed()
+        document = before.record.document
+        self.accept(node)
+        [after] = self.pool.admission.listed()
+        self.assertGreater(after.record.heartbeat_ms, NOW * 1000 + 1)
+        self.assertIs(after.record.document, document)
+
     def test_impatient(self) -> None:
         """A heartbeat while the node is still being probed is refused for now."""
         self.pool.probes.answer = False

@@ -143,6 +143,25 @@ class PublisherTests(SynchronousTestCase):
         self.assertGreater(self.listing().sequence, first.sequence)
         self.assertEqual(len(lines), 1)
 
+    def test_disk_full_again(self) -> None:
+        """A disk that fails again after it has worked is told again."""
+
+        def full(sequence: int) -> None:
+            raise StateError("the disk is full")
+
+        lines: list[str] = []
+        self.patch(Publisher, "log", type("Log", (), {"error": lambda self, text, **fields: lines.append(text)})())
+        for count in (1, 2):
+            broken = self.patch(self.store, "reserve_sequence", full)
+            self.add(2 * count)
+            self.listing()
+            self.assertEqual(len(lines), count)
+            broken.restore()
+            self.times.advance(1)
+            self.add(2 * count + 1)
+            self.listing()
+            self.times.advance(1)
+
     def test_unknown_node(self) -> None:
         """Only what the roster lists is listed."""
         self.add(0)

@@ -98,6 +98,19 @@ class SavingTests(SynchronousTestCase):
         self.clock.advance(RETRY + TURN)
         self.assertEqual(self.saving.stored(), [record(0)])
 
+    def test_disk_full_again(self) -> None:
+        """A disk that fails again after it has worked is told again."""
+        lines: list[str] = []
+        self.patch(saving.Saving, "log", type("Log", (), {"error": lambda self, text, **fields: lines.append(text)})())
+        for count in (1, 2):
+            self.store.full = True
+            self.saving.put(record(count))
+            self.clock.advance(SAVE_AFTER + TURN)
+            self.assertEqual(len(lines), count)
+            self.store.full = False
+            self.clock.advance(RETRY + TURN)
+            self.assertEqual(len(self.saving.stored()), count)
+
     def test_disk_full_at_the_end(self) -> None:
         """A full disk does not keep a pool from stopping."""
         self.patch(saving.Saving, "log", type("Log", (), {"error": lambda self, text, **fields: None})())

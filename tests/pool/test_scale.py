@@ -34,6 +34,20 @@ class GrowthTests(SynchronousTestCase):
             self.successResultOf(taken[0])
         self.assertEqual(counts[0], counts[1])
 
+    def test_known_document(self) -> None:
+        """A heartbeat whose descriptor is known takes the same work whatever is in it: it is not parsed again."""
+        counts = []
+        pool = self.pools[0]
+        for name, rules in enumerate((1, 100), start=FEW):
+            node = pool.node(name, policy=", ".join(f"accept *:{port}" for port in range(1, rules + 1)))
+            self.successResultOf(pool.send(node))
+            pool.times.advance(1)
+            data = node.heartbeat()
+            taken: list[Deferred[HeartbeatAnswer]] = []
+            counts.append(calls(lambda data=data, taken=taken: taken.append(pool.admission.heartbeat(data))))
+            self.successResultOf(taken[0])
+        self.assertEqual(counts[0], counts[1])
+
     def test_collect(self) -> None:
         """Looking for silent nodes, all of which are silent, looks at each."""
         counts = []

@@ -21,8 +21,9 @@ from torpydo.crypto import SigningKey
 from torpydo.directory import Listing, PoolURL, parse_listing
 from torpydo.errors import ConfigurationError, ListenError, LocalProtocolError, StateError
 from torpydo.net import StateDirectory
-from torpydo.pool import PoolConfig, PoolService
+from torpydo.pool import PoolConfig, PoolService, publisher
 from torpydo.pool.admission import Admission
+from torpydo.pool.site import PoolChannel
 
 POOL = SigningKey(b"k" * 32)
 
@@ -64,11 +65,15 @@ class PoolServiceTests(SynchronousTestCase):
         with open(os.path.join(self.scratch, "state", "pool.url")) as file:
             return file.read()
 
-    def ask(self, *arguments: Any, **keywords: Any) -> tuple[int, dict[str, str], bytes]:
+    def connect(self) -> tuple[PoolChannel, StringTransport]:
         factory = self.reactor.tcpServers[-1][1]
         channel = factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 5555))
         transport = StringTransport()
         channel.makeConnection(transport)
+        return channel, transport
+
+    def ask(self, *arguments: Any, **keywords: Any) -> tuple[int, dict[str, str], bytes]:
+        channel, transport = self.connect()
         channel.dataReceived(request(*arguments, **keywords))
         channel.connectionLost(Failure(ConnectionLost()))
         return parse(transport.value())
@@ -166,16 +171,37 @@ class PoolServiceTests(SynchronousTestCase):
         """Stopping while a node is being probed leaves nothing behind."""
         service = self.start()
         self.probes.answer = False
-        factory = self.reactor.tcpServers[-1][1]
-        channel = factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 5555))
-        transport = StringTransport()
-        channel.makeConnection(transport)
+        channel, transport = self.connect()
         node = Node(Times(self.reactor, NOW + 1), pool=POOL)
         channel.dataReceived(request("/v1/heartbeat", "POST", body=node.heartbeat()))
         self.successResultOf(service.stopService())
         self.assertTrue(transport.disconnected)
         channel.connectionLost(Failure(ConnectionLost()))
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_stop_with_requests_sent_ahead(self) -> None:
+        """Whoever waits while the pool stops is answered; what was sent behind that begins nothing."""
+        self.patch(publisher, "SLICE", 0.0)
+        times = Times(self.reactor, NOW)
+        listed, stranger, other = (Node(times, name, pool=POOL) for name in range(3))
+        for ahead in ((None, listed), (None, stranger), (stranger, None), (stranger, other)):
+            self.probes.answer = True
+            service = self.start()
+            self.assertEqual(self.beat(0), 200)
+            self.probes.answer = False
+            self.probes.asked.clear()
+            self.reactor.advance(1)
+            channel, transport = self.connect()
+            for node in ahead:
+                body = b"" if node is None else node.heartbeat()
+                path, method = ("/v1/heartbeat", "POST") if body else ("/v1/listing", "GET")
+                channel.dataReceived(request(path, method, body=body))
+            self.successResultOf(service.stopService())
+            self.assertEqual(transport.value().count(b"HTTP/1.1 "), 1)
+            self.assertEqual(parse(transport.value())[0], 500)
+            self.assertEqual(len(self.probes.asked), 0 if ahead[0] is None else 1)
+            channel.connectionLost(Failure(ConnectionLost()))
+            self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_not_started(self) -> None:
         """A pool that was not started has no URL to wait for."""

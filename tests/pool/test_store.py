@@ -93,6 +93,25 @@ class StoreTests(SynchronousTestCase):
         store.close()
         self.assertEqual(self.open().sequence(), 5)
 
+    def test_sequence_is_synced(self) -> None:
+        """A sequence is written through to the disk, a node is not: there are hundreds of them in a second."""
+        store = self.open()
+        # A loss of power cannot be tested; what SQLite was told when it wrote can.
+        full, normal = 2, 1
+        store._connection.executescript(
+            """
+            CREATE TEMP TABLE level (synchronous INTEGER);
+            CREATE TEMP TRIGGER sequence AFTER UPDATE ON main.listing
+                BEGIN INSERT INTO level SELECT synchronous FROM pragma_synchronous('main'); END;
+            CREATE TEMP TRIGGER node AFTER INSERT ON main.node
+                BEGIN INSERT INTO level SELECT synchronous FROM pragma_synchronous('main'); END;
+            """
+        )
+        store.reserve_sequence(5)
+        store.write([record(0)])
+        levels = store._connection.execute("SELECT synchronous FROM level").fetchall()
+        self.assertEqual(levels, [(full,), (normal,)])
+
     def assertRefused(self, words: str) -> None:
         error = self.assertRaises(StateError, Store.open, self.path)
         self.assertIn(self.path, str(error))

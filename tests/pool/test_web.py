@@ -210,10 +210,11 @@ class HeartbeatTests(WebTestCase):
         self.assertIn(b"--advertise", body)
 
     def test_no_forms(self) -> None:
-        """No body is read as a form, whatever it calls itself: this one would be a bad one."""
-        headers = {"Content-Type": "multipart/form-data; boundary=x"}
-        status, _, body = self.ask("/v1/heartbeat", "POST", headers, b"--x\r\nnonsense")
-        self.assertEqual((status, b"heartbeat" in body), (400, True))
+        """No body is read as a form, whatever it calls itself: these would be bad ones."""
+        for boundary in ("; boundary=x", ""):
+            headers = {"Content-Type": f"multipart/form-data{boundary}"}
+            status, _, body = self.ask("/v1/heartbeat", "POST", headers, b"--x\r\nnonsense")
+            self.assertEqual((status, b"heartbeat" in body), (400, True))
 
     def test_empty(self) -> None:
         """A heartbeat without a body is refused."""
@@ -367,6 +368,20 @@ class ConnectionTests(WebTestCase):
         channel, transport = self.connect()
         self.pool.times.advance(5)
         channel.dataReceived(request("/v1/time"))
+        self.pool.times.advance(9.9)
+        self.assertFalse(transport.disconnected)
+        self.pool.times.advance(0.2)
+        self.assertTrue(transport.disconnected)
+        channel.connectionLost(Failure(ConnectionLost()))
+
+    def test_idle_after_a_long_wait(self) -> None:
+        """The 10 s after an answer are no more because the answer took long."""
+        self.pool.probes.answer = False
+        channel, transport = self.connect()
+        channel.dataReceived(request("/v1/heartbeat", "POST", body=self.pool.node().heartbeat()))
+        self.pool.times.advance(11, 9)
+        self.pool.probes.finish_all()
+        self.assertEqual(parse(transport.value())[0], 200)
         self.pool.times.advance(9.9)
         self.assertFalse(transport.disconnected)
         self.pool.times.advance(0.2)

@@ -1,8 +1,9 @@
 """When nodes are written to the store: together, a moment after they changed.
 
-A heartbeat is answered before it is on the disk. A crash within that moment costs its node nothing but one interval:
-the pool believes that it was last heard a heartbeat earlier, or has to probe it once more. Only the sequence of the
-listing may never be lost, and publisher writes that one itself. Called by roster; admission makes it.
+A heartbeat is answered before it is written, and what is written is not synced: a crash of the pool loses that moment,
+a loss of power may lose more. That costs a node little: the pool believes that it was last heard some heartbeats
+earlier, or has to probe it once more. Only the sequence of the listing may never be lost, and publisher writes and
+syncs that one itself. Called by roster; admission makes it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from torpydo.pool.store import NodeRecord, Store
 __all__ = ["Saving"]
 
 SAVE_AFTER: Final = 0.2
-"""Seconds from a change to the disk: what a crash may cost."""
+"""Seconds from a change to its write: what a crash of the pool may cost. Of the machine it may cost more."""
 BATCH: Final = 256
 """Nodes in a transaction: about 3 ms, between two of which requests are answered."""
 RETRY: Final = 10.0
@@ -29,7 +30,7 @@ RETRY: Final = 10.0
 
 
 class Saving:
-    """What is not on the disk yet.
+    """What is not written yet.
 
     :param store: the disk
     :param later: calls something after so many seconds

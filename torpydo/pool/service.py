@@ -91,8 +91,8 @@ class _Running:
         """End it, in the reverse order of the start."""
         if self.collector.running:
             self.collector.stop()
-        self.admission.stop()
         self.publisher.stop()
+        self.admission.stop()
         self.store.close()
         if self.state is not None:
             self.state.close()
@@ -167,6 +167,8 @@ class PoolService(Service):
         """End all connections and probes, and close the state."""
         Service.stopService(self)
         stopped = self._listener.stop()
+        # First, because whoever waits is answered now, and what is sent behind that must not begin anything new.
+        self._factory.shut()
         running, self._running = self._running, None
         if running is not None:
             running.close()

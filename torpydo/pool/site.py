@@ -84,6 +84,9 @@ class PoolChannel(HTTPChannel):
 
     def requestDone(self, request: Request) -> None:
         self._expect(REQUEST_TIME)
+        if not self.factory.is_open:
+            # What was sent ahead is not read any more: nobody would end what it begins.
+            self.persistent = False
         HTTPChannel.requestDone(self, request)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -158,9 +161,18 @@ class PoolFactory(ServerFactory[PoolChannel]):
         """
         self._site = Site(resource, reactor=self.reactor)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether connections and requests are taken."""
+        return self._site is not None
+
+    def shut(self) -> None:
+        """Take no more connections, and no request that was sent ahead of an answer; the answer is still given."""
+        self._site = None
+
     def close(self) -> None:
         """End all connections, and take no more."""
-        self._site = None
+        self.shut()
         for channel in list(self.channels):
             channel.transport.abortConnection()
         self._write_report()

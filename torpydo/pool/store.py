@@ -79,7 +79,7 @@ class Store:
         try:
             with _typed(path):
                 connection.execute("PRAGMA journal_mode = WAL")
-                # A crash of the machine may cost the last heartbeats, never the database; next_sequence() waits.
+                # A crash of the machine may cost the last heartbeats, never the database; reserve_sequence() syncs.
                 connection.execute("PRAGMA synchronous = NORMAL")
                 store._migrate()
         except BaseException:

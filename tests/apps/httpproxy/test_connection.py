@@ -132,6 +132,15 @@ class TunnelTests(SynchronousTestCase):
         core.tunnel_opened(1.0)
         self.assertEqual(core.early_data(), (b"all", True))
 
+    def test_end_of_what_went_ahead(self) -> None:
+        """An EOF behind early data that has gone to the network already does not give up either."""
+        core = make()
+        core.receive_data(CONNECT + b"all", 1.0)
+        self.assertEqual(core.data_ahead(100), b"all")
+        self.assertEqual((core.receive_eof(1.0), core.state), ([], State.OPENING))
+        self.assertEqual(core.tunnel_opened(1.0), [])
+        self.assertEqual(core.early_data(), (b"", True))
+
 
 class RequestTests(SynchronousTestCase):
     """What goes to the server."""
