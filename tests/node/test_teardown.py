@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.node.network import Relay, Traveller, World
 from torpydo.errors import TorpydoError
 from torpydo.net import LinkProtocol, Turn, connect_link
 from torpydo.node import limits
+from torpydo.node.circuit import Way
+from torpydo.node.teardown import Teardown
 from torpydo.tpdp import CellsReceived, CreatedReceived, DestroyReceived, Hop, OriginCircuit, PongReceived
 
 MANY = 40
@@ -177,13 +181,24 @@ class TeardownTests(SynchronousTestCase):
 
     def test_next_hop_that_had_not_accepted(self) -> None:
         """Circuits that were being extended over the lost link live on without that hop."""
+        router = self.relays[0].router
+        # It opens the link, so that the others need not wait for it.
+        self.world.traveller(*self.relays[:2]).build()
         fleet = Fleet(self.world, [relay.hop for relay in self.relays[:2]])
         self.world.reactor.internet.ways.isolate(self.relays[1].address.host)
         fleet.build(MANY)
-        self.assertEqual(self.counts()[0], MANY)
-        self.world.reactor.advance(limits.LINK_CONNECT + 1)
-        self.assertEqual(self.counts()[0], MANY)
-        self.assertEqual(fleet.destroyed, [])
+        ways = [
+            circuit.way for circuit in router._circuits.values() if circuit.previous.link.core.open_circuits == MANY
+        ]
+        self.assertEqual(ways, [Way.ASKED] * MANY * 2)
+        [link] = [one.link for one in router._neighbours if one.dialled]
+        link.transport.abortConnection()
+        self.world.flush()
+        # Those that had the hop are gone, and none of these.
+        self.assertEqual((self.counts()[0], len(router._circuits), fleet.destroyed), (MANY, MANY, []))
+        fleet.link.transport.abortConnection()
+        self.world.flush()
+        self.assert_empty(self.relays[0])
 
     def test_peer_destroys_all(self) -> None:
         """A peer that destroys its circuits one by one keeps nobody waiting either."""
@@ -192,6 +207,35 @@ class TeardownTests(SynchronousTestCase):
             fleet.link.send_destroy(circ_id)
         self.world.flush()
         self.assert_empty(*self.relays)
+
+    def test_peer_destroys_some(self) -> None:
+        """Each read of some DESTROYs is not a batch of its own: the next hop gets no more than from a lost link."""
+        self.patch(limits, "TEARDOWN_BATCH", 2)
+        self.patch(limits, "TEARDOWN_PAUSE", 0.01)
+        fleet = self.fleet()
+        self.world.reactor.advance(1.0)
+        for circ_id in list(fleet.circuits)[:5]:
+            fleet.link.send_destroy(circ_id)
+            self.world.flush()
+        self.assertEqual(self.counts(), [MANY - 2] * 3)
+        self.world.reactor.advance(0.009)
+        self.assertEqual(self.counts(), [MANY - 2] * 3)
+        self.world.reactor.advance(0.002)
+        self.assertEqual(self.counts(), [MANY - 4] * 3)
+        self.world.reactor.advance(0.01)
+        self.assertEqual(self.counts(), [MANY - 5] * 3)
+
+    def test_stop_does_not_pause(self) -> None:
+        """A node that stops has no time to spare its neighbours, also if it was doing so."""
+        self.patch(limits, "TEARDOWN_PAUSE", 1.0)
+        fleet = self.fleet()
+        fleet.link.send_destroy(next(iter(fleet.circuits)))
+        fleet.link.send_destroy(list(fleet.circuits)[1])
+        self.world.flush()
+        self.assertEqual((self.counts()[0], len(self.relays[0].router._teardown)), (MANY - 1, 1))
+        self.relays[0].router.close()
+        self.world.flush()
+        self.assertEqual(self.counts()[0], 0)
 
     def test_stop(self) -> None:
         """A node that stops destroys all its circuits first, in slices too, and then closes its links."""
@@ -202,3 +246,83 @@ class TeardownTests(SynchronousTestCase):
         self.world.reactor.success(closed)
         self.assertCountEqual(fleet.destroyed, fleet.circuits)
         self.assert_empty(*self.relays)
+
+
+@attrs.frozen(eq=False)
+class Side:
+    """A neighbour, and its link: it has circuits, and nothing else."""
+
+    circuits: set[int] = attrs.field(factory=set)
+
+    @property
+    def link(self) -> Side:
+        return self
+
+
+@attrs.define(eq=False)
+class Line:
+    """A circuit that begins at a neighbour and goes nowhere."""
+
+    previous: Side
+    previous_id: int
+    next: Side | None = None
+    way: Way = Way.NONE
+
+
+class SliceTests(SynchronousTestCase):
+    """What is done at one time, whatever it is that is done."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.table: dict[Any, Any] = {}
+        self.lost: list[int] = []
+        self.when_lost: Callable[[], object] = lambda: None
+        self.teardown = Teardown(self.clock, self.table, self.lose)
+
+    def lose(self, circuit: Any, side: Any) -> None:
+        """It is the turn of a circuit."""
+        self.when_lost()
+        self.lost.append(circuit.previous_id)
+
+    def side(self, *numbers: int) -> Any:
+        """A neighbour with these circuits."""
+        side = Side(set(numbers))
+        for number in numbers:
+            self.table[side, number] = Line(side, number)
+        return side
+
+    def take(self, seconds: float) -> None:
+        """Each circuit takes so long."""
+        self.when_lost = lambda: setattr(self.clock, "rightNow", self.clock.rightNow + seconds)
+
+    def test_time(self) -> None:
+        """A slice ends when it has taken its time, even if the batch is not full."""
+        self.take(limits.TEARDOWN_SLICE * 0.4)
+        self.teardown.link_gone(self.side(*range(10)))
+        self.assertEqual(len(self.lost), 3)
+        self.clock.advance(limits.TEARDOWN_PAUSE)
+        self.assertEqual(len(self.lost), 6)
+
+    def test_another_link_meanwhile(self) -> None:
+        """A circuit that ends can end a link: the circuits of that wait their turn."""
+        other = self.side(10, 11)
+        links = [other]
+        self.when_lost = lambda: self.teardown.link_gone(links.pop()) if links else None
+        self.teardown.link_gone(self.side(1, 2))
+        self.assertEqual(self.lost, [1, 2, 10, 11])
+
+    def test_stop(self) -> None:
+        """However many there are, it is over in time if the processor is fast enough."""
+        self.side(*range(40_000))
+        stopped = Deferred.fromCoroutine(self.teardown.all_gone(4.0))
+        while not stopped.called:
+            self.clock.advance(0)
+        self.assertEqual((len(self.lost), self.clock.seconds()), (40_000, 0.0))
+
+    def test_stop_in_time(self) -> None:
+        """If it is not, nobody waits for the rest."""
+        self.take(0.1)
+        self.side(*range(1000))
+        stopped = Deferred.fromCoroutine(self.teardown.all_gone(4.0)).addCallback(lambda ignored: self.clock.seconds())
+        self.clock.advance(0)
+        self.assertLess(self.successResultOf(stopped), 4.2)

@@ -2,7 +2,8 @@
 
 from torpydo.node.classic import Node
 from torpydo.node.config import DEFAULT_BANDWIDTH, Advertised, NodeConfig
+from torpydo.node.draw import make_randbelow
 from torpydo.node.service import NodeService
 from torpydo.node.status import NodeStatus
 
-__all__ = ["DEFAULT_BANDWIDTH", "Advertised", "Node", "NodeConfig", "NodeService", "NodeStatus"]
+__all__ = ["DEFAULT_BANDWIDTH", "Advertised", "Node", "NodeConfig", "NodeService", "NodeStatus", "make_randbelow"]

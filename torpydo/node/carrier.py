@@ -17,6 +17,7 @@ from twisted.internet.protocol import Factory
 from torpydo.crypto import DHSecretKey, SigningKey
 from torpydo.directory import ExitPolicy, NetDir
 from torpydo.net import LinkFactory, LinkProtocol, connect_link
+from torpydo.node import limits
 from torpydo.node.exits import Exits
 from torpydo.node.resolver import Resolver
 from torpydo.node.router import Router
@@ -78,14 +79,16 @@ class OwnCarrier:
         rng: Callable[[int], bytes],
         wall_clock: Callable[[], float],
         connect: Callable[..., Deferred[LinkProtocol]] = connect_link,
-        router: Callable[..., Router] = Router,
+        memory: int = limits.NODE_MEMORY,
+        closed: Callable[[LinkProtocol], None] = lambda link: None,
     ) -> OwnCarrier:
         """Wire everything.
 
-        :param router: makes the router
+        :param memory: bytes that may wait in it
+        :param closed: told of each link that is gone
         """
         exits = Exits(reactor, exit_policy, resolver)
-        made = router(
+        router = Router(
             reactor,
             identity,
             rng=rng,
@@ -94,9 +97,11 @@ class OwnCarrier:
             allow_single_hop=allow_single_hop,
             aegis=aegis,
             connect=connect,
+            memory=memory,
+            closed=closed,
         )
-        factory = LinkFactory(identity, made, reactor=reactor, rng=rng, wall_clock=wall_clock, aegis=aegis)
-        return cls(factory, made, exits, reactor)
+        factory = LinkFactory(identity, router, reactor=reactor, rng=rng, wall_clock=wall_clock, aegis=aegis)
+        return cls(factory, router, exits, reactor)
 
     def start(self) -> None:
         """Begin."""

@@ -1,4 +1,7 @@
-"""Integers drawn from random bytes: what jitter and the choice between addresses need. Called by parts and workers."""
+"""Integers drawn from random bytes: what jitter and the choice between addresses need.
+
+Called by parts and workers, and by the doubles of a network.
+"""
 
 from __future__ import annotations
 

@@ -51,8 +51,8 @@ CIRCUIT_QUEUE: Final = 24 * 1024 * 1024
 """Bytes of cells that may wait for one circuit: the largest window, and what acknowledges the largest window of the
 other direction, a BULK cell for each 32 KiB. So an honest peer never has more (F5)."""
 NODE_MEMORY: Final = 256 * 1024 * 1024
-"""Bytes of cells and stream data that wait in a node; above it circuits die, the oldest data first, until nine tenths
-are left (F6)."""
+"""Bytes of cells and stream data that wait in a node; above it circuits die, those that wait longest first, until nine
+tenths are left (F6)."""
 
 # -- Streams
 STREAMS_PER_SECOND: Final = 100.0

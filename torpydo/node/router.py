@@ -69,6 +69,8 @@ class Router:
     :param exits: where streams go
     :param allow_single_hop: whether a client's circuit of one hop may have streams
     :param connect: for tests
+    :param memory: bytes that may wait in it
+    :param closed: told of each link that is gone
     """
 
     log = Logger()
@@ -84,6 +86,8 @@ class Router:
         allow_single_hop: bool = False,
         aegis: bool = True,
         connect: ConnectFunction = connect_link,
+        memory: int = limits.NODE_MEMORY,
+        closed: Callable[[LinkProtocol], None] = lambda link: None,
     ) -> None:
         self._reactor = reactor
         self._node_id = identity.node_id
@@ -91,6 +95,7 @@ class Router:
         self._onion_keys = onion_keys
         self._exits = exits
         self._allow_single_hop = allow_single_hop
+        self._tell_closed = closed
         self._neighbours = Neighbours(reactor, self, identity, rng=rng, aegis=aegis, connect=connect)
         self._handshakes = Handshakes(reactor, self._accept, self._refuse)
         self._extending = Extending(
@@ -100,7 +105,7 @@ class Router:
         self._circuits: dict[tuple[LinkProtocol, int], RoutedCircuit] = {}
         self._count = 0
         self._teardown = Teardown(reactor, self._circuits, self._lost)
-        self._waiting: Waiting[RoutedCircuit] = Waiting(limits.NODE_MEMORY)
+        self._waiting: Waiting[RoutedCircuit] = Waiting(memory)
         self._creates = Buckets(reactor.seconds, limits.CREATES_PER_SECOND, limits.CREATES_BURST)
         self._sweeper = LoopingCall(self._sweep)
         self._sweeper.clock = reactor
@@ -150,7 +155,7 @@ class Router:
     async def _end(self) -> None:
         """Wait until the last bytes of the links are out: a process that ends now would take them along."""
         until = self._reactor.seconds() + STOP_TIME
-        await self._teardown.all_gone()
+        await self._teardown.all_gone(until)
         self._exits.close()
         transports: list[Any] = [neighbour.link.transport for neighbour in self._neighbours]
         for neighbour in self._neighbours:
@@ -175,6 +180,7 @@ class Router:
         neighbour = self._neighbours.closed(link)
         if neighbour is not None:
             self._teardown.link_gone(neighbour)
+        self._tell_closed(link)
 
     def _link_ready(self, link: LinkProtocol, event: LinkReady) -> None:
         neighbour = self._neighbours.opened(link)
@@ -186,9 +192,8 @@ class Router:
         neighbour = self._neighbours.get(link)
         if neighbour is None or neighbour.dialled or neighbour.host is None:
             return
-        if self._exits.test_network or self._neighbours.is_node(neighbour):
-            return
-        if len(self._neighbours.clients_at(neighbour.host)) > limits.LINKS_PER_HOST:
+        exempt = self._exits.test_network or self._neighbours.is_node(neighbour)
+        if not exempt and len(self._neighbours.clients_at(neighbour.host)) > limits.LINKS_PER_HOST:
             self._neighbours.close(neighbour)
 
     def _authenticated(self, link: LinkProtocol, event: PeerAuthenticated) -> None:
@@ -305,16 +310,14 @@ class Router:
         if circuit.streams is None:
             previous = circuit.previous
             assert circuit.transit.end is not None
-
-            def may_exit() -> bool:
-                return self._neighbours.is_node(previous) or self._exits.test_network or self._allow_single_hop
-
             circuit.streams = ExitStreams(
                 self._exits,
                 circuit.transit.end,
                 flush=lambda: self._flush(circuit),
                 stalled=lambda: self._stalled(circuit),
-                may_exit=may_exit,
+                may_exit=lambda: (
+                    self._neighbours.is_node(previous) or self._exits.test_network or self._allow_single_hop
+                ),
             )
         return circuit.streams
 
@@ -354,11 +357,9 @@ class Router:
 
     def _lost(self, circuit: RoutedCircuit, neighbour: Neighbour | None) -> None:
         """One side of a circuit is gone; only a next hop that had not accepted yet leaves the rest alive."""
-        if neighbour is circuit.previous:
-            self._drop(circuit)
-        elif neighbour is circuit.next and circuit.way is Way.ASKED:
+        if neighbour is circuit.next and circuit.way is Way.ASKED:
             self._extending.refused(circuit, ExtendStatus.DESTROYED)
-        elif neighbour is circuit.next:
+        elif neighbour in (circuit.previous, circuit.next):
             self._drop(circuit)
 
     def _drop(self, circuit: RoutedCircuit) -> None:

@@ -5,7 +5,8 @@ is left to do for each (DESTROY to the other side, streams, accounts) is done in
 circuits flow; a circuit counts as open until it is its turn. Called by router, which also does that work.
 
 A peer that destroys its circuits one by one is served at once, up to the same number in the same time: the next hop
-gets a DESTROY for each, and what it has not read yet delays the cells of all others.
+gets a DESTROY for each, and what it has not read yet delays the cells of all others. A node that stops spares nobody:
+it has seconds for all of them, and goes on with the next turn of the reactor.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from collections.abc import Callable
 from typing import Any
 
 import attrs
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.task import deferLater
 
 from torpydo.net import LinkProtocol
 from torpydo.node import limits
@@ -43,7 +44,7 @@ class Teardown:
     _working: bool = False
     _batch_until: float = 0.0
     _batch: int = 0
-    _done: list[Deferred[None]] = attrs.field(factory=list)
+    _stopping: bool = False
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -63,14 +64,17 @@ class Teardown:
             self._add(circuit, side)
             self._run()
 
-    def all_gone(self) -> Deferred[None]:
-        """The node stops: no circuit is left when this fires."""
+    async def all_gone(self, until: float) -> None:
+        """The node stops: no circuit is left when this is over, unless it takes longer than *until*."""
         for circuit in list(dict.fromkeys(self._circuits.values())):
             self._add(circuit, circuit.previous)
-        done: Deferred[None] = Deferred()
-        self._done.append(done)
+        self._stopping = True
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
         self._run()
-        return done
+        while self._waiting and self._reactor.seconds() < until:
+            await deferLater(self._reactor, 0, lambda: None)
 
     def _add(self, circuit: RoutedCircuit, neighbour: Neighbour) -> None:
         self._waiting.append((circuit, neighbour))
@@ -90,7 +94,7 @@ class Teardown:
         self._next = None
         self._working = True
         now = self._reactor.seconds()
-        if now >= self._batch_until:
+        if self._stopping or now >= self._batch_until:
             self._batch_until = now + limits.TEARDOWN_PAUSE
             self._batch = 0
         try:
@@ -102,8 +106,4 @@ class Teardown:
         finally:
             self._working = False
             if self._waiting:
-                self._next = self._reactor.callLater(self._batch_until - now, self._slice)
-            else:
-                done, self._done = self._done, []
-                for one in done:
-                    one.callback(None)
+                self._next = self._reactor.callLater(0 if self._stopping else self._batch_until - now, self._slice)

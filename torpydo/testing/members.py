@@ -19,7 +19,7 @@ from torpydo.client import Client, World
 from torpydo.crypto import KEY_SIZE, NodeId, Secret, SigningKey
 from torpydo.directory import ExitPolicy, PoolURL
 from torpydo.net import LinkProtocol, connect_link, probe_link
-from torpydo.node import NodeConfig, NodeService, NodeStatus
+from torpydo.node import NodeConfig, NodeService, NodeStatus, make_randbelow
 from torpydo.pool import PoolConfig, PoolService
 from torpydo.testing.clock import SimulationError
 from torpydo.testing.memory import SimulatedReactor
@@ -237,8 +237,7 @@ class ClientMember(Member):
         self.reactor.names.forbid()
         world = World(
             rng=rng,
-            # The bias is of no matter here; one source of randomness is.
-            randbelow=lambda below: int.from_bytes(rng(16), "big") % below,
+            randbelow=make_randbelow(rng),
             wall_clock=self.world.wall_clock,
         )
         urls = [str(url) for url in pools]

@@ -16,7 +16,8 @@ class FakeProcess:
 
     :ivar said: the messages that it was sent
     :ivar descriptors: the file descriptors that came along
-    :ivar killed: how often it was killed; that ends it
+    :ivar killed: how often it was killed; that ends it ...
+    :ivar immortal: ... unless it raises an error
     """
 
     number: int
@@ -25,9 +26,10 @@ class FakeProcess:
     said: list[ToWorker] = attrs.field(factory=list)
     descriptors: list[int] = attrs.field(factory=list)
     killed: int = 0
+    immortal: bool = False
     alive: bool = True
     reader: MessageReader[ToWorker] = attrs.field(factory=lambda: MessageReader(ToWorker))
-    data: bytes = b""
+    data: bytes = attrs.field(default=b"", repr=False)
 
     def send(self, data: bytes, descriptor: int | None = None) -> None:
         """See ``processes.Launched``."""
@@ -38,6 +40,8 @@ class FakeProcess:
 
     def kill(self) -> None:
         """See ``processes.Launched``."""
+        if self.immortal:
+            raise RuntimeError("cannot be killed")
         self.killed += 1
         self.end("ended by SIGKILL")
 
@@ -53,7 +57,7 @@ class FakeProcess:
 
     def reports(self, **fields: int) -> None:
         """It sends a report."""
-        names = ("taken", "still_open", "links", "circuits", "streams", "queued", "relayed")
+        names = ("taken", "still_open", "links", "circuits", "streams", "queued")
         self.says(Status(**dict.fromkeys(names, 0) | fields))
 
     def heard(self, kind: type) -> list[Any]:

@@ -51,7 +51,27 @@ class BalancerTests(SynchronousTestCase):
         for _ in range(4):
             balancer.take()
         balancer.reported(1, taken=1, still_open=1)
-        self.assertEqual((balancer.connections(1), balancer.connections(2)), (2, 2))
+        self.assertEqual([balancer.take() for _ in range(4)], [1, 2, 1, 2])
+
+    def test_given_up(self) -> None:
+        """One that never leaves does not count, and no report is needed for that."""
+        balancer = self.make(2)
+        for _ in range(4):
+            balancer.take()
+        balancer.given_up(2)
+        balancer.given_up(2)
+        self.assertEqual([balancer.take() for _ in range(4)], [2, 2, 1, 2])
+
+    def test_leaving(self) -> None:
+        """Whoever was removed gets nothing, whatever is said of it later, until it is added again."""
+        balancer = self.make(2)
+        balancer.remove(1)
+        balancer.remove(1)
+        balancer.reported(1, taken=0, still_open=0)
+        balancer.given_up(1)
+        self.assertEqual([balancer.take() for _ in range(2)], [2, 2])
+        balancer.add(1)
+        self.assertEqual(balancer.take(), 1)
 
     def test_starting(self) -> None:
         """Whoever is ready first at the start of the node does not get all connections."""
@@ -94,9 +114,8 @@ class BalancerTests(SynchronousTestCase):
     def test_even(self, workers: int, connections: int) -> None:
         """Connections that stay differ by one at the most, however many there are."""
         balancer = self.make(workers)
-        for _ in range(connections):
-            balancer.take()
-        loads = [balancer.connections(number) for number in range(1, workers + 1)]
+        chosen = [balancer.take() for _ in range(connections)]
+        loads = [chosen.count(number) for number in range(1, workers + 1)]
         self.assertEqual(sum(loads), connections)
         self.assertLessEqual(max(loads) - min(loads), 1)
 
@@ -107,6 +126,14 @@ class BalancerTests(SynchronousTestCase):
         balancer = self.make(workers)
         handed = dict.fromkeys(range(1, workers + 1), 0)
         known = dict.fromkeys(handed, (0, 0))
+
+        def take() -> None:
+            expected = {number: known[number][1] + handed[number] - known[number][0] for number in handed}
+            chosen = balancer.take()
+            assert chosen is not None
+            self.assertEqual(expected[chosen], min(expected.values()))
+            handed[chosen] += 1
+
         for _ in range(data.draw(st.integers(1, 40))):
             if data.draw(st.booleans()):
                 number = data.draw(st.sampled_from(sorted(handed)))
@@ -115,9 +142,7 @@ class BalancerTests(SynchronousTestCase):
                 still_open = data.draw(st.integers(0, known[number][1] + taken - known[number][0]))
                 known[number] = taken, still_open
                 balancer.reported(number, taken=taken, still_open=still_open)
-            expected = {number: known[number][1] + handed[number] - known[number][0] for number in handed}
-            self.assertEqual({number: balancer.connections(number) for number in handed}, expected)
-            chosen = balancer.take()
-            assert chosen is not None
-            self.assertEqual(expected[chosen], min(expected.values()))
-            handed[chosen] += 1
+            take()
+        # More than anyone can have: whoever had the most gets one, too, so that each count is seen.
+        for _ in range(workers * sum(handed.values())):
+            take()

@@ -15,6 +15,7 @@ from torpydo.node.workers.messages import (
     MAX_MESSAGE,
     AcceptedKeys,
     Connection,
+    Leaving,
     LogLine,
     MessageReader,
     NetworkChanged,
@@ -46,7 +47,11 @@ TO_WORKER: tuple[ToWorker, ...] = (
     Connection(2),
     Stop(),
 )
-TO_SUPERVISOR: tuple[ToSupervisor, ...] = (Status(9, 8, 7, 6, 5, 4, 3), LogLine("warn", "torpydo.node", "hällo"))
+TO_SUPERVISOR: tuple[ToSupervisor, ...] = (
+    Status(9, 8, 7, 6, 5, 4),
+    LogLine("warn", "torpydo.node", "hällo"),
+    Leaving(),
+)
 
 
 def frame(body: bytes) -> bytes:
@@ -71,6 +76,7 @@ class MessageTests(SynchronousTestCase):
         """The bytes are u32 length, then msgpack of the tag and the fields."""
         self.assertEqual(encode(Connection(2)).hex(), "00000003920602")
         self.assertEqual(encode(Stop()).hex(), "000000029107")
+        self.assertEqual(encode(Leaving()).hex(), "000000029103")
 
     def test_byte_by_byte(self) -> None:
         """A message is heard with its last byte, and not before."""

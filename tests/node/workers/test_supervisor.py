@@ -18,6 +18,7 @@ from torpydo.node.workers import Supervisor
 from torpydo.node.workers.messages import (
     AcceptedKeys,
     Connection,
+    Leaving,
     LogLine,
     NetworkChanged,
     OwnAddress,
@@ -106,6 +107,15 @@ class KnowledgeTests(SupervisorTestCase):
             self.assertEqual((setup.allow_single_hop, setup.aegis), (False, True))
             self.assertEqual(setup.memory, limits.NODE_MEMORY // 2)
 
+    def test_secrets(self) -> None:
+        """No key is in what would be seen in a traceback or a log."""
+        self.start()
+        seed = bytes(key("node").seed)
+        for shown in (self.supervisor, *self.supervisor._workers.values()):
+            for secret in (seed, bytes([7]) * 32):
+                for form in (repr(secret)[2:-1], secret.hex()):
+                    self.assertNotIn(form, repr(shown))
+
     def test_keys(self) -> None:
         """New onion keys reach all workers, the same ones are not repeated."""
         processes = self.start()
@@ -174,6 +184,38 @@ class ConnectionTests(SupervisorTestCase):
         second.reports(taken=2, still_open=0)
         self.addCleanup(os.close, self.hand())
         self.assertEqual((len(first.descriptors), len(second.descriptors)), (2, 3))
+
+    def test_leaving(self) -> None:
+        """A worker that says that it ends gets no more, however long it takes; its successor does."""
+        first, second = self.start()
+        first.says(Leaving())
+        for _ in range(4):
+            self.addCleanup(os.close, self.hand())
+        self.assertEqual((len(first.descriptors), len(second.descriptors)), (0, 4))
+        first.end("exit status 0")
+        self.reactor.advance(1.0)
+        self.launch.alive[1].reports()
+        self.addCleanup(os.close, self.hand())
+        self.assertEqual(len(self.launch.alive[1].descriptors), 1)
+
+    def test_deaf(self) -> None:
+        """Nor does one that cannot hear of them."""
+        first, second = self.start()
+        first.owner.deaf()
+        for _ in range(4):
+            self.addCleanup(os.close, self.hand())
+        self.assertEqual((len(first.descriptors), len(second.descriptors)), (0, 4))
+
+    def test_given_up(self) -> None:
+        """A connection that could not be sent is not counted for ever."""
+        first, second = self.start()
+        for _ in range(4):
+            self.addCleanup(os.close, self.hand())
+        second.owner.given_up()
+        second.owner.given_up()
+        for _ in range(2):
+            self.addCleanup(os.close, self.hand())
+        self.assertEqual((len(first.descriptors), len(second.descriptors)), (2, 4))
 
     def test_nobody_there(self) -> None:
         """While no worker runs connections are closed at once."""
@@ -259,6 +301,16 @@ class RestartTests(SupervisorTestCase):
         self.assertEqual((first.killed, second.killed), (1, 0))
         self.assertIn("says nothing any more", str(formatEvent(logs[0])))
 
+    def test_looks_go_on(self) -> None:
+        """If one look fails, the next ones come all the same."""
+        first, second = self.start()
+        first.immortal = True
+        self.reactor.advance(SILENT_LOOKS)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.assertEqual(second.killed, 0)
+        self.reactor.advance(1.0)
+        self.assertEqual(second.killed, 1)
+
     def test_does_not_read(self) -> None:
         """A worker that leaves too much unread is killed, however much it says."""
         first, _ = self.start()
@@ -297,6 +349,14 @@ class StopTests(SupervisorTestCase):
         self.assertEqual((first.killed, second.killed), (1, 0))
         self.assertIsNone(self.successResultOf(stopped))
         self.assertLess(STOP_TIME, 5.0)
+
+    def test_no_timer_left(self) -> None:
+        """When it is over, nothing is left to be done: no look, no kill."""
+        processes = self.start()
+        self.supervisor.stop()
+        for process in processes:
+            process.end("exit status 0")
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_while_one_waits(self) -> None:
         """One that is to be started again is not."""

@@ -8,7 +8,7 @@ circuits and exits and nothing else: it opens no file, and all that it knows cam
     balancer, restarts, messages    decide and encode; no input, no output
     channel, handover, processes    sockets between processes, accepted connections, processes
     supervisor                      what is above all of them, in the process of the node
-    worker, counting, __main__      the other end, in a process of its own
+    worker, __main__                the other end, in a process of its own
 
 Called by the parts of a node.
 """

@@ -39,19 +39,30 @@ def main(number: str) -> None:
         lambda: stop(),
     )
 
+    stopped = False
+
     def stop() -> None:
-        if reactor.running:
+        # The supervisor's word, a signal and the end of the channel may come together; a reactor complains about that.
+        nonlocal stopped
+        if not stopped:
+            stopped = True
             reactor.stop()
+
+    def start() -> None:
+        # In the place of the reactor's own, which is there by now.
+        signal.signal(signal.SIGTERM, lambda number, frame: reactor.callFromThread(stop))
+        channel.start()
 
     def stopping() -> Deferred[None]:
         signal.setitimer(signal.ITIMER_REAL, STOP_TIME)
-        return worker.stop()
+        # What was logged to the last is for the operator.
+        return worker.stop().addCallback(lambda ignored: channel.flush())
 
     worker = Worker(reactor, send=channel.send, stop=stop, rng=os.urandom, wall_clock=time.time)
     globalLogBeginner.beginLoggingTo(
         [ChannelObserver(channel.send, lambda: channel.queued > MAX_UNREAD)], redirectStandardIO=False
     )
-    reactor.callWhenRunning(channel.start)
+    reactor.callWhenRunning(start)
     settle_collector(reactor)
     reactor.addSystemEventTrigger("before", "shutdown", stopping)
     reactor.run()

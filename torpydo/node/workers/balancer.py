@@ -49,17 +49,20 @@ class Balancer:
         self._loads[worker] = _Load(0, not again)
 
     def remove(self, worker: int) -> None:
-        """That process is gone, and all its connections are."""
+        """That process is ending or gone, and gets nothing any more. Twice does no harm."""
         self._loads.pop(worker, None)
 
     def reported(self, worker: int, *, taken: int, still_open: int) -> None:
         """*worker* says how many connections it has ever taken, and how many of them are open."""
-        load = self._loads[worker]
-        load.trusted, load.taken, load.open = True, taken, still_open
+        load = self._loads.get(worker)
+        if load is not None:
+            load.trusted, load.taken, load.open = True, taken, still_open
 
-    def connections(self, worker: int) -> int:
-        """How many connections *worker* has."""
-        return self._loads[worker].connections
+    def given_up(self, worker: int) -> None:
+        """A connection that *worker* was chosen for will never arrive there."""
+        load = self._loads.get(worker)
+        if load is not None:
+            load.handed -= 1
 
     def take(self) -> int | None:
         """Choose the worker for a connection.

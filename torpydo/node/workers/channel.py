@@ -36,15 +36,22 @@ class Channel:
     :param connection: a socket of the UNIX family; the channel owns it
     :param receive: called with what was read: bytes, and the descriptors that came before their end
     :param lost: called once, when the other end is gone; not after :meth:`close`
+    :param given_up: called for each descriptor that the system did not take, which is closed, with its bytes unsent
     """
 
     def __init__(
-        self, reactor: Any, connection: socket.socket, receive: Receive, lost: Callable[[], None] = lambda: None
+        self,
+        reactor: Any,
+        connection: socket.socket,
+        receive: Receive,
+        lost: Callable[[], None] = lambda: None,
+        given_up: Callable[[], None] = lambda: None,
     ) -> None:
         self._reactor = reactor
         self._socket = connection
         self._receive = receive
         self._lost = lost
+        self._given_up = given_up
         self._queue: deque[tuple[memoryview, int | None]] = deque()
         self.queued = 0
         """Bytes that wait."""
@@ -65,6 +72,11 @@ class Channel:
             self._reactor.addWriter(self)
         self._queue.append((memoryview(data), descriptor))
         self.queued += len(data)
+
+    def flush(self) -> None:
+        """Write now what the other end takes at once: the reactor does not come to it any more."""
+        if not self._closed:
+            self.doWrite()
 
     def close(self) -> None:
         """End it; what was not sent is lost. Twice does no harm."""
@@ -119,6 +131,7 @@ class Channel:
                     return
                 # Too many descriptors are on their way: that connection is given up, with its message.
                 sent = len(data)
+                self._given_up()
             self.queued -= sent
             if descriptor is not None:
                 os.close(descriptor)

@@ -20,6 +20,7 @@ __all__ = [
     "MAX_MESSAGE",
     "AcceptedKeys",
     "Connection",
+    "Leaving",
     "LogLine",
     "MessageReader",
     "NetworkChanged",
@@ -160,7 +161,6 @@ class Status(msgspec.Struct, tag=1, array_like=True, frozen=True):
     :ivar circuits: circuits through it
     :ivar streams: outside connections and lookups
     :ivar queued: bytes that wait
-    :ivar relayed: bytes of cells that ever arrived
     """
 
     taken: _Count
@@ -169,7 +169,6 @@ class Status(msgspec.Struct, tag=1, array_like=True, frozen=True):
     circuits: _Count
     streams: _Count
     queued: _Count
-    relayed: _Count
 
 
 class LogLine(msgspec.Struct, tag=2, array_like=True, frozen=True):
@@ -184,7 +183,11 @@ class LogLine(msgspec.Struct, tag=2, array_like=True, frozen=True):
     text: Annotated[str, msgspec.Meta(max_length=MAX_LOG_TEXT)]
 
 
-ToSupervisor = Status | LogLine
+class Leaving(msgspec.Struct, tag=3, array_like=True, frozen=True):
+    """It ends, asked or unasked, and takes no connections any more; no report comes after this."""
+
+
+ToSupervisor = Status | LogLine | Leaving
 
 
 # -- Bytes

@@ -36,6 +36,12 @@ class Owner(Protocol):
     def received(self, data: bytes) -> None:
         """It has sent something."""
 
+    def given_up(self) -> None:
+        """A descriptor that was to be sent to it was closed instead, and its bytes were not sent."""
+
+    def deaf(self) -> None:
+        """It hears nothing any more, and says nothing."""
+
     def ended(self, reason: str) -> None:
         """It is gone: exactly once, and nothing after it."""
 
@@ -67,7 +73,7 @@ class WorkerProcess(ProcessProtocol):
     def __init__(self, reactor: Any, connection: socket.socket, owner: Owner) -> None:
         self._reactor = reactor
         self._owner = owner
-        self._channel = Channel(reactor, connection, self._received, self._deaf)
+        self._channel = Channel(reactor, connection, self._received, self._deaf, owner.given_up)
         self._words = b""
         self._timer: IDelayedCall | None = None
 
@@ -98,6 +104,7 @@ class WorkerProcess(ProcessProtocol):
     def _deaf(self) -> None:
         # As a rule it is just ending; what cannot be spoken to any more must not stay.
         self._timer = self._reactor.callLater(DEAF_TIME, self.kill)
+        self._owner.deaf()
 
     # -- What the reactor calls
 
@@ -120,24 +127,22 @@ def launch_worker(reactor: Any, number: int, owner: Owner) -> WorkerProcess:
 
     :raises OSError: if that fails
     """
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-    process = WorkerProcess(reactor, ours, owner)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    try:
-        reactor.spawnProcess(
-            process,
-            sys.executable,
-            # -P: a directory that the operator happens to be in is not where programs come from.
-            [sys.executable, "-P", "-m", "torpydo.node.workers", str(number)],
-            env=dict(os.environ) | {"PYTHONPATH": _search_path()},
-            childFDs={0: nothing, 1: "r", 2: "r", CHANNEL: theirs.fileno()},
-        )
-    except OSError:
-        process.abandon()
-        raise
-    finally:
-        os.close(nothing)
-        theirs.close()
+    with open(os.devnull, "rb") as nothing:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        process = WorkerProcess(reactor, ours, owner)
+        with theirs:
+            try:
+                reactor.spawnProcess(
+                    process,
+                    sys.executable,
+                    # -P: a directory that the operator happens to be in is not where programs come from.
+                    [sys.executable, "-P", "-m", "torpydo.node.workers", str(number)],
+                    env=dict(os.environ) | {"PYTHONPATH": _search_path()},
+                    childFDs={0: nothing.fileno(), 1: "r", 2: "r", CHANNEL: theirs.fileno()},
+                )
+            except OSError:
+                process.abandon()
+                raise
     return process
 
 

@@ -28,6 +28,7 @@ from torpydo.node.workers.handover import HandoverFactory
 from torpydo.node.workers.messages import (
     AcceptedKeys,
     Connection,
+    Leaving,
     LogLine,
     MessageReader,
     NetworkChanged,
@@ -65,7 +66,7 @@ class _Worker:
     """
 
     number: int
-    supervisor: Supervisor
+    supervisor: Supervisor = attrs.field(repr=False)
     started_at: float
     again: bool
     process: Launched | None = None
@@ -76,6 +77,14 @@ class _Worker:
     def received(self, data: bytes) -> None:
         """It has sent something."""
         self.supervisor.received(self, data)
+
+    def given_up(self) -> None:
+        """A connection could not be sent to it."""
+        self.supervisor.given_up(self)
+
+    def deaf(self) -> None:
+        """It hears nothing any more."""
+        self.supervisor.leaving(self)
 
     def ended(self, reason: str) -> None:
         """It is gone."""
@@ -107,8 +116,8 @@ class Supervisor:
     _wall_clock: Callable[[], float]
     _launch: Launch
     factory: HandoverFactory = attrs.field(init=False)
-    _told: dict[object, bytes] = attrs.field(init=False, factory=dict)
-    """What a worker has to know, in the order in which it has to hear it."""
+    _told: dict[object, bytes] = attrs.field(init=False, factory=dict, repr=False)
+    """What a worker has to know, in the order in which it has to hear it; keys are in it."""
     _workers: dict[int, _Worker] = attrs.field(init=False, factory=dict)
     _restarts: dict[int, Restarts] = attrs.field(init=False, factory=dict)
     _timers: dict[int, IDelayedCall] = attrs.field(init=False, factory=dict)
@@ -144,7 +153,7 @@ class Supervisor:
         for number in range(1, config.workers + 1):
             self._restarts[number] = Restarts()
             self._start(number, again=False)
-        self._looker.start(LOOK, now=False).addErrback(self._broke)
+        self._look_forever()
 
     def stop(self) -> Deferred[None]:
         """End all workers; fires when they are gone, within five seconds."""
@@ -206,6 +215,14 @@ class Supervisor:
         else:
             self._workers[number].send(encode(Connection(family)), descriptor)
 
+    def given_up(self, worker: _Worker) -> None:
+        """A connection could not be sent to *worker*, and is closed."""
+        self._balancer.given_up(worker.number)
+
+    def leaving(self, worker: _Worker) -> None:
+        """*worker* takes no connections any more; its process may live on for seconds."""
+        self._balancer.remove(worker.number)
+
     # -- Processes that come and go
 
     def _start(self, number: int, *, again: bool = True) -> None:
@@ -250,6 +267,9 @@ class Supervisor:
         assert worker.process is not None
         worker.process.kill()
 
+    def _look_forever(self) -> None:
+        self._looker.start(LOOK, now=False).addErrback(self._broke)
+
     def _look(self) -> None:
         for worker in list(self._workers.values()):
             worker.silent += 1
@@ -258,7 +278,9 @@ class Supervisor:
                 self._kill(worker)
 
     def _broke(self, failure: Failure) -> None:
-        self.log.failure("nobody looks whether the workers still speak", failure)
+        # A loop ends with the first error; workers of which nobody knows whether they live would be worse than a line.
+        self.log.failure("the look at the workers failed and begins again", failure)
+        self._look_forever()
 
     # -- What workers say
 
@@ -277,6 +299,8 @@ class Supervisor:
                     self.log.info("worker {worker} is back", worker=worker.number)
                 worker.status = message
                 self._balancer.reported(worker.number, taken=message.taken, still_open=message.still_open)
+            elif isinstance(message, Leaving):
+                self.leaving(worker)
             else:
                 self._repeat(worker, message)
 

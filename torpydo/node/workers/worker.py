@@ -28,11 +28,11 @@ from torpydo.node.carrier import OwnCarrier
 from torpydo.node.draw import make_randbelow
 from torpydo.node.resolver import Resolver
 from torpydo.node.workers.channel import LOST
-from torpydo.node.workers.counting import CountingRouter
 from torpydo.node.workers.messages import (
     MAX_LOG_TEXT,
     AcceptedKeys,
     Connection,
+    Leaving,
     LogLine,
     MessageReader,
     NetworkChanged,
@@ -88,7 +88,6 @@ class _Carrying:
     """What there is as soon as the worker was set up."""
 
     carrier: OwnCarrier
-    router: CountingRouter
     resolver: Resolver
     taken: _Taken
     pools: tuple[PoolURL, ...]
@@ -153,6 +152,7 @@ class Worker:
 
     def stop(self) -> Deferred[None]:
         """Destroy every circuit and close every link; fires when they are gone, or after a few seconds."""
+        self._send(encode(Leaving()))
         if self._reporter.running:
             self._reporter.stop()
         if self._soon is not None:
@@ -171,16 +171,11 @@ class Worker:
     def _setup(self, setup: Setup) -> None:
         resolver = Resolver(self._reactor, randbelow=make_randbelow(self._rng))
         taken = _Taken()
-        routers: list[CountingRouter] = []
 
         def closed(link: LinkProtocol) -> None:
             if link in taken.links:
                 taken.links.remove(link)
                 self._report_soon()
-
-        def make_router(*args: Any, **options: Any) -> CountingRouter:
-            routers.append(CountingRouter(*args, memory=setup.memory, closed=closed, **options))
-            return routers[0]
 
         carrier = OwnCarrier.open(
             self._reactor,
@@ -192,11 +187,12 @@ class Worker:
             resolver=resolver,
             rng=self._rng,
             wall_clock=self._wall_clock,
-            router=make_router,
+            memory=setup.memory,
+            closed=closed,
         )
         pools = tuple(PoolURL.parse(url) for url in setup.pools)
         taken.inside = carrier.factory
-        self._carrying = _Carrying(carrier, routers[0], resolver, taken, pools)
+        self._carrying = _Carrying(carrier, resolver, taken, pools)
         carrier.start()
         self._report_forever()
 
@@ -262,7 +258,6 @@ class Worker:
                     circuits=status.circuits,
                     streams=status.streams,
                     queued=status.queued,
-                    relayed=carrying.router.relayed,
                 )
             )
         )
@@ -291,4 +286,6 @@ class ChannelObserver:
         if level < (LogLevel.info if known else LogLevel.warn) or self._full():
             return
         text = eventAsText(event, includeTimestamp=False, includeSystem=False)
+        # A file name may have what no message can.
+        text = text.encode("utf-8", "replace").decode()
         self._send(encode(LogLine(level.name, namespace[:200], text[:MAX_LOG_TEXT])))
