@@ -78,6 +78,21 @@ class FileOutputTests(SynchronousTestCase):
         """Not after the download, when the name is to be taken."""
         self.assertRaises(StateError, FileOutput, self.directory)
 
+    def test_a_name_that_is_none(self) -> None:
+        """It is refused at once, and the option that has it is named."""
+        for path in ("", os.path.join(self.directory, "missing", "")):
+            error = self.assertRaises(StateError, FileOutput, path, "--json")
+            self.assertIn("name one with --json", str(error))
+        self.assertEqual(os.listdir(self.directory), [])
+
+    def test_a_pipe_or_a_device_is_not_replaced(self) -> None:
+        """A file in its place is not what anybody wants."""
+        os.mkfifo(self.path)
+        for path in (self.path, "/dev/null"):
+            error = self.assertRaises(StateError, FileOutput, path)
+            self.assertIn("is not a plain file", str(error))
+        self.assertEqual(os.listdir(self.directory), ["file"])
+
     def test_a_full_disk_is_a_typed_error(self) -> None:
         """What the file system says reaches the user as one sentence, and the part is removed."""
         output = FileOutput(self.path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.internet.task import Clock
@@ -70,9 +72,14 @@ class ProcessReactor(Clock):
     def __init__(self) -> None:
         super().__init__()
         self.started: list[tuple[ChildProcess, list[str]]] = []
+        self.read: list[bytes] = []
+        """What each could read from its standard input."""
 
-    def spawnProcess(self, child: ChildProcess, executable: str, args: list[str], **options: object) -> None:
+    def spawnProcess(
+        self, child: ChildProcess, executable: str, args: list[str], *, env: object, childFDs: dict[int, int]
+    ) -> None:
         self.started.append((child, args))
+        self.read.append(os.read(childFDs[0], 100))
 
 
 class ChildProcessesTests(SynchronousTestCase):
@@ -133,6 +140,12 @@ class ChildProcessesTests(SynchronousTestCase):
         error = self.assertRaises(TorpydoError, self.processes.check)
         self.assertIn("the node2 ended by itself", str(error))
         self.assertIn("port 6002 is in use", str(error))
+
+    def test_standard_input(self) -> None:
+        """What is given, and otherwise nothing: no process takes what is typed on the terminal."""
+        self.processes.start("pool", "-m", "something")
+        self.processes.start_program("keys", "tor-gencert", stdin=b"passphrase\n")
+        self.assertEqual(self.reactor.read, [b"", b"passphrase\n"])
 
     def test_waiting_for_the_first_that_ends(self) -> None:
         """Whichever it is."""

@@ -49,6 +49,11 @@ class Bench:
         process = self.start(*options)
         try:
             out, err = process.communicate(timeout=LONG)
+        except subprocess.TimeoutExpired:
+            # It ends what it started; if it is killed at once nobody does.
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=30)
+            raise
         finally:
             process.kill()
         return process.returncode, out.decode(), err.decode()
@@ -75,6 +80,12 @@ class BenchTests(SynchronousTestCase):
             except OSError:
                 continue
             self.assertNotIn(str(self.bench.directory).encode(), line)
+
+    def require_tor(self) -> None:
+        """Skip the test if tor is not installed."""
+        for program in ("tor", "tor-gencert"):
+            if which(program) is None:
+                raise SkipTest(f"the program {program} is not installed; it is in the package 'tor'")
 
     def test_every_line_has_figures(self) -> None:
         """A short run measures each line of the table, on our network and beside it, and small sizes."""
@@ -107,9 +118,7 @@ class BenchTests(SynchronousTestCase):
 
     def test_against_tor(self) -> None:
         """A network of tor is measured by the same loads, and stands beside ours."""
-        for program in ("tor", "tor-gencert"):
-            if which(program) is None:
-                raise SkipTest(f"the program {program} is not installed; it is in the package 'tor'")
+        self.require_tor()
         options = ["--short", "--alone", "--against-tor", "--delay=20", "--json=figures.json"]
         status, _, err = self.bench.run(*options, "--only", "rtt", "build")
         self.assertEqual(status, 0, err)
@@ -131,6 +140,15 @@ class BenchTests(SynchronousTestCase):
         self.assertEqual((process.returncode, err), (130, b"torpydo: interrupted\n"))
         self.assert_nothing_is_left()
 
+    def test_ctrl_c_while_tor_makes_its_keys(self) -> None:
+        """The programs that make them are ended as well."""
+        self.require_tor()
+        process = self.bench.start("--short", "--alone", "--against-tor", "--only", "rtt")
+        wait_for(lambda: any(self.bench.directory.glob("torpydo-bench-*/system2/tor1/auth*/keys")), "the keys are made")
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=LONG)
+        self.assertEqual((process.returncode, err), (130, b"torpydo: interrupted\n"))
+        self.assert_nothing_is_left()
 
     def test_sizes_alone(self) -> None:
         """No network is started for the lines that were not asked for."""
@@ -164,3 +182,10 @@ class UsageTests(SynchronousTestCase):
         status, out, err = self.bench.run("--json=missing/figures.json")
         self.assertEqual((status, out), (2, ""))
         self.assertIn("missing/figures.json cannot be written", err)
+
+    def test_a_name_that_no_file_can_have(self) -> None:
+        """One line, and nothing is left of what was to become the file."""
+        for option in ("--json=.", "--json=", "--picture="):
+            status, out, err = self.bench.run(option)
+            self.assertEqual((status, out, err.count("\n")), (2, "", 1), err)
+        self.assertEqual(list(self.bench.directory.iterdir()), [])

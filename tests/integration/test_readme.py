@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -15,12 +16,15 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 import torpydo
 from tests.integration.processes import BIN, ENVIRONMENT, STOP_TIME, accepts, free_port, missing, wait_for
+from torpydo.cli.bench import command as bench
+from torpydo.cli.main import CommandParser
 
 ROOT = Path(torpydo.__file__).parent.parent
 README = ROOT / "README.rst"
@@ -44,7 +48,7 @@ class Command:
 
 def console_blocks(document: Path) -> Iterator[list[Command]]:
     """The commands of each ``console`` block."""
-    name = str(document.relative_to(ROOT))
+    name = os.path.relpath(document, ROOT)
     for block in re.findall(r"^\.\. code-block:: console\n\n((?:    .*\n|\n)+)", document.read_text(), re.MULTILINE):
         commands: list[str] = []
         for line in block.splitlines():
@@ -53,6 +57,33 @@ def console_blocks(document: Path) -> Iterator[list[Command]]:
             elif line.startswith("    > "):
                 commands[-1] += "\n" + line[6:]
         yield [Command(name, command) for command in commands]
+
+
+class ReadingParser(CommandParser):
+    """Says what is wrong to whoever wrote the command, who is not at a terminal."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(message)
+
+
+def wrong_options(command: str) -> str | None:
+    """What ``torpydo bench`` says of its options in *command*; ``None`` if it takes them."""
+    parser = ReadingParser(prog="torpydo bench", allow_abbrev=False)
+    bench.arguments(parser)
+    try:
+        parser.parse_args(shlex.split(command)[2:])
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def bench_commands(document: Path) -> list[str]:
+    """Every ``torpydo bench`` of a document: in its ``console`` blocks, and in its sentences if options follow."""
+    typed = [command.text for block in console_blocks(document) for command in block]
+    named = [" ".join(text.split()) for text in re.findall(r"``(torpydo bench\s+[^`]+)``", document.read_text())]
+    # A sentence about an option does not give it a value.
+    named = [f"{text}=x.png" if text.endswith(" --picture") else text for text in named]
+    return [text for text in typed + named if re.match(r"torpydo bench\b", text)]
 
 
 def documents() -> list[Path]:
@@ -199,6 +230,25 @@ class DocumentTests(SynchronousTestCase):
             if command.text not in run_here and not any(re.fullmatch(known, command.text) for known in RUN_ELSEWHERE)
         ]
         self.assertEqual(nobody, [])
+
+    def test_every_benchmark_has_options_that_exist(self) -> None:
+        """The command's own parser takes them."""
+        commands = {command for document in documents() for command in bench_commands(document)}
+        self.assertGreater(len(commands), 5)
+        self.assertEqual({command: said for command in commands if (said := wrong_options(command))}, {})
+
+    def test_an_option_that_does_not_exist_is_found(self) -> None:
+        """Whatever stands before it, and in a sentence too."""
+        page = Path(self.mktemp()).absolute()
+        page.write_text(
+            "Type ``torpydo bench --delay=25 --nonsense``.\n\n.. code-block:: console\n\n"
+            "    $ torpydo bench --short --nonsense\n    $ torpydo bench --only rtt speed\n"
+            "    $ torpydo bench --only rtt\n"
+        )
+        wrong = [command for command in bench_commands(page) if wrong_options(command)]
+        self.assertEqual(wrong, [
+            "torpydo bench --short --nonsense", "torpydo bench --only rtt speed", "torpydo bench --delay=25 --nonsense",
+        ])  # fmt: skip
 
     def test_links_to_other_pages_lead_somewhere(self) -> None:
         """Every page that the README or the index names is there."""

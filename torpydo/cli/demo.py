@@ -19,8 +19,9 @@ from twisted.python.filepath import FilePath
 
 from torpydo.cli.circuits import build_for_port
 from torpydo.cli.clients import hop_count
+from torpydo.cli.constants import LOOPBACK
 from torpydo.cli.download import download, read_url, request
-from torpydo.cli.network import LOOPBACK, ProcessNetwork
+from torpydo.cli.network import ProcessNetwork
 from torpydo.cli.processes import port_is_free
 from torpydo.cli.progress import NoProgress
 from torpydo.cli.samples import MEBIBYTE, sample_digest

@@ -5,7 +5,7 @@ Everything it keeps is in one directory; every process is the same command that 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -15,15 +15,15 @@ from twisted.internet.error import ConnectError
 from twisted.internet.protocol import Protocol
 from twisted.python.filepath import FilePath
 
+from torpydo.cli.constants import LOOPBACK
 from torpydo.cli.processes import ChildProcess, ChildProcesses, free_port, wait_until
 from torpydo.crypto import PoolId
 from torpydo.directory import PoolURL, parse_listing
 from torpydo.errors import DirectoryError
 from torpydo.net import fetch
 
-__all__ = ["LOOPBACK", "ProcessNetwork", "until_listening"]
+__all__ = ["ProcessNetwork", "until_listening"]
 
-LOOPBACK = "127.0.0.1"
 # Seconds: a process needs about one on a busy machine, a node's listing some more.
 START_TIME = 30.0
 LIST_TIME = 60.0
@@ -81,12 +81,15 @@ class ProcessNetwork:
     def _state(self, name: str) -> str:
         return f"--state-dir={self.directory.child(name).path}"
 
-    async def start_pool(self) -> ChildProcess:
-        """Start the pool and wait for its URL."""
+    async def start_pool(self, *options: str) -> ChildProcess:
+        """Start the pool and wait for its URL.
+
+        :param options: of ``torpydo pool``; they go before those with which the pool forgets a node soon
+        """
         port = self._port()
         child = self.processes.start(
             "pool", "-m", "torpydo", "pool", f"--listen=tcp:{port}:interface={LOOPBACK}",
-            self._state("pool"), "--requested-delay=2", "--gc-cycle=2", "--test-network",
+            self._state("pool"), "--requested-delay=2", "--gc-cycle=2", "--test-network", *options,
         )  # fmt: skip
         await self.until_listening(port, "the pool does not listen")
         url_file = self.directory.child("pool").child("pool.url")
@@ -129,6 +132,16 @@ class ProcessNetwork:
             return await self._listed(url, pool_id) >= count
 
         await self._until(lambda: Deferred.fromCoroutine(listed()), LIST_TIME, f"the pool does not list {count} nodes")
+
+    async def until_known(self, nodes: Sequence[ChildProcess]) -> None:
+        """Wait until each of the *nodes* knows as many as they are.
+
+        Until then it opens a link for each circuit alone that goes on to a node which it does not know.
+        """
+        words = f" {len(nodes)} nodes are known,"
+        await self._until(
+            lambda: all(node.has_said(words) for node in nodes), LIST_TIME, "the nodes do not know each other"
+        )
 
     async def _listed(self, url: PoolURL, pool_id: PoolId) -> int:
         try:

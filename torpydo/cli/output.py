@@ -39,25 +39,35 @@ class Output(Protocol):
         """Leave nothing behind that looks whole. Harmless after ``finish``."""
 
 
-def _refused(path: str, error: OSError) -> StateError:
-    return StateError(f"{path} cannot be written: {error.strerror}; choose another place with -o")
+def _refused(path: str, error: OSError, option: str = "-o") -> StateError:
+    return StateError(f"{path} cannot be written: {error.strerror}; choose another place with {option}")
 
 
 class FileOutput:
     """A file. The bytes go to a file beside it, which takes its name at the end.
 
-    :raises StateError: whenever the file system refuses
+    :param option: names the file on the command line
+    :raises StateError: whenever the file system refuses, and for a name that only a plain file should take
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, option: str = "-o") -> None:
         self._path = path
+        self._option = option
         self._partial = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{os.getpid()}.part")
         if os.path.isdir(path):
-            raise StateError(f"{path} is a directory; name a file with -o")
+            raise StateError(f"{path} is a directory; name a file with {option}")
+        if not os.path.basename(path):
+            raise StateError(f"{path!r} is not the name of a file; name one with {option}")
+        # A pipe or a device would be gone, and a file in its place.
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise StateError(f"{path} is not a plain file; name another with {option}")
         try:
             self._file = open(self._partial, "xb")
         except OSError as error:
-            raise _refused(path, error) from error
+            raise self._refused(error) from error
+
+    def _refused(self, error: OSError) -> StateError:
+        return _refused(self._path, error, self._option)
 
     def follow(self, producer: IPushProducer) -> None:
         """A disk is never full of work, only of data: nothing to pause."""
@@ -66,7 +76,7 @@ class FileOutput:
         try:
             self._file.write(data)
         except OSError as error:
-            raise _refused(self._path, error) from error
+            raise self._refused(error) from error
 
     def check(self) -> None:
         """A file fails only when it is written to."""
@@ -77,7 +87,7 @@ class FileOutput:
             os.fsync(self._file.fileno())
             os.replace(self._partial, self._path)
         except OSError as error:
-            raise _refused(self._path, error) from error
+            raise self._refused(error) from error
         self._file.close()
 
     def abandon(self) -> None:

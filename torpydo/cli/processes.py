@@ -112,14 +112,28 @@ class ChildProcess(ProcessProtocol):
         assert self.transport is not None and self.transport.pid is not None
         return int(self.transport.pid)
 
+    def said(self) -> str:
+        """What the process has said so far."""
+        return self._output.getContent().decode(errors="replace") if self._output.exists() else ""
+
     def has_said(self, words: str) -> bool:
         """Whether *words* stand anywhere in what the process said."""
-        return self._output.exists() and words.encode() in self._output.getContent()
+        return words in self.said()
 
     def last_line(self) -> str:
         """The last thing that the process said."""
-        lines = self._output.getContent().decode(errors="replace").split("\n") if self._output.exists() else []
+        lines = self.said().split("\n")
         return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+
+
+def _readable(data: bytes) -> int:
+    """A descriptor that gives *data* and then the end; a pipe holds 64 KiB, what is given here is a line."""
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, data)
+    finally:
+        os.close(writing)
+    return reading
 
 
 class ChildProcesses:
@@ -137,17 +151,20 @@ class ChildProcesses:
         """Start a Python with *arguments*."""
         return self.start_program(name, sys.executable, *arguments)
 
-    def start_program(self, name: str, *command: str) -> ChildProcess:
-        """Start any program."""
+    def start_program(self, name: str, *command: str, stdin: bytes = b"") -> ChildProcess:
+        """Start any program.
+
+        :param stdin: all that it reads from its standard input
+        """
         output = self._directory.child(f"{name}.log")
         child = ChildProcess(name, output)
-        nothing = os.open(os.devnull, os.O_RDONLY)
         log = os.open(output.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        reading = _readable(stdin)
         try:
-            descriptors = {0: nothing, 1: log, 2: log}
+            descriptors = {0: reading, 1: log, 2: log}
             self._reactor.spawnProcess(child, command[0], command, env=os.environ, childFDs=descriptors)
         finally:
-            os.close(nothing)
+            os.close(reading)
             os.close(log)
         self._children.append(child)
         return child

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from torpydo.cli.constants import MEGABYTE
 from torpydo.directory import Descriptor
 
 __all__ = ["milliseconds", "path_lines", "path_summary", "rate", "size"]
-
-MEGABYTE = 1_000_000
 
 
 def size(count: int) -> str:

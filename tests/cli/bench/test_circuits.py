@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
+import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from torpydo.cli.bench.circuits import at_once, one_by_one
+from torpydo.cli.bench.circuits import at_once, one_by_one, warm_up
 from torpydo.client import Client
+from torpydo.crypto import NodeId, SigningKey
 from torpydo.errors import CircuitError, PathError
+
+NAMES = [SigningKey(bytes([number]) * 32).node_id for number in range(4)]
+
+
+PATHS = [(NAMES[0], NAMES[1], NAMES[2]), (NAMES[0], NAMES[2], NAMES[3])]
+
+
+@attrs.frozen
+class Hop:
+    """One node of a path."""
+
+    node_id: NodeId
 
 
 class BuiltCircuit:
     """A circuit that can only be closed."""
 
-    def __init__(self) -> None:
+    def __init__(self, path: Sequence[NodeId]) -> None:
+        self.path = [Hop(node_id) for node_id in path]
         self.closed = False
 
     def close(self) -> None:
@@ -30,15 +46,17 @@ class BuildingClient:
     def __init__(self) -> None:
         self.building: list[Deferred[BuiltCircuit]] = []
         self.circuits: list[BuiltCircuit] = []
+        self.asked: list[Sequence[NodeId] | None] = []
 
-    def build_circuit(self, hops: int) -> Deferred[BuiltCircuit]:
+    def build_circuit(self, hops: int, path: Sequence[NodeId] | None = None) -> Deferred[BuiltCircuit]:
         """Wait for :meth:`built`."""
+        self.asked.append(path)
         self.building.append(Deferred())
         return self.building[-1]
 
-    def built(self) -> None:
-        """The oldest is built."""
-        self.circuits.append(BuiltCircuit())
+    def built(self, *path: NodeId) -> None:
+        """The oldest is built, along *path* if it was to be chosen."""
+        self.circuits.append(BuiltCircuit(path))
         self.building.pop(0).callback(self.circuits[-1])
 
 
@@ -51,7 +69,16 @@ class BuildingTests(SynchronousTestCase):
 
     def start(self, measure: Any, count: int) -> Deferred[Any]:
         """Build *count* circuits."""
-        return Deferred.fromCoroutine(measure(self.clock, cast(Client, self.client), count))
+        return Deferred.fromCoroutine(measure(self.clock, cast(Client, self.client), count, PATHS))
+
+    def test_the_paths_of_the_warm_up_are_used_again(self) -> None:
+        """They are the ones whose links are open; each counts once, however often the client has chosen it."""
+        paths = Deferred.fromCoroutine(warm_up(cast(Client, self.client), 3))
+        for path in (PATHS[0], PATHS[1], PATHS[0]):
+            self.client.built(*path)
+        self.assertEqual(self.client.asked, [None, None, None])
+        self.assertEqual(self.successResultOf(paths), PATHS)
+        self.assertTrue(all(circuit.closed for circuit in self.client.circuits))
 
     def test_one_after_the_other(self) -> None:
         """Each is asked for when the last is there, and closed."""
@@ -61,6 +88,7 @@ class BuildingTests(SynchronousTestCase):
             self.clock.advance(seconds)
             self.client.built()
         self.assertEqual(self.successResultOf(times), [0.5, 0.25])
+        self.assertEqual(self.client.asked, PATHS)
         self.assertTrue(all(circuit.closed for circuit in self.client.circuits))
 
     def test_all_at_once(self) -> None:
@@ -73,6 +101,7 @@ class BuildingTests(SynchronousTestCase):
         self.assertNoResult(rate)
         self.client.built()
         self.assertEqual(self.successResultOf(rate), 2.0)
+        self.assertEqual(self.client.asked, [*PATHS, *PATHS])
         self.assertTrue(all(circuit.closed for circuit in self.client.circuits))
 
     def test_one_fails(self) -> None:

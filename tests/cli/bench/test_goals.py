@@ -6,6 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from torpydo.cli.bench.figures import Figure
 from torpydo.cli.bench.goals import ALL_GOALS, ALL_LINES, LINES, goal_of, reached
+from torpydo.cli.bench.scalelines import OFFERED
 
 
 def figure(key: str, *samples: float, conditions: str = "loopback") -> Figure:
@@ -48,5 +49,31 @@ class GoalTests(SynchronousTestCase):
         goal = goal_of("scale_circuits_memory", "n = 10000")
         self.assertEqual(goal and goal.value, 120)
         self.assertIsNone(goal_of("scale_circuits_memory", "n = 100"))
+        self.assertIsNone(goal_of("scale_path", "n = 1250"))
         few = Figure("scale_circuits_memory", "torpydo", "n = 10000", "MB", (121,))
         self.assertIs(reached(few), False)
+
+    def test_what_size_must_not_cost(self) -> None:
+        """At the largest sizes; the bounds themselves are enough, a little more or less is not."""
+        bounds = {
+            "scale_circuits_stall": ("n = 10000", 100.0, 100.1),
+            "scale_streams_spread": ("n = 1000", 5.0, 5.01),
+            "scale_listing_ready": ("n = 10000", 1000.0, 1001.0),
+            "scale_path": ("n = 10000", 1.0, 1.01),
+            "scale_heartbeats": ("n = 10000", 1500.0, 1499.9),
+            "scale_heartbeats_p99": ("n = 10000", 50.0, 50.1),
+        }
+        for key, (conditions, enough, missed) in bounds.items():
+            found = [reached(Figure(key, "torpydo", conditions, "", (value,))) for value in (enough, missed)]
+            self.assertEqual(found, [True, False], key)
+
+    def test_the_heartbeats_goal_can_be_reached(self) -> None:
+        """A pool that answers the last heartbeat within the time that is asked of it has answered enough a second."""
+        seconds, goals = 3.0, {goal.key: goal.value for goal in ALL_GOALS if goal.conditions == "n = 10000"}
+        slowest = seconds + goals["scale_heartbeats_p99"] / 1000
+        self.assertGreaterEqual(OFFERED * seconds / slowest, goals["scale_heartbeats"])
+
+    def test_labels_say_what_is_left_out(self) -> None:
+        """Three whole seconds, not two."""
+        for key in ("download_3s", "upload_3s"):
+            self.assertIn("after the first three seconds", LINES[key].what)

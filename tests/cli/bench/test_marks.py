@@ -25,7 +25,7 @@ class MarksTests(SynchronousTestCase):
     def test_a_steady_transfer(self) -> None:
         """The same rate in each second, and over all."""
         marks = steady(7, 3)
-        self.assertEqual([round(rate, 6) for rate in marks.each_second()], [7.0, 7.0, 7.0])
+        self.assertEqual([round(rate, 6) for rate in marks.each_second(3.0, 10**9)], [7.0, 7.0, 7.0])
         self.assertAlmostEqual(marks.overall(3.0, 10**9), 7.0)
 
     def test_one_that_starts_late(self) -> None:
@@ -53,7 +53,21 @@ class MarksTests(SynchronousTestCase):
 
     def test_nothing_came(self) -> None:
         """A transfer without a byte has the rate 0."""
-        self.assertEqual((Marks(5.0).overall(1.0, 10), Marks(5.0).each_second()), (0.0, []))
+        self.assertEqual((Marks(5.0).overall(1.0, 10), Marks(5.0).each_second(1.0, 10)), (0.0, [0.0]))
+        self.assertEqual(Marks(5.0).total, 0)
+
+    def test_the_last_second_counts(self) -> None:
+        """Its last bytes come before it is over."""
+        marks = Marks(0.0)
+        for number in range(1, 8):
+            marks.add(MB, number * 0.427)
+        self.assertEqual(marks.end, 7 * 0.427)
+        self.assertEqual(len(marks.each_second(3.0, 10**9)), 3)
+        self.assertGreater(marks.each_second(3.0, 10**9)[2], 0.0)
+
+    def test_seconds_of_one_that_is_whole_early(self) -> None:
+        """Those after its last byte do not count."""
+        self.assertEqual(len(steady(8, 2).each_second(5.0, 16 * MB)), 2)
 
     def test_few_marks_are_kept(self) -> None:
         """A read each microsecond does not fill the memory."""
@@ -61,7 +75,7 @@ class MarksTests(SynchronousTestCase):
         for number in range(1, 10_001):
             marks.add(1, number / 1_000_000)
         self.assertLess(len(marks.times), 0.01 / STEP + 3)
-        self.assertEqual(marks.total, marks.totals[-1])
+        self.assertEqual(marks.total, 10_000)
 
     @given(st.lists(st.tuples(st.integers(1, 10**6), st.floats(0.0001, 0.5)), min_size=1, max_size=50))
     def test_the_sum_is_kept(self, reads: list[tuple[int, float]]) -> None:

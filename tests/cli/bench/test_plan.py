@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from torpydo.cli.bench.command import arguments
 from torpydo.cli.bench.goals import GOALS, KEYS
-from torpydo.cli.bench.loads import LOADS
+from torpydo.cli.bench.loads import CLOSED, LOADS, STEADY
 from torpydo.cli.bench.plan import GROUPS, Plan, keys_measured, plan_of
 from torpydo.cli.bench.scalelines import CIRCUITS, SCALE_KEYS
 from torpydo.cli.bench.systems import Conditions
@@ -107,6 +108,24 @@ class OptionTests(SynchronousTestCase):
     def test_far_transfers_go_on_longer(self) -> None:
         """They must show what they do after three seconds."""
         self.assertGreater(plan("--delay=25").seconds, 5.0)
+
+    def test_what_comes_after_three_seconds_is_measured(self) -> None:
+        """Asked for by name it gets a transfer that goes on for longer, near and in a short run too."""
+        for key in ("download_3s", "upload_3s"):
+            for options in ([], ["--short"], ["--short", "--delay=25"], ["--delay=25"]):
+                asked = plan("--only", key, *options)
+                self.assertGreater(asked.seconds, STEADY + 1)
+                self.assertEqual(asked.size, sys.maxsize)
+        self.assertLessEqual(plan("--only", "download").seconds, STEADY)
+
+    def test_streams_are_opened_slowly(self) -> None:
+        """With the pause between two of them a run of them still takes few seconds."""
+        for options in ([], ["--short"], ["--delay=25"]):
+            asked = plan("--only", "open_stream", *options)
+            self.assertIn(f"--opens={asked.opens}", asked.load_options)
+            self.assertLess(asked.opens * CLOSED, 5.0)
+        # The longest that an acknowledgement is held back is 40 ms.
+        self.assertGreater(CLOSED, 0.04)
 
     def test_short_is_short(self) -> None:
         """One run, a few megabytes, whatever else is asked for."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from torpydo.cli.bench.figures import Figure
+from torpydo.cli.bench.goals import goal_of
 from torpydo.cli.bench.report import number, scale_table, seconds_lines, table
 
 
@@ -43,15 +44,17 @@ class TableTests(SynchronousTestCase):
 
     def test_sizes_have_a_table_of_their_own(self) -> None:
         """At the end, a line for each size, with the goal that it has at that size."""
+        goal = goal_of("scale_heartbeats", "n = 1250")
+        assert goal is not None
         sized = (
-            Figure("scale_heartbeats", "torpydo", "n = 1250", "1/s", (1490,)),
+            Figure("scale_heartbeats", "torpydo", "n = 1250", "1/s", (goal.value,)),
             Figure("scale_circuits_memory", "torpydo", "n = 100", "MB", (1.5,)),
         )
         lines = table((*sized, *self.FIGURES))
         start = lines.index("scale:")
         self.assertEqual(lines[start:], scale_table(sized))
         self.assertRegex(lines[start + 2], r"idle circuits +n = 100 +MB +1\.50 +1\.50 +1\.50$")
-        self.assertRegex(lines[start + 3], r"n = 1250 +1/s +1490 +1490 +1490 +>= 1480 +reached$")
+        self.assertRegex(lines[start + 3], rf"n = 1250 +1/s( +{goal.value:.0f}){{3}} +>= {goal.value:.0f} +reached$")
 
     def test_no_sizes_no_table(self) -> None:
         """What was not measured has no title."""

@@ -11,7 +11,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import attrs
@@ -27,8 +27,13 @@ BUFFER = 1 << 20
 # A wake-up for this many bytes at the least: sources do not end, so nothing waits for the last ones.
 LOW_WATER = 1 << 15
 SEND = 1 << 18
-# Seconds for an upload's last bytes to arrive or be dropped, so that they are not under way in the next load.
-SETTLE = 5.0
+AHEAD = 64_000_000
+"""Bytes that an upload may be ahead of its destination. Tor's client can take 700 MB from a socket in three seconds,
+and then delivers them for minutes, whether or not anybody still waits for them."""
+ASK_PAUSE = 0.01
+"""Seconds until an upload that is so far ahead asks again."""
+DRAIN = 60.0
+"""Seconds for an upload's last bytes to arrive or be dropped, so that they are not under way in the next load."""
 
 
 @attrs.frozen
@@ -111,20 +116,46 @@ def upload(dialer: Dialer, user: str, extent: Extent) -> Marks:
     token = secrets.token_bytes(TOKEN_SIZE)
     block = bytes(SEND)
     connection = dialer.dial(user)
+    destination = Counting(lambda: _report(dialer, token))
     try:
         start = time.monotonic()
         connection.sendall(SINK + token)
-        sent = 0
-        while sent < extent.size and time.monotonic() - start < extent.seconds:
-            sent += connection.send(block)
+        sent = send(lambda: connection.send(block), extent, lambda: destination.report().arrived)
         if sent >= extent.size:
-            _until_counted(dialer, token, sent)
+            destination.until(lambda report: report.arrived >= sent, "has not arrived")
     except OSError as error:
         raise StreamFailed(f"an upload was torn: {error}") from None
     finally:
         reset(connection)
-    report = _until_ended(dialer, token)
-    return Marks(start, report.times, report.totals, max(report.totals, default=0))
+    # What is still under way would take its share of the next load.
+    report = destination.until(lambda report: report.ended, "has not ended")
+    return Marks(start, report.times, report.totals)
+
+
+def send(
+    push: Callable[[], int],
+    extent: Extent,
+    arrived: Callable[[], int],
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> int:
+    """Send until *extent* is reached, and never much more than ``AHEAD`` before what has arrived.
+
+    :param push: sends some bytes, and returns how many
+    :param arrived: asks the destination; only when that may be needed
+    :returns: bytes sent
+    """
+    end = clock() + extent.seconds
+    sent = known = 0
+    while sent < extent.size and clock() < end:
+        if sent - known >= AHEAD:
+            known = arrived()
+            if sent - known >= AHEAD:
+                sleep(ASK_PAUSE)
+                continue
+        sent += push()
+    return sent
 
 
 @attrs.frozen
@@ -135,6 +166,38 @@ class Report:
     times: list[float]
     totals: list[int]
 
+    @property
+    def arrived(self) -> int:
+        """Bytes."""
+        return self.totals[-1] if self.totals else 0
+
+
+@attrs.frozen
+class Counting:
+    """What the destination says of one upload, for as long as somebody waits for it.
+
+    :param report: asks it
+    """
+
+    report: Callable[[], Report]
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+    def until(self, true: Callable[[Report], bool], what: str) -> Report:
+        """Ask until it is true.
+
+        :param what: what an upload has not done, for the error
+        :raises StreamFailed: if it is not true in time; a figure of what comes next would not be one
+        """
+        give_up = self.clock() + DRAIN
+        while not true(report := self.report()):
+            if self.clock() > give_up:
+                raise StreamFailed(
+                    f"an upload {what} at its destination within {DRAIN:.0f} s; {report.arrived} bytes of it are there"
+                )
+            self.sleep(0.05)
+        return report
+
 
 def _report(dialer: Dialer, token: bytes) -> Report:
     with dialer.straight().dial("") as connection:
@@ -144,17 +207,3 @@ def _report(dialer: Dialer, token: bytes) -> Report:
             text += data
     return Report(**json.loads(text))
 
-
-def _until_counted(dialer: Dialer, token: bytes, sent: int) -> None:
-    give_up = time.monotonic() + 60
-    while max(_report(dialer, token).totals, default=0) < sent and time.monotonic() < give_up:
-        time.sleep(0.05)
-
-
-def _until_ended(dialer: Dialer, token: bytes) -> Report:
-    give_up = time.monotonic() + SETTLE
-    while True:
-        report = _report(dialer, token)
-        if report.ended or time.monotonic() > give_up:
-            return report
-        time.sleep(0.05)

@@ -10,43 +10,63 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from itertools import cycle, islice
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
 
 from torpydo.cli.running import run_to_end
 from torpydo.client import Client
+from torpydo.crypto import NodeId
 from torpydo.errors import CircuitError
 
-__all__ = ["at_once", "one_by_one"]
+__all__ = ["at_once", "one_by_one", "warm_up"]
 
 HOPS = 3
-# Builds before the first that counts: they open the links, and what runs for the first time.
+# Builds before the first that counts: what runs for the first time has then run, and the links of these paths are open.
 WARM_UP = 10
 
+Path = Sequence[NodeId]
 
-async def one_by_one(reactor: Any, client: Client, count: int) -> list[float]:
-    """Build *count* circuits, each after the last is closed.
+
+async def warm_up(client: Client, count: int) -> list[Path]:
+    """Build *count* circuits as the client chooses them.
+
+    :returns: their paths, each once. What is built along them needs no new link, which no number of builds along
+        other paths can promise
+    """
+    paths: dict[Path, None] = {}
+    for _ in range(count):
+        circuit = await client.build_circuit(hops=HOPS)
+        paths[tuple(node.node_id for node in circuit.path)] = None
+        circuit.close()
+    return list(paths)
+
+
+async def one_by_one(reactor: Any, client: Client, count: int, paths: Sequence[Path]) -> list[float]:
+    """Build *count* circuits along the *paths* in turn, each after the last is closed.
 
     :returns: the seconds of each, from asking for it to having it
     """
     taken = []
-    for _ in range(count):
+    for path in islice(cycle(paths), count):
         asked = reactor.seconds()
-        circuit = await client.build_circuit(hops=HOPS)
+        circuit = await client.build_circuit(hops=HOPS, path=path)
         taken.append(reactor.seconds() - asked)
         circuit.close()
     return taken
 
 
-async def at_once(reactor: Any, client: Client, count: int) -> float:
-    """Ask for *count* circuits in one turn.
+async def at_once(reactor: Any, client: Client, count: int, paths: Sequence[Path]) -> float:
+    """Ask for *count* circuits along the *paths* in one turn.
 
     :returns: circuits a second, until the last was built
     :raises CircuitError: if one of them could not be built
     """
     asked = reactor.seconds()
-    builds: list[Deferred[Any]] = [client.build_circuit(hops=HOPS) for _ in range(count)]
+    builds: list[Deferred[Any]] = [
+        client.build_circuit(hops=HOPS, path=path) for path in islice(cycle(paths), count)
+    ]
     results: list[tuple[bool, Any]] = await DeferredList(builds, consumeErrors=True)
     taken: float = reactor.seconds() - asked
     failures = [result for built, result in results if not built]
@@ -61,11 +81,11 @@ async def at_once(reactor: Any, client: Client, count: int) -> float:
 async def _run(reactor: Any, options: argparse.Namespace) -> int:
     client = await Client.create(reactor, [options.pool], None, hops=HOPS)
     try:
-        await one_by_one(reactor, client, min(WARM_UP, options.one_by_one or options.at_once))
+        paths = await warm_up(client, min(WARM_UP, options.one_by_one or options.at_once))
         if options.one_by_one:
-            print(json.dumps(await one_by_one(reactor, client, options.one_by_one)))
+            print(json.dumps(await one_by_one(reactor, client, options.one_by_one, paths)))
         else:
-            print(json.dumps(await at_once(reactor, client, options.at_once)))
+            print(json.dumps(await at_once(reactor, client, options.at_once, paths)))
     finally:
         await client.close()
     return 0

@@ -13,33 +13,34 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
+import attrs
 from twisted.python.filepath import FilePath
 
 from torpydo import __version__
 from torpydo.cli.bench.distance import Distance
-from torpydo.cli.bench.figures import figures_to_json
+from torpydo.cli.bench.figures import Figure, figures_to_json
 from torpydo.cli.bench.floors import Direct, Floor, Pipeline
 from torpydo.cli.bench.goals import ALL_GOALS, ALL_LINES
 from torpydo.cli.bench.measuring import Measuring
 from torpydo.cli.bench.picture import check_picture, draw
-from torpydo.cli.bench.plan import Plan, plan_of
-from torpydo.cli.bench.report import seconds_lines, table
+from torpydo.cli.bench.plan import LONG_KEYS, Plan, plan_of
+from torpydo.cli.bench.report import OURS, seconds_lines, table
 from torpydo.cli.bench.scale import Scale, ScalePlan
 from torpydo.cli.bench.systems import Place, System
 from torpydo.cli.bench.tasks import Tasks
-from torpydo.cli.bench.together import together
+from torpydo.cli.bench.together import together, watched
 from torpydo.cli.bench.torkeys import TorPrograms
 from torpydo.cli.bench.tornet import TorSystem
 from torpydo.cli.bench.torpydonet import TorpydoSystem
 from torpydo.cli.network import until_listening
+from torpydo.cli.output import FileOutput
 from torpydo.cli.processes import ChildProcesses, free_port
-from torpydo.errors import ConfigurationError
+from torpydo.errors import ConfigurationError, StateError, TorpydoError
 
 __all__ = ["arguments", "run"]
 
@@ -90,19 +91,36 @@ def _list() -> None:
         _say(f"{line.key:21} {line.what:46} {line.unit:5} {goals}".rstrip())
 
 
-def _check(options: argparse.Namespace) -> None:
+@attrs.frozen
+class Files:
+    """What is written at the end."""
+
+    json: FileOutput | None
+    picture: FileOutput | None
+
+
+def _opened(stack: ExitStack, option: str, path: str | None) -> FileOutput | None:
+    if path is None:
+        return None
+    try:
+        output = FileOutput(path, option)
+    except StateError as error:
+        raise ConfigurationError(str(error)) from None
+    stack.callback(output.abandon)
+    return output
+
+
+def _check(options: argparse.Namespace, plan: Plan, stack: ExitStack) -> Files:
     """Find out at the start what would fail at the end."""
     if options.picture is not None:
         check_picture(options.picture)
-    for path in (options.json, options.picture):
-        if path is not None and not os.access(Path(path).absolute().parent, os.W_OK):
-            raise ConfigurationError(f"{path} cannot be written: its directory is missing or not yours")
-    if options.against_tor:
+    if options.against_tor and plan.keys:
         TorPrograms.find()
+    return Files(_opened(stack, "--json", options.json), _opened(stack, "--picture", options.picture))
 
 
 def _facts(plan: Plan) -> dict[str, Any]:
-    return {
+    facts = {
         "torpydo": __version__,
         "measured": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": f"{platform.system()} {platform.machine()}",
@@ -110,8 +128,9 @@ def _facts(plan: Plan) -> dict[str, Any]:
         "python": platform.python_version(),
         **{name: version(name) for name in ("twisted", "pynacl")},
         "command": ["torpydo", *sys.argv[1:]],
-        "conditions": str(plan.conditions),
     }
+    # What is about size knows no distance.
+    return {**facts, "conditions": str(plan.conditions)} if plan.keys else facts
 
 
 class Bench:
@@ -149,7 +168,7 @@ class Bench:
         conditions = self._plan.conditions
         lines = Distance(processes, secrets.randbelow, conditions)
         try:
-            yield Place(self._reactor, directory, secrets.randbelow, time.time, conditions, lines)
+            yield Place(self._reactor, directory, secrets.randbelow, time.time, conditions, lines, lines.check)
         finally:
             await processes.end()
 
@@ -160,12 +179,13 @@ class Bench:
         async with self._place(kind.name) as place:
             floor = kind(place, self._server_port)
             try:
-                await floor.start()
-                await self.measuring.loads(
-                    floor.name, floor.port, [f"--own-port={self._server_port}"], without=floor.without
-                )
+                await watched(self._reactor, self._measured_floor(floor), place.check)
             finally:
                 await floor.stop()
+
+    async def _measured_floor(self, floor: Floor) -> None:
+        port = await floor.start()
+        await self.measuring.loads(floor.name, port, [f"--own-port={self._server_port}"], without=floor.without)
 
     async def systems(self, makes: Sequence[Callable[[Place], System]], *, at_once: bool) -> None:
         """Measure networks one after the other.
@@ -177,16 +197,24 @@ class Bench:
                 await self.systems([make], at_once=True)
             return
         async with AsyncExitStack() as stack:
-            systems = []
+            systems, places = [], []
             for make in makes:
                 self._count += 1
-                system = make(await stack.enter_async_context(self._place(f"system{self._count}")))
-                stack.push_async_callback(system.stop)
-                systems.append(system)
-            _say(f"starting {', '.join(system.name for system in systems)}")
-            await together(system.start() for system in systems)
-            for system in systems:
-                await self.measuring.system(system)
+                places.append(await stack.enter_async_context(self._place(f"system{self._count}")))
+                systems.append(make(places[-1]))
+                stack.push_async_callback(systems[-1].stop)
+
+            def check() -> None:
+                for place in places:
+                    place.check()
+
+            await watched(self._reactor, self._measured_systems(systems), check)
+
+    async def _measured_systems(self, systems: Sequence[System]) -> None:
+        _say(f"starting {', '.join(system.name for system in systems)}")
+        await together(system.start() for system in systems)
+        for system in systems:
+            await self.measuring.system(system)
 
     async def scale(self, plan: ScalePlan) -> None:
         """Measure what is about size."""
@@ -212,30 +240,52 @@ async def _measure(bench: Bench, plan: Plan, options: argparse.Namespace) -> Non
         await bench.scale(plan.scale)
 
 
+def _check_complete(options: argparse.Namespace, plan: Plan, figures: Sequence[Figure]) -> None:
+    """Raise if a line that was asked for has no figure of ours."""
+    asked = {*plan.keys, *(() if plan.scale is None else plan.scale.keys)}
+    if options.short and options.only is None:
+        # Its transfers are over sooner.
+        asked.difference_update(LONG_KEYS)
+    missing = [key for key in ALL_LINES if key in asked - {one.key for one in figures if one.system == OURS}]
+    if missing:
+        raise TorpydoError(f"no figure came out for {', '.join(missing)}; measure again with --only and -v")
+
+
+async def _write(files: Files, options: argparse.Namespace, plan: Plan, measuring: Measuring) -> None:
+    facts = _facts(plan)
+    if files.json is not None:
+        files.json.write(figures_to_json(measuring.figures, {**facts, "seconds": measuring.seconds}).encode())
+        await files.json.finish()
+        _say(f"every sample is in {options.json}")
+    if files.picture is not None:
+        title = ", ".join([f"torpydo {__version__}", *([facts["conditions"]] if "conditions" in facts else [])])
+        files.picture.write(draw(measuring.figures, options.picture, title))
+        await files.picture.finish()
+        _say(f"the picture is in {options.picture}")
+
+
 async def run(reactor: Any, options: argparse.Namespace) -> int:
     """Start, measure, show, and end everything."""
     if options.list:
         _list()
         return 0
-    _check(options)
     plan = plan_of(options)
-    with tempfile.TemporaryDirectory(prefix="torpydo-bench-") as directory:
+    with ExitStack() as stack:
+        files = _check(options, plan, stack)
+        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="torpydo-bench-"))
         bench = Bench(reactor, FilePath(directory), plan)
         try:
             await _measure(bench, plan, options)
         finally:
             await bench.end()
-    measuring = bench.measuring
-    for line in table(measuring.figures, judged=not options.short):
-        _say(line)
-    if plan.conditions.has_line:
-        for line in seconds_lines(measuring.seconds):
+        measuring = bench.measuring
+        for line in table(measuring.figures, judged=not options.short):
             _say(line)
-    facts = {**_facts(plan), "seconds": measuring.seconds}
-    if options.json is not None:
-        FilePath(options.json).setContent(figures_to_json(measuring.figures, facts).encode())
-        _say(f"every sample is in {options.json}")
-    if options.picture is not None:
-        draw(measuring.figures, Path(options.picture), f"torpydo {__version__}, {plan.conditions}")
-        _say(f"the picture is in {options.picture}")
+        if plan.conditions.has_line:
+            for line in seconds_lines(measuring.seconds):
+                _say(line)
+        if measuring.figures:
+            # Before the check: what was measured is kept even if something is missing.
+            await _write(files, options, plan, measuring)
+    _check_complete(options, plan, measuring.figures)
     return 0

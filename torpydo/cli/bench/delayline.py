@@ -17,11 +17,11 @@ import attrs
 
 from torpydo.cli.bench.dialing import reset
 from torpydo.cli.bench.pacing import Bottleneck, Lane
-from torpydo.cli.bench.systems import MEGABIT_BYTES
+from torpydo.cli.bench.systems import Conditions
+from torpydo.cli.constants import LOOPBACK
 
 __all__ = ["DelayLine", "main"]
 
-LOOPBACK = "127.0.0.1"
 READ = 1 << 17
 # What is read at once comes out at once: with a limited rate it must not be long.
 SLOW_READ = 1 << 14
@@ -40,8 +40,6 @@ class Way:
     source: socket.socket
     sink: socket.socket
     lane: Lane
-    reading: bool = True
-    """Whether the source is asked for more."""
     blocked: bool = False
     """Whether the sink takes nothing now."""
     shut: bool = False
@@ -50,6 +48,11 @@ class Way:
     """Whether nothing more can be heard of the source."""
     events: int = select.EPOLLIN
     """What is asked about the source."""
+
+    @property
+    def reading(self) -> bool:
+        """Whether the source is asked for more."""
+        return bool(self.events & select.EPOLLIN)
 
 
 @attrs.define(eq=False)
@@ -168,9 +171,9 @@ class DelayLine:
         if way.gone:
             return
         room = way.lane.room_at(now)
-        way.reading = room is not None and room <= now
+        reading = room is not None and room <= now
         back = self._into[way.source.fileno()]
-        events = (select.EPOLLIN if way.reading else 0) | (select.EPOLLOUT if back.blocked else 0)
+        events = (select.EPOLLIN if reading else 0) | (select.EPOLLOUT if back.blocked else 0)
         if events != way.events:
             way.events = events
             self._poll.modify(way.source, events)
@@ -210,15 +213,15 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--delay", type=float, default=0.0, metavar="MS")
     parser.add_argument("--rate", type=float, metavar="MBIT")
     options = parser.parse_args(argv)
-    rate = None if options.rate is None else options.rate * MEGABIT_BYTES
+    conditions = Conditions(options.delay / 1000, options.rate)
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if rate is not None:
+        if conditions.byte_rate is not None:
             # Connections that are accepted have it from the listener.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SLOW_BUFFER)
         listener.bind((LOOPBACK, options.port))
         listener.listen(BACKLOG)
-        DelayLine(listener, options.to, options.delay / 1000, rate).run()
+        DelayLine(listener, options.to, conditions.delay, conditions.byte_rate).run()
 
 
 if __name__ == "__main__":

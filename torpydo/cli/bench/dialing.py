@@ -12,11 +12,11 @@ from contextlib import contextmanager
 
 import attrs
 
+from torpydo.cli.constants import LOOPBACK
 from torpydo.errors import StreamFailed
 
 __all__ = ["Dialer", "end", "reset"]
 
-LOOPBACK = "127.0.0.1"
 SILENCE = 60
 """Seconds without an answer after which a load has failed. The socket keeps blocking: a time-out of Python's own
 would cost one more system call for every read."""

@@ -36,3 +36,10 @@ class Distance:
             f"--delay={self.conditions.delay * 1000}", *([] if rate is None else [f"--rate={rate}"]),
         )  # fmt: skip
         return line
+
+    def check(self) -> None:
+        """Raise if one of the lines has ended by itself.
+
+        :raises TorpydoError: it names the line and shows its last words
+        """
+        self.processes.check()

@@ -21,8 +21,8 @@ LINES = {
     for line in (
         Line("download", "download, 1 stream", "MB/s", Better.MORE),
         Line("upload", "upload, 1 stream", "MB/s", Better.MORE),
-        Line("download_3s", "download, from the third second on", "MB/s", Better.MORE),
-        Line("upload_3s", "upload, from the third second on", "MB/s", Better.MORE),
+        Line("download_3s", "download, after the first three seconds", "MB/s", Better.MORE),
+        Line("upload_3s", "upload, after the first three seconds", "MB/s", Better.MORE),
         Line("streams16", "16 streams on 16 circuits, together", "MB/s", Better.MORE),
         Line("rtt", "round trip of 64 bytes", "ms", Better.LESS),
         Line("rtt_loaded", "... beside a download on another circuit", "ms", Better.LESS),

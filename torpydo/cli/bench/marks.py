@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 import attrs
 
+from torpydo.cli.constants import MEGABYTE
+
 __all__ = ["Marks", "percentile"]
 
-MEGABYTE = 1_000_000
 STEP = 0.02
 """Seconds between two marks at the least, so that a long transfer keeps few of them."""
 
@@ -24,16 +25,20 @@ class Marks:
     start: float
     times: list[float] = attrs.field(factory=list)
     totals: list[int] = attrs.field(factory=list)
-    total: int = 0
 
     def add(self, count: int, now: float) -> None:
         """*count* more bytes had come at *now*."""
-        self.total += count
+        total = self.total + count
         if len(self.times) > 1 and now - self.times[-2] < STEP:
-            self.times[-1], self.totals[-1] = now, self.total
+            self.times[-1], self.totals[-1] = now, total
         else:
             self.times.append(now)
-            self.totals.append(self.total)
+            self.totals.append(total)
+
+    @property
+    def total(self) -> int:
+        """All bytes that came."""
+        return self.totals[-1] if self.totals else 0
 
     @property
     def end(self) -> float:
@@ -56,11 +61,14 @@ class Marks:
 
     def overall(self, seconds: float, size: int) -> float:
         """MB/s of a transfer that was to go on for *seconds* or until *size* bytes had come."""
-        return self.rate(0.0, self.end - self.start if self.total >= size else seconds)
+        return self.rate(0.0, self._duration(seconds, size))
 
-    def each_second(self) -> list[float]:
-        """MB/s in each whole second."""
-        return [self.rate(second, second + 1) for second in range(int(self.end - self.start))]
+    def each_second(self, seconds: float, size: int) -> list[float]:
+        """MB/s in each whole second of such a transfer; those in which nothing came count."""
+        return [self.rate(second, second + 1) for second in range(int(self._duration(seconds, size)))]
+
+    def _duration(self, seconds: float, size: int) -> float:
+        return self.end - self.start if self.total >= size else seconds
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import attrs
 
+from torpydo.cli.constants import MEGABYTE
+
 __all__ = ["Memory", "family", "memory_of", "read_memory"]
 
 KIBIBYTE = 1024
-MEGABYTE = 1_000_000
 
 
 @attrs.frozen

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
+from io import BytesIO
 from typing import Any
 
 from torpydo.cli.bench.figures import Figure
 from torpydo.cli.bench.goals import ALL_LINES, goal_of
 from torpydo.cli.bench.scalelines import SCALE_KEYS
-from torpydo.errors import ConfigurationError
+from torpydo.errors import ConfigurationError, TorpydoError
 
 __all__ = ["FORMATS", "check_picture", "draw"]
 
@@ -61,11 +61,14 @@ def _draw_line(axes: Any, key: str, conditions: str, figures: Sequence[Figure]) 
     axes.tick_params(labelsize="x-small")
 
 
-def draw(figures: Sequence[Figure], path: Path, title: str) -> None:
-    """Draw *figures* into a file, whose name says the kind of picture.
+def draw(figures: Sequence[Figure], path: str, title: str) -> bytes:
+    """Draw *figures*.
 
-    :raises ConfigurationError: if the file cannot be written
+    :param path: the name of the file in which they will be; it says the kind of picture
+    :raises TorpydoError: if there are none
     """
+    if not figures:
+        raise TorpydoError("nothing was measured that could be drawn")
     lines: dict[tuple[str, str], list[Figure]] = {}
     order = list(ALL_LINES)
     for figure in sorted(figures, key=lambda one: order.index(one.key)):
@@ -81,7 +84,6 @@ def draw(figures: Sequence[Figure], path: Path, title: str) -> None:
     for place in range(len(lines), rows * columns):
         grid[place // columns][place % columns].set_axis_off()
     canvas.suptitle(title)
-    try:
-        canvas.savefig(path)
-    except OSError as error:
-        raise ConfigurationError(f"the picture cannot be written to {path}: {error.strerror}") from None
+    out = BytesIO()
+    canvas.savefig(out, format=path.rpartition(".")[2])
+    return out.getvalue()

@@ -20,6 +20,7 @@ from twisted.internet.protocol import Factory, connectionDone
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.python.failure import Failure
 
+from torpydo.cli.constants import LOOPBACK
 from torpydo.cli.running import run_to_end
 from torpydo.crypto import (
     AEGIS_OVERHEAD,
@@ -36,7 +37,6 @@ from torpydo.crypto import (
 
 __all__ = ["PLACES", "Cells", "Layers", "LinkCodec", "RawCodec"]
 
-LOOPBACK = "127.0.0.1"
 # Sizes as in the protocol's section Frames, which the pipeline imitates and does not speak.
 CELL, BULK = 3, 4
 BODY_SIZES = {CELL: 1024, BULK: 16384}
@@ -266,7 +266,7 @@ class Near(End):
 
 async def _serve(reactor: Any, options: argparse.Namespace) -> int:
     cpu = Path("/proc/cpuinfo")
-    aegis = options.cipher == "aegis" and cpu.exists() and aegis_supported(cpu.read_text())
+    aegis = cpu.exists() and aegis_supported(cpu.read_text())
     factory = Accepting(reactor, PLACES[options.place], options.to, aegis)
     await TCP4ServerEndpoint(reactor, options.port, interface=LOOPBACK).listen(factory)
     await Deferred()
@@ -279,7 +279,6 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("place", choices=list(PLACES))
     parser.add_argument("port", type=int, metavar="PORT", help="to listen on")
     parser.add_argument("to", type=int, metavar="TO", help="the port of the next place")
-    parser.add_argument("--cipher", choices=["aegis", "secretbox"], default="aegis", help="of the links")
     options = parser.parse_args(argv)
     return run_to_end(lambda reactor: _serve(reactor, options), verbose=False)
 

@@ -26,7 +26,11 @@ GROUPS = {
 }
 """Loads that are run together, and the keys that they give."""
 
-NEAR_KEYS = tuple(key for key in KEYS if key not in ("download_3s", "upload_3s", "queue"))
+# What needs a transfer that goes on for longer than three seconds, and so long it then goes on.
+LONG_KEYS = ("download_3s", "upload_3s")
+LONG = 8.0
+
+NEAR_KEYS = tuple(key for key in KEYS if key not in (*LONG_KEYS, "queue"))
 FAR_KEYS = ("download", "download_3s", "upload", "upload_3s", "streams16", "rtt", "rtt_loaded", "build")
 SLOW_KEYS = ("download", "rtt", "rtt_loaded", "queue")
 
@@ -43,6 +47,9 @@ class Plan:
     size: int
     """Bytes of a bulk transfer, at the most."""
     trips: int
+    """Round trips, in each run."""
+    opens: int
+    """Streams opened one after the other, in each run."""
     settle: float
     builds: int
     """Circuits built one after the other, in each run."""
@@ -66,7 +73,7 @@ class Plan:
         """For ``torpydo.cli.bench.loads``."""
         return [
             f"--runs={self.runs}", f"--seconds={self.seconds}", f"--bytes={self.size}", f"--trips={self.trips}",
-            f"--settle={self.settle}",
+            f"--opens={self.opens}", f"--settle={self.settle}",
         ]  # fmt: skip
 
 
@@ -92,8 +99,12 @@ def plan_of(options: argparse.Namespace) -> Plan:
     conditions = Conditions(options.delay / 1000, options.rate)
     keys = keys_measured(conditions) if options.only is None else tuple(key for key in options.only if key in KEYS)
     scale = _scale_of(options, conditions)
+    # Asked for by name they have a figure, even in a short run.
+    long = options.only is not None and not set(LONG_KEYS).isdisjoint(keys)
     if options.short:
-        return Plan(conditions, keys, 1, 5.0, 2_000_000, 3, 0.05, 2, 5, scale)
+        seconds, size = (LONG, sys.maxsize) if long else (5.0, 2_000_000)
+        return Plan(conditions, keys, 1, seconds, size, 3, 3, 0.05, 2, 5, scale)
     if conditions.has_line:
-        return Plan(conditions, keys, options.runs, 8.0, sys.maxsize, 15, 3.0, 10, 200, scale)
-    return Plan(conditions, keys, options.runs, 3.0, sys.maxsize, 200, 0.5, 50, 500, scale)
+        return Plan(conditions, keys, options.runs, LONG, sys.maxsize, 15, 15, 3.0, 10, 200, scale)
+    seconds = LONG if long else 3.0
+    return Plan(conditions, keys, options.runs, seconds, sys.maxsize, 200, 50, 0.5, 50, 500, scale)

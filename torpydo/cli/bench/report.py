@@ -8,7 +8,7 @@ from torpydo.cli.bench.figures import Figure
 from torpydo.cli.bench.goals import ALL_LINES, LINES, goal_of, reached
 from torpydo.cli.bench.scalelines import SCALE_KEYS
 
-__all__ = ["number", "scale_table", "seconds_lines", "table"]
+__all__ = ["OURS", "number", "scale_table", "seconds_lines", "table"]
 
 OURS = "torpydo"
 TITLES = ("line", "unit", f"{OURS} (min, median, max)", "goal", "", "beside it: median")

@@ -25,7 +25,8 @@ from torpydo.cli.bench.memory import Memory, memory_of
 from torpydo.cli.bench.report import scale_table
 from torpydo.cli.bench.scalelines import CIRCUITS, GROWTH, SCALE_GROUPS, SCALE_KEYS, SCALE_LINES, SIZES, STREAMS, at
 from torpydo.cli.bench.tasks import Tasks
-from torpydo.cli.network import LOOPBACK, ProcessNetwork
+from torpydo.cli.constants import LOOPBACK, MEGABYTE
+from torpydo.cli.network import ProcessNetwork
 from torpydo.cli.processes import ChildProcess, free_port, wait_until
 from torpydo.cli.running import run_to_end
 from torpydo.client import Circuit, Client
@@ -34,14 +35,14 @@ from torpydo.errors import TorpydoError
 
 __all__ = ["Scale", "ScalePlan"]
 
-MEGABYTE = 1_000_000
 NODES = 3
 # Seconds.
 BUILD_TIME = 120.0
 # Between two round trips that look for a stall: short beside what is looked for, and little work.
 PING_PAUSE = 0.002
-START_TIME = 30.0
-POOL_DELAY = 600
+# As a pool is by default, and not as it is in a network that lives for a minute; but nodes that wait for their turn are
+# silent for longer than such a pool is patient.
+POOL_OPTIONS = ("--requested-delay=15", "--gc-cycle=10", "--deprecation-delay=600")
 
 
 @attrs.frozen
@@ -153,22 +154,11 @@ class Scale:
     # -- The pool
 
     async def _heartbeats(self, network: ProcessNetwork, tasks: Tasks) -> None:
-        port = free_port(secrets.randbelow)
-        state = self.directory.child("heartbeats").child("pool")
-        # Nodes that wait for their turn are silent for longer than a pool is patient.
-        network.processes.start(
-            "pool", "-m", "torpydo", "pool", f"--listen=tcp:{port}:interface={LOOPBACK}", f"--state-dir={state.path}",
-            f"--deprecation-delay={POOL_DELAY}", "--test-network",
-        )  # fmt: skip
-        await network.until_listening(port, "the pool does not listen")
-        await wait_until(
-            self.reactor, state.child("pool.url").exists, timeout=START_TIME, what="the pool has not written its URL",
-            alive=network.processes.check,
-        )  # fmt: skip
-        url = state.child("pool.url").getContent().decode("ascii").strip()
+        await network.start_pool(*POOL_OPTIONS)
         found: Mapping[str, Mapping[str, Mapping[str, float]]] = await tasks.run(
-            "heartbeats", "torpydo.cli.bench.scaleheartbeats", url, f"--port={free_port(secrets.randbelow)}",
-            f"--seconds={self.plan.seconds}", "--nodes", *map(str, self.plan.sizes),
+            "heartbeats", "torpydo.cli.bench.scaleheartbeats", network.pool_url,
+            f"--port={free_port(secrets.randbelow)}", f"--seconds={self.plan.seconds}",
+            "--nodes", *map(str, self.plan.sizes),
         )  # fmt: skip
         for size in self.plan.sizes:
             samples = found[str(size)]
@@ -184,6 +174,7 @@ class Scale:
         await network.start_pool()
         nodes = [network.start_node(f"scale{number}") for number in range(NODES)]
         await network.until_listed(NODES)
+        await network.until_known(nodes)
         return nodes
 
     async def _circuits(self, network: ProcessNetwork, tasks: Tasks) -> None:

@@ -1,7 +1,8 @@
 """Many circuits, or many streams, from one client, in a process of its own.
 
-``python -m torpydo.cli.bench.scalecircuits POOL --idle N`` builds N circuits, prints how long that took, and keeps
-them until it is ended. ``... --streams N --circuits M --server PORT`` prints when each stream was over.
+``python -m torpydo.cli.bench.scalecircuits POOL --idle N`` builds N circuits, prints how many of them are open and
+answer, and keeps them until it is ended. ``... --streams N --circuits M --server PORT`` prints when each stream was
+over.
 """
 
 from __future__ import annotations
@@ -69,9 +70,7 @@ async def _idle(reactor: Any, client: Client, options: argparse.Namespace) -> No
     async def build(number: int) -> None:
         circuits.append(await _build(client, path))
 
-    began = reactor.seconds()
     await some_at_a_time(AT_ONCE, build, options.idle)
-    taken = reactor.seconds() - began
     await deferLater(reactor, SETTLE, lambda: None)
     # What was built and is gone again is not idle: the memory would be that of fewer circuits.
     still = sum(circuit.is_open for circuit in circuits)
@@ -83,7 +82,7 @@ async def _idle(reactor: Any, client: Client, options: argparse.Namespace) -> No
         except TorpydoError:
             continue
         answered += 1
-    print(json.dumps({"open": still, "asked": len(sampled), "answered": answered, "seconds": taken}), flush=True)
+    print(json.dumps({"open": still, "asked": len(sampled), "answered": answered}), flush=True)
     await Deferred()
 
 

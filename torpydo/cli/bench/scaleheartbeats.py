@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from torpydo.cli.bench.marks import percentile
+from torpydo.cli.bench.scalelines import OFFERED
 from torpydo.cli.bench.scalemembers import Answering, Member, make_members
 from torpydo.cli.bench.scaleposts import post_all
 from torpydo.cli.bench.together import some_at_a_time
@@ -83,7 +84,6 @@ def _figures(port: int, bodies: Sequence[bytes], rate: float | None) -> dict[str
         raise TorpydoError(f"the pool took no heartbeat: it answered {dict(posted.statuses)}")
     return {
         "answered": posted.statuses[200] / posted.seconds,
-        "refused": float(posted.statuses.total() - posted.statuses[200]),
         "p50": percentile(posted.latencies, 0.5),
         "p99": percentile(posted.latencies, 0.99),
     }
@@ -126,7 +126,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("pool", metavar="URL", help="with its key; on 127.0.0.1")
     parser.add_argument("--port", type=int, required=True, metavar="PORT", help="that all nodes advertise; free")
     parser.add_argument("--nodes", type=int, nargs="+", required=True, metavar="N")
-    parser.add_argument("--rate", type=float, default=1500.0, metavar="N", help="heartbeats a second that are offered")
+    parser.add_argument("--rate", type=float, default=OFFERED, metavar="N", help="heartbeats a second that are offered")
     parser.add_argument("--seconds", type=float, default=3.0, metavar="S")
     options = parser.parse_args(argv)
     return run_to_end(lambda reactor: _run(reactor, options), verbose=False)

@@ -55,6 +55,10 @@ class Lines(Protocol):
         """
 
 
+def _no_lines() -> None:
+    """What is not there cannot end."""
+
+
 @attrs.frozen
 class Place:
     """Where a system is started: all that its constructor is given."""
@@ -68,6 +72,8 @@ class Place:
     conditions: Conditions
     lines: Lines
     """Belongs to the benchmark, which ends it after the system."""
+    check: Callable[[], None] = _no_lines
+    """Raises if one of the lines has ended by itself."""
 
 
 class System(Protocol):

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
 from shutil import which
 from typing import Any
 
 import attrs
-from twisted.internet.utils import getProcessOutputAndValue
 from twisted.python.filepath import FilePath
 
 from torpydo.cli.bench.torrc import Authority
+from torpydo.cli.processes import ChildProcesses
 from torpydo.errors import ConfigurationError, TorpydoError
 
 __all__ = ["TorPrograms", "make_authority", "make_relay"]
@@ -50,15 +49,21 @@ class TorPrograms:
 
 
 async def _output(
-    reactor: Any, program: str, arguments: Sequence[str], *, directory: FilePath[str], stdin: bytes | None = None
+    reactor: Any, directory: FilePath[str], name: str, program: str, *arguments: str, stdin: bytes = b""
 ) -> str:
-    out, err, status = await getProcessOutputAndValue(
-        program, arguments, env=dict(os.environ), path=directory.path, reactor=reactor, stdinBytes=stdin
-    )
-    if status != 0:
-        said = (out + err).decode(errors="replace").strip().splitlines() or ["it said nothing"]
-        raise TorpydoError(f"{program} failed with status {status}: {said[-1]}; try it by hand with --help")
-    return str(out.decode(errors="replace"))
+    """Run *program* to its end; cancelling ends it.
+
+    :param directory: what it says goes to a file there
+    """
+    processes = ChildProcesses(reactor, directory)
+    child = processes.start_program(name, program, *arguments, stdin=stdin)
+    try:
+        await child.when_ended()
+    finally:
+        await processes.end()
+    if child.ended_with != "exit status 0":
+        raise TorpydoError(f"{program} failed ({child.ended_with}): {child.last_line()}; try it by hand with --help")
+    return child.said()
 
 
 def _hexadecimal(text: str, what: str) -> str:
@@ -72,12 +77,9 @@ async def _fingerprint(reactor: Any, programs: TorPrograms, directory: FilePath[
     # It makes the keys of a relay too, so that the relay has nothing to do when it starts.
     nothing = directory.child("none").path
     said = await _output(
-        reactor, programs.tor,
-        [
-            "--quiet", "--ignore-missing-torrc", "-f", nothing, "--defaults-torrc", nothing, "--orport", "1",
-            "--datadirectory", directory.path, "--dirauthority", "x 127.0.0.1:1 " + "f" * 40, "--list-fingerprint",
-        ],
-        directory=directory,
+        reactor, directory.parent(), f"fingerprint of {directory.basename()}", programs.tor,
+        "--quiet", "--ignore-missing-torrc", "-f", nothing, "--defaults-torrc", nothing, "--orport", "1",
+        "--datadirectory", directory.path, "--dirauthority", "x 127.0.0.1:1 " + "f" * 40, "--list-fingerprint",
     )  # fmt: skip
     # Four digits at a time.
     return _hexadecimal(re.sub(r"(?<=[0-9A-F]{4}) (?=[0-9A-F]{4})", "", said), "fingerprint")
@@ -98,16 +100,16 @@ async def make_authority(
     keys = directory.child("keys")
     _make(directory)
     _make(keys)
+    certificate = keys.child("authority_certificate")
     await _output(
-        reactor, programs.gencert,
-        [
-            "--create-identity-key", "-i", "authority_identity_key", "-s", "authority_signing_key",
-            "-c", "authority_certificate", "-m", LIFETIME, "-a", f"127.0.0.1:{dir_port}", "--passphrase-fd", "0",
-        ],
-        directory=keys, stdin=PASSPHRASE,
+        reactor, directory.parent(), f"keys of {directory.basename()}", programs.gencert,
+        "--create-identity-key", "-i", keys.child("authority_identity_key").path,
+        "-s", keys.child("authority_signing_key").path, "-c", certificate.path,
+        "-m", LIFETIME, "-a", f"127.0.0.1:{dir_port}", "--passphrase-fd", "0",
+        stdin=PASSPHRASE,
     )  # fmt: skip
-    certificate = keys.child("authority_certificate").getContent().decode("ascii")
-    v3ident = _hexadecimal(certificate[certificate.find("\nfingerprint ") :], "certificate")
+    said = certificate.getContent().decode("ascii")
+    v3ident = _hexadecimal(said[said.find("\nfingerprint ") :], "certificate")
     return Authority(
         directory.basename(), or_port, dir_port, await _fingerprint(reactor, programs, directory), v3ident
     )

@@ -35,7 +35,7 @@ from torpydo.cli.bench.torrc import (
     client_torrc,
     relay_torrc,
 )
-from torpydo.cli.network import LOOPBACK
+from torpydo.cli.constants import LOOPBACK
 from torpydo.cli.processes import ChildProcess, ChildProcesses, free_port, wait_until
 from torpydo.cli.running import run_to_end
 from torpydo.errors import StateError, TorpydoError

@@ -42,8 +42,7 @@ class TorpydoSystem:
         """Start everything; the client's SOCKS port answers once a circuit can be built."""
         network = self._network
         await network.start_pool()
-        for number in range(1, NODES + 1):
-            network.start_node(f"bench{number}")
+        nodes = [network.start_node(f"bench{number}") for number in range(1, NODES + 1)]
         await network.until_listed(NODES)
         self.socks_port = free_port(self.place.randbelow)
         await network.start_client(self.socks_port, free_port(self.place.randbelow))
@@ -51,6 +50,7 @@ class TorpydoSystem:
             self.place.reactor, lambda: Deferred.fromCoroutine(self._client_is_ready()), timeout=READY_TIME,
             what="the client has no circuit", alive=self.check,
         )  # fmt: skip
+        await network.until_known(nodes)
 
     async def _client_is_ready(self) -> bool:
         try:
