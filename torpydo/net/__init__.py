@@ -4,8 +4,11 @@ from torpydo.net.buckets import Buckets, host_key
 from torpydo.net.collector import settle_collector
 from torpydo.net.console import ConsoleObserver, is_loopback_host
 from torpydo.net.fetch import Fetched, fetch
+from torpydo.net.files import FileBudget, raise_file_limit
+from torpydo.net.limits import Limit, Limits, limit
 from torpydo.net.links import LinkFactory, LinkOwner, LinkProtocol, connect_link, link_endpoint, probe_link
 from torpydo.net.listings import ListingRefresh
+from torpydo.net.refusals import Refusals
 from torpydo.net.slices import Later, Slices
 from torpydo.net.state import StateDirectory
 from torpydo.net.streams import StreamTransport
@@ -16,12 +19,16 @@ __all__ = [
     "Buckets",
     "ConsoleObserver",
     "Fetched",
+    "FileBudget",
     "Holder",
     "Later",
+    "Limit",
+    "Limits",
     "LinkFactory",
     "LinkOwner",
     "LinkProtocol",
     "ListingRefresh",
+    "Refusals",
     "Slices",
     "StateDirectory",
     "StreamTransport",
@@ -31,7 +38,9 @@ __all__ = [
     "fetch",
     "host_key",
     "is_loopback_host",
+    "limit",
     "link_endpoint",
     "probe_link",
+    "raise_file_limit",
     "settle_collector",
 ]
