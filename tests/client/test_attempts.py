@@ -11,11 +11,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.client.doubles import Builder, CircuitDouble, Cycle, exits, make_paths, want
 from tests.directory.build import document, network
-from torpydo.client.attempts import ONLY_TRY, TRIES, attempt
+from torpydo.client.attempts import attempt
 from torpydo.client.builds import UsableCircuit
 from torpydo.client.circuitpool import CircuitPool
 from torpydo.client.firstdata import FirstData
 from torpydo.client.keeping import KeptTimes
+from torpydo.client.limits import DEFAULT_LIMITS
 from torpydo.errors import (
     CircuitLost,
     ConnectRefused,
@@ -26,6 +27,9 @@ from torpydo.errors import (
     StreamReset,
     TooFewNodes,
 )
+
+TRIES = DEFAULT_LIMITS.tries
+ONLY_TRY = sum(TRIES)
 
 
 class AttemptTests(SynchronousTestCase):
@@ -60,7 +64,7 @@ class AttemptTests(SynchronousTestCase):
         def open_on(circuit: UsableCircuit) -> Deferred[Any]:
             return circuit.open_stream(factory, "h", 80, first_data=first or b"")
 
-        return Deferred.fromCoroutine(attempt(self.pool, self.clock, want(**options), open_on, first))
+        return Deferred.fromCoroutine(attempt(self.pool, self.clock, want(**options), open_on, first, tries=TRIES))
 
     def busy(self) -> CircuitDouble:
         """The circuit that carries the stream now."""

@@ -11,22 +11,18 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.client.doubles import Builder, CircuitDouble, Cycle, exits, make_paths, want
 from tests.directory.build import document, network
 from tests.net.pools import MemoryState
-from torpydo.client.builds import LAST_BACKOFF, MAX_PENDING, UsableCircuit
+from torpydo.client.builds import LAST_BACKOFF, UsableCircuit
 from torpydo.client.buildtimes import ENOUGH, LONGEST, RECENT_SLOW
 from torpydo.client.circuitpool import (
     AFTER,
-    CLEAN_LIFE,
-    DIRTY_LIFE,
     LATELY,
-    MAX_CLEAN,
-    MAX_STREAMS,
     SOON,
     SPARE,
     SWEEP,
-    WAIT,
     CircuitPool,
 )
 from torpydo.client.keeping import KeptTimes
+from torpydo.client.limits import DEFAULT_LIMITS
 from torpydo.client.paths import Want
 from torpydo.directory import NetDir
 from torpydo.errors import CircuitBuildError, CircuitError, NoExit, TooFewNodes, TorpydoError
@@ -169,7 +165,7 @@ class AheadTests(PoolTestCase):
                 self.builder.finish()
         self.clock.advance(AFTER)
         self.builder.finish()
-        self.assertEqual(sum(one.clean for one in pool.status()), MAX_CLEAN)
+        self.assertEqual(sum(one.clean for one in pool.status()), DEFAULT_LIMITS.circuits_clean)
 
     def test_for_circuits_whose_time_ends(self) -> None:
         """Before ten minutes are over there is a clean one for each circuit that still has streams."""
@@ -185,7 +181,7 @@ class AheadTests(PoolTestCase):
                 circuit.close()
         self.builder.finish()
         self.assertEqual(sum(one.clean for one in pool.status()), SPARE)
-        self.clock.pump([SWEEP] * int((DIRTY_LIFE - SOON - LATELY) // SWEEP + 1))
+        self.clock.pump([SWEEP] * int((DEFAULT_LIMITS.circuit_dirty_life - SOON - LATELY) // SWEEP + 1))
         self.builder.finish()
         self.assertEqual(sum(one.clean for one in pool.status()), 5)
 
@@ -258,7 +254,7 @@ class IsolationTests(PoolTestCase):
         pool.work()
         self.builder.finish()
         first = self.used(pool)
-        first.streams = MAX_STREAMS
+        first.streams = DEFAULT_LIMITS.streams_per_circuit
         self.assertIsNot(self.used(pool), first)
 
     def test_new_identity_retires_everything(self) -> None:
@@ -299,7 +295,7 @@ class LifeTests(PoolTestCase):
         first = self.used(pool)
         first.streams = 1
         self.builder.finish()
-        self.clock.advance(DIRTY_LIFE - 1)
+        self.clock.advance(DEFAULT_LIMITS.circuit_dirty_life - 1)
         self.assertIs(self.used(pool), first)
         self.clock.advance(2)
         self.assertIsNot(self.used(pool), first)
@@ -311,7 +307,7 @@ class LifeTests(PoolTestCase):
         pool.work()
         self.builder.finish()
         first = self.used(pool)
-        self.clock.pump([SWEEP] * int(DIRTY_LIFE // SWEEP - 1))
+        self.clock.pump([SWEEP] * int(DEFAULT_LIMITS.circuit_dirty_life // SWEEP - 1))
         self.assertFalse(first.closed)
         self.clock.pump([SWEEP] * 2)
         self.assertTrue(first.closed)
@@ -321,7 +317,7 @@ class LifeTests(PoolTestCase):
         pool = self.pool()
         pool.work()
         first = self.builder.finish()
-        self.clock.pump([SWEEP] * int(CLEAN_LIFE // SWEEP - 1))
+        self.clock.pump([SWEEP] * int(DEFAULT_LIMITS.circuit_clean_life // SWEEP - 1))
         self.assertFalse(first[0].closed)
         self.clock.pump([SWEEP] * 2)
         self.assertTrue(all(one.closed for one in first))
@@ -363,7 +359,7 @@ class WaitTests(PoolTestCase):
         """With an error that says so."""
         pool = self.pool()
         waiting = pool.use(want())
-        self.clock.advance(WAIT)
+        self.clock.advance(DEFAULT_LIMITS.stream_wait)
         self.failureResultOf(waiting, CircuitError)
 
     def test_can_be_cancelled(self) -> None:
@@ -462,8 +458,8 @@ class BackoffTests(PoolTestCase):
     def test_never_more_than_the_limit_at_once(self) -> None:
         """Who comes later waits, and is served."""
         pool = self.pool()
-        waiting = [pool.use(want(isolation=number)) for number in range(MAX_PENDING + 10)]
-        self.assertEqual(len(self.builder.open), MAX_PENDING)
+        waiting = [pool.use(want(isolation=number)) for number in range(DEFAULT_LIMITS.circuits_pending + 10)]
+        self.assertEqual(len(self.builder.open), DEFAULT_LIMITS.circuits_pending)
         self.builder.finish()
         for one in waiting:
             self.successResultOf(one)
@@ -580,7 +576,7 @@ class LateTests(PoolTestCase):
         pool = self.pool()
         pool.work()
         self.clock.pump([2.0] * 50)
-        self.assertEqual(len(self.builder.open), MAX_PENDING)
+        self.assertEqual(len(self.builder.open), DEFAULT_LIMITS.circuits_pending)
 
     def test_all_are_given_up_at_the_end(self) -> None:
         """Late ones, too."""

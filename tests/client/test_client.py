@@ -17,8 +17,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.client.network import HERE, NOW, URL, Network
 from tests.directory.build import node_id
 from torpydo.client.buildtimes import ENOUGH, SHORTEST
-from torpydo.client.circuitpool import WAIT
 from torpydo.client.client import Client
+from torpydo.client.limits import DEFAULT_LIMITS
 from torpydo.client.routing import FIRST_TRIES
 from torpydo.errors import (
     CircuitBuildError,
@@ -257,7 +257,7 @@ class StartTests(ClientTestCase):
         self.network.pools.answers.clear()
         client = self.start()
         result = client.endpoint("example.org", 80).connect(Factory.forProtocol(Protocol))
-        self.network.advance(WAIT)
+        self.network.advance(DEFAULT_LIMITS.stream_wait)
         self.failureResultOf(result, CircuitError)
 
     def test_too_few_nodes_at_first(self) -> None:

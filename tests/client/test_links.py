@@ -12,7 +12,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.directory.build import descriptor, node_id
-from torpydo.client.links import IDLE_LIFE, LINK_TIMEOUT, NEW_CIRCUITS_LIFE, ClientLinks
+from torpydo.client.limits import DEFAULT_LIMITS
+from torpydo.client.links import NEW_CIRCUITS_LIFE, ClientLinks
 from torpydo.crypto import NodeId
 from torpydo.errors import LinkError, TorpydoError
 from torpydo.tpdp import Address, CellsReceived, CreatedReceived, CreateReceived, DestroyReceived, LinkReady
@@ -101,7 +102,7 @@ class GetTests(LinksTestCase):
         self.opened()
         found, _, options = self.connect.attempts[0]
         self.assertEqual(found, node_id(1))
-        self.assertEqual(options["timeout"], LINK_TIMEOUT)
+        self.assertEqual(options["timeout"], DEFAULT_LIMITS.link_connect)
         self.assertNotIn("identity", options)
 
     def test_shared(self) -> None:
@@ -170,10 +171,10 @@ class IdleTests(LinksTestCase):
         """Counted from the last circuit."""
         link = self.opened()
         self.links.register(link, 1, Circuit())
-        self.clock.advance(IDLE_LIFE + 1)
+        self.clock.advance(DEFAULT_LIMITS.link_idle + 1)
         self.assertFalse(link.closing)
         self.links.unregister(link, 1)
-        self.clock.advance(IDLE_LIFE - 1)
+        self.clock.advance(DEFAULT_LIMITS.link_idle - 1)
         self.assertFalse(link.closing)
         self.clock.advance(1)
         self.assertTrue(link.closing)
@@ -181,7 +182,7 @@ class IdleTests(LinksTestCase):
     def test_a_closing_link_is_not_handed_out(self) -> None:
         """Who asks then gets a new one."""
         link = self.opened()
-        self.clock.advance(IDLE_LIFE)
+        self.clock.advance(DEFAULT_LIMITS.link_idle)
         self.assertTrue(link.closing)
         self.links.get(self.node)
         self.assertEqual(len(self.connect.attempts), 2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from tests.network.base import NetworkTestCase
-from torpydo.client import Circuit, circuits
+from torpydo.client import Circuit, Client, ClientLimits
 from torpydo.errors import CircuitBuildError
 from torpydo.testing.ways import Conditions
 
@@ -18,10 +18,10 @@ class DeadlineTests(NetworkTestCase):
         first = cast(Circuit, network.success(network.client.build_circuit(3)))
         self.path = [descriptor.node_id for descriptor in first.path]
 
-    def build(self, seconds: float) -> list[object]:
+    def build(self, seconds: float, client: Client | None = None) -> list[object]:
         """A circuit, and what became of it after so many seconds."""
         outcome: list[object] = []
-        building = self.network.client.build_circuit(path=self.path)
+        building = (client or self.network.client).build_circuit(path=self.path)
         building.addCallbacks(outcome.append, lambda failure: outcome.append(failure.value))
         self.network.advance(seconds)
         return outcome
@@ -48,9 +48,10 @@ class DeadlineTests(NetworkTestCase):
 
     def test_all_hops_together(self) -> None:
         """However well each of them answers."""
-        self.patch(circuits, "BUILD_TIMEOUT", 5.0)
+        client = self.network.success(self.network.add_client(limits=ClientLimits(circuit_build=5.0)))
+        self.network.success(client.build_circuit(path=self.path))
         self.network.internet.ways.set(Conditions(latency=1.0))
-        outcome = self.build(4.9)
+        outcome = self.build(4.9, client)
         self.assertEqual(outcome, [])
         self.network.advance(0.2)
         [error] = outcome

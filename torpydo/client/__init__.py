@@ -3,6 +3,7 @@
 from torpydo.client.circuits import Circuit
 from torpydo.client.client import Client
 from torpydo.client.firstdata import FirstData
+from torpydo.client.limits import ClientLimits
 from torpydo.client.parser import TorpydoStringParser
 from torpydo.client.status import CircuitStatus, ClientStatus, PoolStatus
 from torpydo.client.world import World
@@ -11,6 +12,7 @@ __all__ = [
     "Circuit",
     "CircuitStatus",
     "Client",
+    "ClientLimits",
     "ClientStatus",
     "FirstData",
     "PoolStatus",

@@ -7,7 +7,7 @@ if the exit has said that it did not connect, or if none of them had left; a dou
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import attrs
@@ -22,11 +22,6 @@ from torpydo.client.firstdata import FirstData
 from torpydo.client.paths import Want
 from torpydo.errors import CircuitLost, ConnectTimeout, ExitPolicyRefused, NodeOverloaded, PathError, TorpydoError
 
-TRIES = (10.0, 10.0, 15.0)
-"""Seconds for CONNECTED, one try each (SECURITY, table T)."""
-ONLY_TRY = sum(TRIES)
-"""Seconds for a try that cannot be repeated when they are over, because bytes have gone with it."""
-
 T = TypeVar("T")
 
 
@@ -36,15 +31,19 @@ async def attempt(
     want: Want,
     open_on: Callable[[UsableCircuit], Deferred[T]],
     first: FirstData | None = None,
+    *,
+    tries: Sequence[float],
 ) -> T:
     """Open something on a circuit of *pool*, on another one if the first is of no use.
 
     :param open_on: what is to be opened; cancellable; fails with :class:`CircuitLost` only if nothing of *first* went
     :param first: the bytes that go with the question
+    :param tries: seconds for CONNECTED, one try each (SECURITY, table T); one that cannot be repeated, because bytes
+        have gone with it, has all of them
     :raises TorpydoError: the reason of the last try
     """
     last: TorpydoError | None = None
-    for seconds in TRIES:
+    for seconds in tries:
         try:
             circuit = await pool.use(want)
         except PathError:
@@ -52,7 +51,7 @@ async def attempt(
                 raise
             break
         try:
-            return await _in_time(open_on(circuit), seconds, clock, first)
+            return await _in_time(open_on(circuit), seconds, sum(tries), clock, first)
         except CircuitLost as error:
             pool.lost(circuit)
             last = error
@@ -73,10 +72,12 @@ async def attempt(
     raise last
 
 
-def _in_time(opening: Deferred[T], seconds: float, clock: IReactorTime, first: FirstData | None) -> Deferred[T]:
-    """Cancel *opening* after *seconds*, or after ``ONLY_TRY`` if bytes have gone with it by then."""
+def _in_time(
+    opening: Deferred[T], seconds: float, only: float, clock: IReactorTime, first: FirstData | None
+) -> Deferred[T]:
+    """Cancel *opening* after *seconds*, or after *only* if bytes have gone with it by then."""
     over = False
-    until = clock.seconds() + ONLY_TRY
+    until = clock.seconds() + only
 
     def give_up() -> None:
         nonlocal over

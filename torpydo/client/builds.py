@@ -23,12 +23,11 @@ from twisted.python.failure import Failure
 from torpydo.client.buildtimes import LONGEST
 from torpydo.client.firstdata import FirstData
 from torpydo.client.keeping import KeptTimes
+from torpydo.client.limits import ClientLimits
 from torpydo.client.paths import Paths, Want
 from torpydo.directory import Descriptor
 from torpydo.errors import CircuitBuildError, CircuitError, TorpydoError
 
-MAX_PENDING = 32
-"""Builds at one time, late ones included (SECURITY P4)."""
 FIRST_BACKOFF = 0.25
 LAST_BACKOFF = 60.0
 """Seconds without new builds after failures in a row: doubled each time."""
@@ -99,6 +98,7 @@ class Builds:
 
     :param build: builds a circuit along a path; cancellable
     :param times: how long builds take; told of each
+    :param limits: how many at one time
     :param built: called with each circuit that was built in time
     :param failed: called with each build that failed, and why
     :param resume: called when builds may be missing: after a pause, and when one is given up as late
@@ -114,6 +114,7 @@ class Builds:
         randbelow: Callable[[int], int],
         times: KeptTimes,
         *,
+        limits: ClientLimits,
         built: Callable[[UsableCircuit], None],
         failed: Callable[[Build, TorpydoError], None],
         resume: Callable[[], None],
@@ -123,6 +124,7 @@ class Builds:
         self._build = build
         self._randbelow = randbelow
         self._times = times
+        self._limits = limits
         self._built_call = built
         self._failed_call = failed
         self._resume_call = resume
@@ -138,7 +140,7 @@ class Builds:
     @property
     def held_back(self) -> bool:
         """True while no new build may be started."""
-        return self._backoff is not None or len(self._pending) + len(self._late) >= MAX_PENDING
+        return self._backoff is not None or len(self._pending) + len(self._late) >= self._limits.circuits_pending
 
     @property
     def unclaimed(self) -> int:

@@ -18,36 +18,29 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from torpydo.client.builds import Build, BuildFunction, Builds, UsableCircuit
 from torpydo.client.keeping import KeptTimes
+from torpydo.client.limits import DEFAULT_LIMITS, ClientLimits
 from torpydo.client.paths import Paths, Want
 from torpydo.client.status import CircuitStatus
 from torpydo.errors import CircuitError, PathError, TorpydoError
 
 SPARE = 2
 """Clean circuits kept ready for each kind of exit (SECURITY P4)."""
-DIRTY_LIFE = 600.0
-"""Seconds after its first stream in which a circuit takes more."""
-CLEAN_LIFE = 3600.0
-"""Seconds that a circuit waits unused."""
 SWEEP = 15.0
 """Seconds between two looks for circuits whose time is over."""
 KIND_LIFE = 3600.0
 """Seconds that a port counts as wanted after its last stream."""
 MAX_KINDS = 6
 """Ports for which circuits are built ahead, the last used ones."""
-MAX_CLEAN = 14
-"""Clean circuits, built and being built, above which none is built ahead (P4)."""
+MOST_TAKEN = 64
+"""Of those that were handed out lately this many are remembered for a kind."""
 LATELY = 120.0
 """Seconds: as many circuits as were begun to be used in so long are kept ready, for so many will be soon."""
 SOON = 60.0
 """Seconds before the end of a circuit's time in which its replacement is built ahead."""
 AFTER = 0.02
 """Seconds after a clean circuit was handed out until the next is built: the stream's own bytes go first."""
-MAX_STREAMS = 500
-"""Streams on one circuit before the next goes to another; the protocol ends at 1000."""
 MAX_FAILURES = 3
 """Builds for a stream that may fail before the stream does."""
-WAIT = 60.0
-"""Seconds that a stream waits for a circuit."""
 FIRST_PORTS = (443, 80, None)
 """The exits wanted before any stream said so: the first of these that there is. ``None`` is any exit."""
 
@@ -70,7 +63,7 @@ class _Kind:
 
     last: float
     """When the last one did."""
-    taken: deque[float] = attrs.field(factory=lambda: deque(maxlen=MAX_CLEAN))
+    taken: deque[float] = attrs.field(factory=lambda: deque(maxlen=MOST_TAKEN))
     """When the last clean circuits were handed out for it."""
 
     def demand(self, now: float) -> int:
@@ -98,6 +91,7 @@ class CircuitPool:
     :param build: builds a circuit along a path; cancellable
     :param times: how long builds take
     :param hops: of the circuits built ahead
+    :param limits: what it bounds
     :param stale: called when no path can be chosen: a newer listing may help
     :param outcome: called with each built circuit, each failed build's error, and when not even one path is there
     """
@@ -111,12 +105,14 @@ class CircuitPool:
         times: KeptTimes,
         *,
         hops: int = 3,
+        limits: ClientLimits = DEFAULT_LIMITS,
         stale: Callable[[], None],
         outcome: Callable[[UsableCircuit | TorpydoError], None],
     ) -> None:
         self._clock = clock
         self._paths = paths
         self._hops = hops
+        self._limits = limits
         self._stale = stale
         self._outcome = outcome
         self._entries: list[_Entry] = []
@@ -126,7 +122,8 @@ class CircuitPool:
         self._worker: IDelayedCall | None = None
         self._closed = False
         self._builds = Builds(
-            clock, paths, build, randbelow, times, built=self._built, failed=self._build_failed, resume=self.work
+            clock, paths, build, randbelow, times, limits=limits,
+            built=self._built, failed=self._build_failed, resume=self.work,
         )
 
     # -- A stream wants a circuit
@@ -146,7 +143,7 @@ class CircuitPool:
                 self._worker = self._clock.callLater(AFTER, self._work_later)
             return succeed(entry.circuit)
         deferred: Deferred[UsableCircuit] = Deferred(lambda cancelled: self._leave(waiter))
-        waiter = _Waiter(want, deferred, self._clock.callLater(WAIT, lambda: self._give_up(waiter)))
+        waiter = _Waiter(want, deferred, self._clock.callLater(self._limits.stream_wait, lambda: self._give_up(waiter)))
         self._waiters.append(waiter)
         self.work()
         return deferred
@@ -205,7 +202,7 @@ class CircuitPool:
             waiter.timer.cancel()
 
     def _give_up(self, waiter: _Waiter) -> None:
-        self._fail(waiter, CircuitError(f"no circuit was ready within {WAIT:.0f} s; try again"))
+        self._fail(waiter, CircuitError(f"no circuit was ready within {self._limits.stream_wait:.0f} s; try again"))
 
     def _fail(self, waiter: _Waiter, error: TorpydoError) -> None:
         self._leave(waiter)
@@ -232,9 +229,9 @@ class CircuitPool:
                     clean = entry
             elif (
                 entry.isolation == want.isolation
-                and now - entry.dirty_since < DIRTY_LIFE
+                and now - entry.dirty_since < self._limits.circuit_dirty_life
                 and self._serves(entry, want)
-                and entry.circuit.streams < MAX_STREAMS
+                and entry.circuit.streams < self._limits.streams_per_circuit
             ):
                 return entry
         return clean
@@ -285,12 +282,13 @@ class CircuitPool:
 
     def _ending(self, want: Want, now: float) -> int:
         """Circuits in use that take no more streams soon: their applications will want as many others."""
+        life = self._limits.circuit_dirty_life
         return sum(
             1
             for entry in self._entries
             if entry.dirty_since is not None
             and not entry.retired
-            and DIRTY_LIFE - SOON <= now - entry.dirty_since < DIRTY_LIFE
+            and life - SOON <= now - entry.dirty_since < life
             and entry.circuit.streams
             and want.fits(entry.circuit.path)
         )
@@ -302,7 +300,7 @@ class CircuitPool:
         clean = [entry for entry in self._entries if self._is_clean(entry)]
         fitting = sum(1 for entry in clean if want.fits(entry.circuit.path))
         for _ in range(wanted - fitting - self._builds.spare(want)):
-            if self._builds.held_back or len(clean) + self._builds.unclaimed >= MAX_CLEAN:
+            if self._builds.held_back or len(clean) + self._builds.unclaimed >= self._limits.circuits_clean:
                 break
             try:
                 self._builds.launch(want, claimed=False)
@@ -351,8 +349,8 @@ class CircuitPool:
         now = self._clock.seconds()
         for entry in list(self._entries):
             if entry.dirty_since is None:
-                entry.retired = entry.retired or now - entry.built_at >= CLEAN_LIFE
-            elif now - entry.dirty_since >= DIRTY_LIFE:
+                entry.retired = entry.retired or now - entry.built_at >= self._limits.circuit_clean_life
+            elif now - entry.dirty_since >= self._limits.circuit_dirty_life:
                 entry.retired = True
             if entry.retired and not entry.circuit.streams:
                 entry.circuit.close()

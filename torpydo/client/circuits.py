@@ -38,17 +38,8 @@ from torpydo.tpdp import (
     PongReceived,
 )
 
-HOP_TIMEOUT = 10.0
-"""Seconds for the answer of one hop ..."""
-BUILD_TIMEOUT = 60.0
-"""... and for all hops of a circuit at the most (SECURITY H9)."""
 ROUNDING = 1e-6
 """Seconds by which a timer may be early."""
-
-
-def build_time(hops: int) -> float:
-    """Seconds that a circuit of so many hops has to be built."""
-    return min(HOP_TIMEOUT * hops, BUILD_TIMEOUT)
 
 
 class CircuitState(Enum):
@@ -123,7 +114,7 @@ class Circuit:
             owner.register(link, circuit._circ_id, circuit)
         except TorpydoError as error:
             return fail(build_error(path, 1, str(error)))
-        circuit._timer = reactor.callLater(min(HOP_TIMEOUT, build_timeout), circuit._look, build_timeout)
+        circuit._timer = reactor.callLater(min(owner.limits.hop_answer, build_timeout), circuit._look, build_timeout)
         link.send_create(circuit._circ_id, circuit._core.create_message)
         return circuit.when_built()
 
@@ -131,11 +122,12 @@ class Circuit:
         """See whether a hop, or all of them, have had their time. One timer for both, and none is moved for a hop."""
         self._timer = None
         now = self._reactor.seconds()
-        left = min(self._asked + HOP_TIMEOUT, self._started + build_timeout) - now
+        hop_answer = self._owner.limits.hop_answer
+        left = min(self._asked + hop_answer, self._started + build_timeout) - now
         if left > ROUNDING:
             self._timer = self._reactor.callLater(left, self._look, build_timeout)
             return
-        seconds = HOP_TIMEOUT if now - self._asked >= HOP_TIMEOUT - ROUNDING else build_timeout
+        seconds = hop_answer if now - self._asked >= hop_answer - ROUNDING else build_timeout
         self._destroy(build_error(self.path, self._core.hops + 1, f"no answer within {seconds:.0f} s"))
 
     def _hop_added(self) -> None:

@@ -25,7 +25,7 @@ from twisted.python.failure import Failure
 from twisted.python.reflect import namedAny
 
 from torpydo.client.bytepipe import BytePipe
-from torpydo.client.circuits import Circuit, build_time
+from torpydo.client.circuits import Circuit
 from torpydo.client.destinations import check_destination
 from torpydo.client.failures import as_connect_error
 from torpydo.client.links import ClientLinks
@@ -169,7 +169,7 @@ class ClassicCalls:
             link,
             tuple(self._path),
             rng=self._world.rng,
-            build_timeout=build_time(hops),
+            build_timeout=links.limits.build_time(hops),
             owner=links,
         )
         try:

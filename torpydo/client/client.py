@@ -21,6 +21,7 @@ from torpydo.client.classic import ClassicCalls
 from torpydo.client.endpoints import CircuitEndpoint
 from torpydo.client.failures import as_connect_error
 from torpydo.client.firstdata import FirstData
+from torpydo.client.limits import DEFAULT_LIMITS, ClientLimits
 from torpydo.client.routing import Routing, Settings
 from torpydo.client.status import ClientStatus
 from torpydo.client.world import World
@@ -51,6 +52,7 @@ class Client(ClassicCalls):
         *,
         pool_threshold: int | None = None,
         hops: int = 3,
+        limits: ClientLimits = DEFAULT_LIMITS,
         progress: ProgressFunction | None = None,
         world: World | None = None,
     ) -> Deferred[Client]:
@@ -61,6 +63,7 @@ class Client(ClassicCalls):
         :param state_dir: a private directory that remembers listings and the guard; ``None`` remembers nothing
         :param pool_threshold: how many pools must list a node; by default the majority
         :param hops: nodes in a circuit
+        :param limits: what it bounds
         :param progress: called with percent, tag and summary
         :param world: time, randomness and connections; for tests
         :return: fires when circuits can be built; cancellable; fails with :class:`ConfigurationError`,
@@ -74,6 +77,7 @@ class Client(ClassicCalls):
                 state_dir,
                 pool_threshold=pool_threshold,
                 hops=hops,
+                limits=limits,
                 progress=progress,
                 world=world,
             )
@@ -98,6 +102,7 @@ class Client(ClassicCalls):
         *,
         pool_threshold: int | None = None,
         hops: int = 3,
+        limits: ClientLimits = DEFAULT_LIMITS,
         progress: ProgressFunction | None = None,
         world: World | None = None,
     ) -> Self:
@@ -110,7 +115,7 @@ class Client(ClassicCalls):
         """
         if not 1 <= hops <= MAX_HOPS:
             raise ConfigurationError(f"a circuit has 1 to {MAX_HOPS} hops, not {hops}")
-        settings = Settings(tuple(PoolURL.parse(text) for text in pools), pool_threshold, hops)
+        settings = Settings(tuple(PoolURL.parse(text) for text in pools), pool_threshold, hops, limits)
         client = cls(reactor, world=world)
         state = None if state_dir is None else StateDirectory.open(state_dir)
         try:

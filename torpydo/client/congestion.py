@@ -14,10 +14,8 @@ from twisted.logger import Logger
 
 from torpydo.net import Holder, Waiting
 
-__all__ = ["CLIENT_MEMORY", "Congestion", "HoldingCircuit"]
+__all__ = ["Congestion", "HoldingCircuit"]
 
-CLIENT_MEMORY: Final = 64 * 1024 * 1024
-"""Bytes that wait in a client; above it circuits end, in the order of ``Waiting``, until nine tenths are left."""
 SWEEP: Final = 1.0
 """Seconds between two looks while something waits."""
 
@@ -37,7 +35,7 @@ class Congestion:
 
     log = Logger()
 
-    def __init__(self, clock: IReactorTime, most: int = CLIENT_MEMORY) -> None:
+    def __init__(self, clock: IReactorTime, most: int) -> None:
         self._clock = clock
         self._waiting: Waiting[HoldingCircuit] = Waiting(most)
         self._next: IDelayedCall | None = None

@@ -16,16 +16,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from torpydo.client.congestion import Congestion
+from torpydo.client.limits import DEFAULT_LIMITS, ClientLimits
 from torpydo.crypto import NodeId
 from torpydo.directory import Descriptor
 from torpydo.errors import LinkError, TorpydoError
 from torpydo.net import LinkProtocol, Turn, connect_link, link_endpoint
 from torpydo.tpdp import Address, CellsReceived, CreatedReceived, CreateReceived, DestroyReceived, Event, LinkReady
 
-LINK_TIMEOUT = 10.0
-"""Seconds for TCP and the handshake (SECURITY, table T)."""
-IDLE_LIFE = 30 * 60.0
-"""Seconds that a link without circuits is kept (table T)."""
 NEW_CIRCUITS_LIFE = 24 * 3600.0
 """Seconds after which a link takes no new circuits (DESIGN 4.3)."""
 
@@ -62,13 +59,20 @@ class ClientLinks:
 
     :param reactor: connects and keeps time
     :param rng: bytes of randomness for the handshakes and the records
+    :param limits: what it bounds
     :param connect: for tests
     """
 
     log = Logger()
 
     def __init__(
-        self, reactor: Any, rng: Callable[[int], bytes], *, aegis: bool = True, connect: ConnectFunction = connect_link
+        self,
+        reactor: Any,
+        rng: Callable[[int], bytes],
+        *,
+        limits: ClientLimits = DEFAULT_LIMITS,
+        aegis: bool = True,
+        connect: ConnectFunction = connect_link,
     ) -> None:
         self._reactor = reactor
         self._rng = rng
@@ -79,7 +83,8 @@ class ClientLinks:
         self._gone: dict[LinkProtocol, Deferred[None]] = {}
         self._closed = False
         self.turn = Turn(reactor)
-        self.congestion = Congestion(reactor)
+        self.limits = limits
+        self.congestion = Congestion(reactor, limits.memory)
         self.node_clock: tuple[int, float] | None = None
         """What the last guard's clock showed, and when on the reactor's clock: to name a skew, for nothing else."""
 
@@ -113,12 +118,12 @@ class ClientLinks:
         node_id, address = guard.key
         attempt = self._connect(
             self._reactor,
-            link_endpoint(self._reactor, address, LINK_TIMEOUT),
+            link_endpoint(self._reactor, address, self.limits.link_connect),
             node_id,
             self,
             rng=self._rng,
             aegis=self._aegis,
-            timeout=LINK_TIMEOUT,
+            timeout=self.limits.link_connect,
         )
         guard.attempt = attempt.addCallbacks(
             self._opened, self._refused, callbackArgs=(guard,), errbackArgs=(guard,)
@@ -173,7 +178,7 @@ class ClientLinks:
         if guard.users or guard.idle is not None:
             return
         old = self._newest.get(guard.key) is not guard
-        guard.idle = self._reactor.callLater(0.0 if old else IDLE_LIFE, self._close_idle, guard)
+        guard.idle = self._reactor.callLater(0.0 if old else self.limits.link_idle, self._close_idle, guard)
 
     def _close_idle(self, guard: _Guard) -> None:
         guard.idle = None

@@ -19,10 +19,10 @@ from torpydo.client.attempts import attempt
 from torpydo.client.bootstrap import Bootstrap, ProgressFunction
 from torpydo.client.builds import UsableCircuit
 from torpydo.client.circuitpool import CircuitPool
-from torpydo.client.circuits import build_time
 from torpydo.client.destinations import check_destination
 from torpydo.client.firstdata import FirstData
 from torpydo.client.keeping import KeptTimes
+from torpydo.client.limits import DEFAULT_LIMITS, ClientLimits
 from torpydo.client.links import ClientLinks
 from torpydo.client.paths import Paths, Want
 from torpydo.client.status import (
@@ -56,6 +56,7 @@ class Settings:
     urls: tuple[PoolURL, ...]
     threshold: int | None = None
     hops: int = 3
+    limits: ClientLimits = DEFAULT_LIMITS
 
 
 class Routing:
@@ -86,7 +87,7 @@ class Routing:
         self._asked_at = 0.0
         self._asking: Deferred[Any] | None = None
         self._own: set[UsableCircuit] = set()
-        self.links = ClientLinks(reactor, world.rng, connect=world.connect)
+        self.links = ClientLinks(reactor, world.rng, limits=settings.limits, connect=world.connect)
         times = KeptTimes(state, reactor)
         self._paths = Paths(state=state, clock=reactor, wall_clock=world.wall_clock, randbelow=world.randbelow)
         self._circuits = CircuitPool(
@@ -96,6 +97,7 @@ class Routing:
             world.randbelow,
             times,
             hops=settings.hops,
+            limits=settings.limits,
             stale=self._refresh_early,
             outcome=self._circuit_outcome,
         )
@@ -211,7 +213,7 @@ class Routing:
             link,
             path,
             rng=self._world.rng,
-            build_timeout=build_time(len(path)),
+            build_timeout=self._settings.limits.build_time(len(path)),
             owner=self.links,
         )
 
@@ -274,6 +276,7 @@ class Routing:
             want,
             lambda circuit: circuit.open_stream(factory, host, port, first_data=first),
             first,
+            tries=self._settings.limits.tries,
         )
 
     def resolve(self, host: str, isolation: Hashable) -> Deferred[list[tuple[str, int]]]:
@@ -283,7 +286,8 @@ class Routing:
     async def _resolve(self, host: str, isolation: Hashable) -> list[tuple[str, int]]:
         host = check_destination(host, None, private_allowed=self.test_network)
         want = Want(host, None, self._settings.hops, isolation)
-        return await attempt(self._circuits, self._reactor, want, lambda circuit: circuit.resolve(host))
+        tries = self._settings.limits.tries
+        return await attempt(self._circuits, self._reactor, want, lambda circuit: circuit.resolve(host), tries=tries)
 
     def new_identity(self) -> None:
         """Streams from now on use circuits that nothing has used before."""

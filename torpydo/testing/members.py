@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.interfaces import IStreamServerEndpoint
 
-from torpydo.client import Client, World
+from torpydo.client import Client, ClientLimits, World
 from torpydo.crypto import KEY_SIZE, NodeId, Secret, SigningKey
 from torpydo.directory import ExitPolicy, PoolURL
 from torpydo.net import LinkProtocol, connect_link, probe_link
@@ -229,6 +229,7 @@ class ClientMember(Member):
         *,
         hops: int,
         state_dir: str | None = None,
+        limits: ClientLimits | None = None,
         progress: Progress | None = None,
     ) -> Deferred[Client]:
         """Make the client; fires when it is ready."""
@@ -241,7 +242,15 @@ class ClientMember(Member):
             wall_clock=self.world.wall_clock,
         )
         urls = [str(url) for url in pools]
-        made = Client.create(self.reactor, urls, state_dir, hops=hops, progress=progress, world=world)
+        made = Client.create(
+            self.reactor,
+            urls,
+            state_dir,
+            hops=hops,
+            limits=limits or ClientLimits(),
+            progress=progress,
+            world=world,
+        )
         return made.addCallback(self._ready)
 
     def _ready(self, client: Client) -> Client:

@@ -22,7 +22,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import Factory, ServerFactory
 
-from torpydo.client import Client
+from torpydo.client import Client, ClientLimits
 from torpydo.crypto import NodeId
 from torpydo.directory import ExitPolicy, parse_descriptor, parse_listing
 from torpydo.errors import PoolUnreachable
@@ -115,12 +115,18 @@ class LocalNetwork:
         self.settle()
 
     def add_client(
-        self, *, hops: int | None = None, state_dir: str | None = None, progress: Progress | None = None
+        self,
+        *,
+        hops: int | None = None,
+        state_dir: str | None = None,
+        limits: ClientLimits | None = None,
+        progress: Progress | None = None,
     ) -> Deferred[Client]:
         """One more client, on a host of its own; fires when it is ready."""
         member = ClientMember(f"client{len(self.clients) + 1}", f"10.0.2.{len(self.clients) + 1}", self._world)
         self.clients.append(member)
-        return member.connect((self.pool.url,), hops=hops or self._hops, state_dir=state_dir, progress=progress)
+        hops = hops or self._hops
+        return member.connect((self.pool.url,), hops=hops, state_dir=state_dir, limits=limits, progress=progress)
 
     @property
     def client(self) -> Client:
