@@ -19,7 +19,11 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.directory.build import url
-from torpydo.errors import CircuitBuildError, ListenError, PoolUnreachable, StateError
+from torpydo.apps.httpproxy import HTTPProxyFactory
+from torpydo.apps.socks import SocksFactory
+from torpydo.client import DEFAULT_LIMITS, ClientLimits
+from torpydo.errors import CircuitBuildError, ConfigurationError, ListenError, PoolUnreachable, StateError
+from torpydo.net import FileBudget
 from torpydo.taps.client import STOP_TIME, ClientConfig, ClientService, Options, makeService
 from torpydo.taps.ending import CannotStart
 
@@ -51,10 +55,13 @@ class OptionsTests(SynchronousTestCase):
         other = str(url("other", "127.0.0.2"))
         config = self.parse(
             f"--pool={URL}", f"--pool={other}", f"--pool={URL}", "--pool-threshold=2", "--state-dir=/x", "--hops=5",
-            "--socks=tcp:1", "--http=unix:/y",
+            "--socks=tcp:1", "--http=unix:/y", "--limit=memory=8M", "--limit=connections=9", "--safe-socks",
+            "--http-connect-only", "--allow-remote",
         )  # fmt: skip
         self.assertEqual(config.pools, (URL, other))
         self.assertEqual((config.threshold, config.state_dir, config.hops), (2, "/x", 5))
+        self.assertEqual(config.limits, ClientLimits(memory=8 << 20, connections=9))
+        self.assertEqual((config.safe_socks, config.connect_only, config.allow_remote), (True, True, True))
 
     def test_an_empty_endpoint_is_off(self) -> None:
         """One of the two may be."""
@@ -76,6 +83,8 @@ class OptionsTests(SynchronousTestCase):
             ("--socks=nonsense", [pool, "--socks=nonsense:1"]),
             ("--http=tcp", [pool, "--http=tcp"]),
             ("'more'", [pool, "more"]),
+            ("--limit=size=3", [pool, "--limit=size=3"]),
+            ("--limit=memory=1K", [pool, "--limit=memory=1K"]),
         ):
             self.assertIn(word, self.refused(*arguments))
         self.refused(pool, "--no-such-option")
@@ -153,7 +162,21 @@ class ServiceTests(SynchronousTestCase):
         """All of them."""
         self.started()
         self.assertEqual(self.client.arguments, (self.reactor, (URL,), "/state"))
-        self.assertEqual(self.client.options, {"pool_threshold": None, "hops": 4})
+        self.assertEqual(self.client.options, {"pool_threshold": None, "hops": 4, "limits": DEFAULT_LIMITS})
+
+    def test_the_proxies_get_the_options(self) -> None:
+        """Limits, what they refuse, and the file descriptors of the process."""
+        limits = ClientLimits(connections=1)
+        self.config = attrs.evolve(self.config, limits=limits, safe_socks=True, connect_only=True)
+        files = FileBudget(self.reactor.seconds, 33, lambda: 0)
+        self.service = ClientService(self.reactor, self.config, self.start, files)
+        self.started()
+        socks, http = self.socks.factory, self.http.factory
+        assert isinstance(socks, SocksFactory) and isinstance(http, HTTPProxyFactory)
+        self.assertEqual((socks.limits, http.limits), (limits, limits))
+        self.assertEqual((socks.refuse_addresses, http.connect_only), (True, True))
+        self.assertEqual([socks.admits(), http.admits()], [True, False])
+        self.assertEqual(self.service.refusals.counts()["proxy_files"], 1)
 
     def test_both_proxies_listen_before_the_client_is_ready(self) -> None:
         """And say where."""
@@ -172,8 +195,16 @@ class ServiceTests(SynchronousTestCase):
         path, _, _, mode, _ = self.reactor.unixServers[0]
         self.assertEqual((path, mode), ("/state/status.sock", 0o600))
 
+    def test_a_proxy_that_others_reach_is_refused(self) -> None:
+        """It has no password, and a missing interface=127.0.0.1 is a slip (SECURITY S3). Nothing stays open."""
+        self.http.host = "0.0.0.0"
+        error = self.assertRaises(ConfigurationError, self.service.startService)
+        self.assertIn("--allow-remote", str(error))
+        self.assertEqual((self.socks.stopped, self.http.stopped, self.client.closed), (True, True, True))
+
     def test_a_proxy_that_others_reach_is_warned_of(self) -> None:
-        """It has no password."""
+        """Even if that is meant."""
+        self.service = ClientService(self.reactor, attrs.evolve(self.config, allow_remote=True), self.start)
         self.socks.host = "0.0.0.0"
         self.started()
         self.assertIn("no password", self.lines("warn")[0])
@@ -244,7 +275,8 @@ class MakeServiceTests(SynchronousTestCase):
 
     def test_listens_and_asks_the_pool(self) -> None:
         """The real client, on a reactor without sockets."""
-        service = self.make("--http=")
+        # A port of this reactor says that it is everywhere.
+        service = self.make("--http=", "--allow-remote")
         service.startService()
         self.addCleanup(service.stopService)
         self.assertEqual([server[0] for server in self.reactor.tcpServers], [9050])

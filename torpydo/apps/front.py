@@ -31,9 +31,10 @@ from torpydo.apps.destinations import Destination
 from torpydo.apps.events import AbortNow, CloseNow, Event, HangUp, OpenTunnel
 from torpydo.apps.isolation import Credentials, IsolationKey
 from torpydo.apps.needs import NetworkClient, PipeTransport
+from torpydo.apps.refusals import ProxyRefusal
 from torpydo.apps.relay import Relay, RelayEnd, Wire
 from torpydo.apps.streams import StreamFactory, StreamProtocol
-from torpydo.client import FirstData
+from torpydo.client import DEFAULT_LIMITS, ClientLimits, FirstData
 from torpydo.errors import TorpydoError
 
 __all__ = ["FrontCore", "FrontFactory", "FrontProtocol"]
@@ -41,6 +42,8 @@ __all__ = ["FrontCore", "FrontFactory", "FrontProtocol"]
 
 class FrontCore(Protocol):
     """What the core of every proxy offers."""
+
+    refusal: ProxyRefusal | None
 
     @property
     def wants_data(self) -> bool: ...
@@ -73,18 +76,44 @@ class FrontFactory(Factory[TwistedProtocol]):
     :param client: opens the streams
     :param reactor: gives the time
     :param allow_private: whether localhost and private addresses are destinations; by default what the client says
+    :param limits: how many connections there may be, and how long they may take
+    :param grant: asked for each connection whether there is a file descriptor for it
+    :param refused: told of each refusal
     :ivar connections: the connections that are open
     """
 
     noisy = False
 
-    def __init__(self, client: NetworkClient, reactor: IReactorTime, *, allow_private: bool | None = None) -> None:
+    def __init__(
+        self,
+        client: NetworkClient,
+        reactor: IReactorTime,
+        *,
+        allow_private: bool | None = None,
+        limits: ClientLimits = DEFAULT_LIMITS,
+        grant: Callable[[], bool] = lambda: True,
+        refused: Callable[[ProxyRefusal], None] = lambda cause: None,
+    ) -> None:
         self.client = client
         self.clock = reactor
+        self.limits = limits
+        self.refused = refused
+        self._grant = grant
         self.connections: set[FrontProtocol[Any]] = set()
         self._allow_private = allow_private
         # an object of its own: no other listener has it
         self._listener: Hashable = object()
+
+    def admits(self) -> bool:
+        """Whether one more connection may be open; called once for each, before anything is read from it."""
+        cause = None
+        if len(self.connections) >= self.limits.connections:
+            cause = ProxyRefusal.PROXY_CONNECTIONS
+        elif not self._grant():
+            cause = ProxyRefusal.PROXY_FILES
+        if cause is not None:
+            self.refused(cause)
+        return cause is None
 
     def allows_private(self) -> bool:
         """Whether this is a test network, asked anew for each destination."""
@@ -170,6 +199,8 @@ class FrontProtocol(TwistedProtocol, Generic[CoreT]):
         """The application is gone."""
         self.lost = True
         self.settings.connections.discard(self)
+        if self.core.refusal is not None:
+            self.settings.refused(self.core.refusal)
         self._disarm()
         self.stop_opening()
         if self._end is not None:

@@ -3,12 +3,13 @@
 from torpydo.client.circuits import Circuit
 from torpydo.client.client import Client
 from torpydo.client.firstdata import FirstData
-from torpydo.client.limits import ClientLimits
+from torpydo.client.limits import DEFAULT_LIMITS, ClientLimits
 from torpydo.client.parser import TorpydoStringParser
 from torpydo.client.status import CircuitStatus, ClientStatus, PoolStatus
 from torpydo.client.world import World
 
 __all__ = [
+    "DEFAULT_LIMITS",
     "Circuit",
     "CircuitStatus",
     "Client",

@@ -25,12 +25,13 @@ from twisted.python.usage import UsageError
 
 from torpydo.apps.front import FrontFactory
 from torpydo.apps.httpproxy import HTTPProxyFactory
+from torpydo.apps.refusals import ProxyRefusal
 from torpydo.apps.socks import SocksFactory
 from torpydo.apps.status import STATUS_SOCKET, StatusFactory, status_endpoint
-from torpydo.client import Client
+from torpydo.client import DEFAULT_LIMITS, Client, ClientLimits
 from torpydo.directory import MAX_HOPS, PoolURL, is_loopback
-from torpydo.errors import CircuitError, ListenError, PoolURLError, TorpydoError
-from torpydo.net import settle_collector
+from torpydo.errors import CircuitError, ConfigurationError, ListenError, PoolURLError, TorpydoError
+from torpydo.net import FileBudget, Refusals, raise_file_limit, settle_collector
 from torpydo.taps.ending import EndingService
 from torpydo.tpdp import Address
 
@@ -51,6 +52,10 @@ class ClientConfig:
     :ivar socks: where the SOCKS proxy listens, and the same in words; ``None`` is nowhere
     :ivar http: the same for the HTTP proxy
     :ivar hops: nodes in a circuit
+    :ivar limits: what the client and its proxies bound
+    :ivar safe_socks: whether SOCKS refuses IP addresses as destinations
+    :ivar connect_only: whether the HTTP proxy refuses all but CONNECT
+    :ivar allow_remote: whether a proxy may listen where other machines reach it
     """
 
     pools: tuple[str, ...]
@@ -59,6 +64,10 @@ class ClientConfig:
     socks: tuple[IStreamServerEndpoint, str] | None
     http: tuple[IStreamServerEndpoint, str] | None
     hops: int = 3
+    limits: ClientLimits = DEFAULT_LIMITS
+    safe_socks: bool = False
+    connect_only: bool = False
+    allow_remote: bool = False
 
 
 def _endpoint(reactor: Any, option: str, description: str) -> tuple[IStreamServerEndpoint, str] | None:
@@ -85,10 +94,16 @@ class Options(UsageOptions):
         ["http", None, "tcp:8118:interface=127.0.0.1", "Where the HTTP proxy listens; empty: nowhere."],
         ["hops", None, 3, f"Nodes in a circuit, 1 to {MAX_HOPS}.", int],
     ]
+    optFlags = [
+        ["safe-socks", None, "Refuse IP addresses in SOCKS requests: who gives one may have asked the DNS for it."],
+        ["http-connect-only", None, "Let the HTTP proxy take CONNECT only: what is not https is read by the exit."],
+        ["allow-remote", None, "Let the proxies listen where other machines reach them; they have no password."],
+    ]
 
     def __init__(self) -> None:
         UsageOptions.__init__(self)
         self["pools"] = []
+        self["limits"] = []
 
     def opt_pool(self, url: str) -> None:
         """A pool's URL with its key, from the pool's STATE/pool.url; may be repeated."""
@@ -96,6 +111,10 @@ class Options(UsageOptions):
             self["pools"].append(str(PoolURL.parse(url)))
         except PoolURLError as error:
             raise UsageError(str(error)) from None
+
+    def opt_limit(self, word: str) -> None:
+        """NAME=VALUE changes a limit; docs/howto/limits.rst has the table. May be repeated."""
+        self["limits"].append(word)
 
     def parseArgs(self, *surplus: str) -> None:
         """Take no arguments beside the options."""
@@ -123,6 +142,10 @@ class Options(UsageOptions):
             raise UsageError(f"--hops={self['hops']}: a circuit has 1 to {MAX_HOPS} nodes")
         if not self["socks"] and not self["http"]:
             raise UsageError("--socks and --http are both empty, so nobody could use this client")
+        try:
+            limits = ClientLimits.parse(self["limits"])
+        except ConfigurationError as error:
+            raise UsageError(str(error)) from None
         return ClientConfig(
             pools=pools,
             threshold=threshold,
@@ -130,6 +153,10 @@ class Options(UsageOptions):
             socks=_endpoint(reactor, "socks", self["socks"]),
             http=_endpoint(reactor, "http", self["http"]),
             hops=self["hops"],
+            limits=limits,
+            safe_socks=bool(self["safe-socks"]),
+            connect_only=bool(self["http-connect-only"]),
+            allow_remote=bool(self["allow-remote"]),
         )
 
 
@@ -138,11 +165,21 @@ class ClientService(Service):
 
     :param reactor: keeps time, connects, listens
     :param start: makes a client that gets ready by itself; for tests
+    :param files: the file descriptors of the process; by default they are not counted
+    :ivar refusals: what the proxies have refused
     """
 
     log = Logger()
 
-    def __init__(self, reactor: Any, config: ClientConfig, start: Callable[..., Client] = Client.start) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        config: ClientConfig,
+        start: Callable[..., Client] = Client.start,
+        files: FileBudget | None = None,
+    ) -> None:
+        self.refusals = Refusals(ProxyRefusal, reactor.seconds)
+        self._files = files
         self._reactor = reactor
         self._config = config
         self._start = start
@@ -157,13 +194,23 @@ class ClientService(Service):
         """
         config = self._config
         client = self._client = self._start(
-            self._reactor, config.pools, config.state_dir, pool_threshold=config.threshold, hops=config.hops
+            self._reactor,
+            config.pools,
+            config.state_dir,
+            pool_threshold=config.threshold,
+            hops=config.hops,
+            limits=config.limits,
         )
+        shared: dict[str, Any] = {"limits": config.limits, "refused": self.refusals.add}
+        if self._files is not None:
+            shared["grant"] = self._files.grant
         try:
             if config.socks is not None:
-                self._serve("SOCKS", *config.socks, SocksFactory(client, self._reactor))
+                socks = SocksFactory(client, self._reactor, refuse_addresses=config.safe_socks, **shared)
+                self._serve("SOCKS", *config.socks, socks)
             if config.http is not None:
-                self._serve("HTTP", *config.http, HTTPProxyFactory(client, self._reactor))
+                http = HTTPProxyFactory(client, self._reactor, connect_only=config.connect_only, **shared)
+                self._serve("HTTP", *config.http, http)
             # The directory was opened, and found private, a moment ago.
             status = status_endpoint(self._reactor, config.state_dir)
             self._listen(f"{STATUS_SOCKET} in {config.state_dir}", status, StatusFactory(client, self._reactor))
@@ -180,18 +227,22 @@ class ClientService(Service):
     def _listen(
         self, words: str, endpoint: IStreamServerEndpoint, factory: IProtocolFactory, kind: str | None = None
     ) -> None:
-        failed: list[ListenError] = []
+        failed: list[TorpydoError] = []
 
         def listening(port: IListeningPort) -> None:
             self._ports.append(port)
-            if kind is not None:
-                self._tell_where(kind, port)
+            remote = None if kind is None else self._tell_where(kind, port)
+            if remote is not None:
+                fail(remote)
 
         def refused(failure: Failure) -> None:
             error = failure.value
             reason = error.socketError if isinstance(error, CannotListenError) else error
             remedy = "stop what uses it, or choose another address"
-            failed.append(ListenError(f"cannot listen on {words}: {reason}; {remedy}"))
+            fail(ListenError(f"cannot listen on {words}: {reason}; {remedy}"))
+
+        def fail(error: TorpydoError) -> None:
+            failed.append(error)
             if self.running:
                 # Built-in endpoints fail at once and end the process with a status; one that fails later just ends it.
                 self.log.critical("{error}", error=str(failed[0]))
@@ -201,12 +252,18 @@ class ClientService(Service):
         if failed:
             raise failed[0]
 
-    def _tell_where(self, kind: str, port: IListeningPort) -> None:
+    def _tell_where(self, kind: str, port: IListeningPort) -> ConfigurationError | None:
+        """Say where a proxy listens, or why it may not listen there (SECURITY S3)."""
         address = port.getHost()
         if not isinstance(address, IPv4Address | IPv6Address):
             self.log.info("the {kind} proxy listens on {address}", kind=kind, address=str(address))
-            return
+            return None
         where = Address.parse(address.host or "0.0.0.0", address.port)
+        if not is_loopback(where.ip) and not self._config.allow_remote:
+            return ConfigurationError(
+                f"the {kind} proxy would listen on {where}, where other machines could use it without a password;"
+                " add :interface=127.0.0.1, or --allow-remote if that is meant"
+            )
         self.log.info("the {kind} proxy listens on {address}", kind=kind, address=str(where))
         if not is_loopback(where.ip):
             self.log.warn(
@@ -215,6 +272,7 @@ class ClientService(Service):
                 kind=kind,
                 address=str(where),
             )
+        return None
 
     def _ready(self, client: Client) -> None:
         self.log.info("the client is ready")
@@ -254,8 +312,10 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     :param reactor: by default Twisted's
     :raises UsageError: if an option cannot be used
     """
+    files = None
     if reactor is None:
         # Only now: twistd may still choose a reactor while this module is imported.
         reactor = namedAny("twisted.internet.reactor")
         settle_collector(reactor)
-    return EndingService(ClientService(reactor, options.config(reactor)), reactor)
+        files = FileBudget(reactor.seconds, raise_file_limit())
+    return EndingService(ClientService(reactor, options.config(reactor), files=files), reactor)

@@ -22,15 +22,14 @@ from torpydo.apps.events import (
 from torpydo.apps.httpproxy.bodies import LAST_CHUNK, ChunkedBody, chunk
 from torpydo.apps.httpproxy.connection import (
     GONE_TIMEOUT,
-    HEAD_TIMEOUT,
     IDLE_TIMEOUT,
     LEAVING_TIMEOUT,
-    OPEN_TIMEOUT,
     WAITING_LIMIT,
     ProxyConnection,
     State,
 )
 from torpydo.apps.isolation import NOBODY, Credentials
+from torpydo.client import DEFAULT_LIMITS
 from torpydo.errors import ConnectRefused, ExitPolicyRefused, NoExit, ResolveFailed
 
 CONNECT = b"CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n"
@@ -429,14 +428,14 @@ class DeadlineTests(SynchronousTestCase):
         for end in range(1, len(GET)):
             core = make()
             core.receive_data(GET[:end], 9.0)
-            self.assertEqual(core.next_deadline(), HEAD_TIMEOUT)
-            self.assertEqual(core.deadline_passed(HEAD_TIMEOUT - 1), [])
-            self.assertEqual(core.deadline_passed(HEAD_TIMEOUT + 1), [DropUpstream(), HangUp()])
+            self.assertEqual(core.next_deadline(), DEFAULT_LIMITS.request_time)
+            self.assertEqual(core.deadline_passed(DEFAULT_LIMITS.request_time - 1), [])
+            self.assertEqual(core.deadline_passed(DEFAULT_LIMITS.request_time + 1), [DropUpstream(), HangUp()])
             self.assertEqual(core.data_to_send()[9:12], b"408")
 
     def test_silence(self) -> None:
         """A connection that says nothing is closed."""
-        self.assertEqual(make().deadline_passed(HEAD_TIMEOUT), [CloseNow()])
+        self.assertEqual(make().deadline_passed(DEFAULT_LIMITS.request_time), [CloseNow()])
 
     def test_between_requests(self) -> None:
         """A kept connection may be silent for a minute; a head that has begun has its ten seconds."""
@@ -444,17 +443,17 @@ class DeadlineTests(SynchronousTestCase):
         core.upstream_data(OK, 5.0)
         self.assertEqual(core.next_deadline(), 5.0 + IDLE_TIMEOUT)
         core.receive_data(b"G", 20.0)
-        self.assertEqual(core.next_deadline(), 20.0 + HEAD_TIMEOUT)
+        self.assertEqual(core.next_deadline(), 20.0 + DEFAULT_LIMITS.request_time)
         core.receive_data(b"E", 25.0)
-        self.assertEqual(core.next_deadline(), 20.0 + HEAD_TIMEOUT)
+        self.assertEqual(core.next_deadline(), 20.0 + DEFAULT_LIMITS.request_time)
 
     def test_opening(self) -> None:
         """A stream has 120 seconds to open; then the answer is 504."""
         for data in (CONNECT, GET):
             core = make()
             core.receive_data(data, 1.0)
-            self.assertEqual(core.deadline_passed(OPEN_TIMEOUT), [])
-            self.assertEqual(core.deadline_passed(1.0 + OPEN_TIMEOUT), [DropUpstream(), HangUp()])
+            self.assertEqual(core.deadline_passed(DEFAULT_LIMITS.open_time), [])
+            self.assertEqual(core.deadline_passed(1.0 + DEFAULT_LIMITS.open_time), [DropUpstream(), HangUp()])
             self.assertEqual(core.data_to_send()[9:12], b"504")
 
     def test_a_slow_server(self) -> None:

@@ -10,7 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.apps.doubles import FakeClient, FakeTransport, TLSLikeTransport, connect
 from tests.apps.httpproxy.test_connection import CONNECT, GET, GET_OUT, OK, OK_KEPT, POST
 from torpydo.apps.httpproxy import HTTPProxyFactory
-from torpydo.apps.httpproxy.connection import HEAD_TIMEOUT, LEAVING_TIMEOUT, OPEN_TIMEOUT, WAITING_LIMIT
+from torpydo.apps.httpproxy.connection import LEAVING_TIMEOUT, WAITING_LIMIT
+from torpydo.client import DEFAULT_LIMITS
 from torpydo.errors import ConnectRefused
 
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
@@ -193,10 +194,10 @@ class HTTPProxyServerTests(SynchronousTestCase):
     def test_timeouts(self) -> None:
         """A head that does not come and a stream that does not open end in time."""
         near = connect(self.factory)
-        self.clock.advance(HEAD_TIMEOUT)
+        self.clock.advance(DEFAULT_LIMITS.request_time)
         self.assertEqual(near.calls, ["close"])
         near = self.connect(GET)
-        self.clock.advance(OPEN_TIMEOUT)
+        self.clock.advance(DEFAULT_LIMITS.open_time)
         self.assertTrue(near.take().startswith(b"HTTP/1.1 504 "))
         self.assertTrue(self.client.attempts[0].cancelled)
 

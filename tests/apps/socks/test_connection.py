@@ -13,13 +13,12 @@ from torpydo.apps.events import CloseNow, Event, HangUp, OpenTunnel, ResolveName
 from torpydo.apps.isolation import NOBODY, Credentials
 from torpydo.apps.socks.connection import (
     EARLY_LIMIT,
-    HANDSHAKE_TIMEOUT,
     LEAVING_TIMEOUT,
-    TOTAL_TIMEOUT,
     SocksConnection,
     State,
 )
 from torpydo.apps.socks.help import HELP_PAGE
+from torpydo.client import DEFAULT_LIMITS
 from torpydo.errors import ConnectRefused, ConnectTimeout, ResolveFailed
 
 PLAIN = b"\x05\x01\x00"
@@ -353,17 +352,17 @@ class DeadlineTests(SynchronousTestCase):
         for end in range(len(data)):
             core = make()
             run(core, [data[:end]], now=9.0)
-            self.assertEqual(core.next_deadline(), HANDSHAKE_TIMEOUT)
-            self.assertEqual(core.deadline_passed(HANDSHAKE_TIMEOUT - 1), [])
-            self.assertEqual(core.deadline_passed(HANDSHAKE_TIMEOUT + 1), [CloseNow()])
+            self.assertEqual(core.next_deadline(), DEFAULT_LIMITS.request_time)
+            self.assertEqual(core.deadline_passed(DEFAULT_LIMITS.request_time - 1), [])
+            self.assertEqual(core.deadline_passed(DEFAULT_LIMITS.request_time + 1), [CloseNow()])
 
     def test_total(self) -> None:
         """The network has 120 seconds from the connection; then the reply says so."""
         core = make()
         run(core, [PLAIN + NAME5], now=9.0)
         core.data_to_send()
-        self.assertEqual(core.deadline_passed(TOTAL_TIMEOUT - 1), [])
-        self.assertEqual(core.deadline_passed(TOTAL_TIMEOUT + 1), [HangUp()])
+        self.assertEqual(core.deadline_passed(DEFAULT_LIMITS.open_time - 1), [])
+        self.assertEqual(core.deadline_passed(DEFAULT_LIMITS.open_time + 1), [HangUp()])
         self.assertEqual(core.data_to_send(), refusal(6))
 
     def test_leaving(self) -> None:

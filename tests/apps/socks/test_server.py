@@ -14,8 +14,8 @@ from tests.apps.doubles import FakeClient, FakeTransport, TLSLikeTransport, conn
 from tests.apps.socks.test_connection import OK5, PLAIN, refusal, request5
 from tests.apps.socks.test_messages import GREETING, IPV4_5, LOGIN, NAME5
 from torpydo.apps.socks import SocksFactory
-from torpydo.apps.socks.connection import EARLY_LIMIT, HANDSHAKE_TIMEOUT, LEAVING_TIMEOUT, TOTAL_TIMEOUT
-from torpydo.client import FirstData
+from torpydo.apps.socks.connection import EARLY_LIMIT, LEAVING_TIMEOUT
+from torpydo.client import DEFAULT_LIMITS, FirstData
 from torpydo.errors import ConnectRefused
 
 
@@ -211,7 +211,7 @@ class SocksServerTests(SynchronousTestCase):
     def test_total_timeout(self) -> None:
         """After 120 seconds the attempt is cancelled and the application is told."""
         near = self.connect()
-        self.clock.advance(TOTAL_TIMEOUT - 1)
+        self.clock.advance(DEFAULT_LIMITS.open_time - 1)
         self.assertEqual(near.take(), b"")
         self.clock.advance(1)
         self.assertEqual((near.take(), self.client.attempts[0].cancelled), (refusal(6), True))
@@ -219,7 +219,7 @@ class SocksServerTests(SynchronousTestCase):
     def test_handshake_timeout(self) -> None:
         """A connection that says nothing is closed after ten seconds."""
         near = connect(self.factory)
-        self.clock.advance(HANDSHAKE_TIMEOUT)
+        self.clock.advance(DEFAULT_LIMITS.request_time)
         self.assertEqual(near.calls, ["close"])
 
     def test_resolve(self) -> None:

@@ -42,14 +42,14 @@ from torpydo.apps.httpproxy.failures import (
 )
 from torpydo.apps.httpproxy.grammar import REQUEST_HEAD_LIMIT, BadMessage, HeadReader
 from torpydo.apps.httpproxy.requests import read_request
+from torpydo.apps.refusals import ProxyRefusal
+from torpydo.client import DEFAULT_LIMITS
 from torpydo.errors import StreamReset
 
 __all__ = [
     "GONE_TIMEOUT",
-    "HEAD_TIMEOUT",
     "IDLE_TIMEOUT",
     "LEAVING_TIMEOUT",
-    "OPEN_TIMEOUT",
     "WAITING_LIMIT",
     "ProxyConnection",
     "State",
@@ -57,12 +57,8 @@ __all__ = [
 
 # Bytes that wait for a stream, or for the answer before; then the adapter stops reading, so one read more is held.
 WAITING_LIMIT = 64 * 1024
-# Seconds for a request's head, from the connection or from its first byte.
-HEAD_TIMEOUT = 10.0
 # Seconds that a kept connection may be silent between two requests.
 IDLE_TIMEOUT = 60.0
-# Seconds to open a stream; as long as SOCKS has.
-OPEN_TIMEOUT = 120.0
 # Seconds that an answer may take to begin once the application has ended: it may be gone, and only a write would show.
 GONE_TIMEOUT = 120.0
 # Seconds in which what still comes is discarded after the last answer: closing over unread bytes would send a reset,
@@ -87,12 +83,28 @@ class ProxyConnection:
     """One connection.
 
     :param allow_private: asked at each request whether this is a test network
+    :param connect_only: whether all but CONNECT is refused
     :param now: the time of the connection
+    :param request_time: seconds for a request's head, from the connection or from its first byte
+    :param open_time: seconds to open a stream
+    :ivar refusal: why the application was refused, if it was
     """
 
-    def __init__(self, *, allow_private: Callable[[], bool], now: float) -> None:
+    def __init__(
+        self,
+        *,
+        allow_private: Callable[[], bool],
+        connect_only: bool = False,
+        now: float,
+        request_time: float = DEFAULT_LIMITS.request_time,
+        open_time: float = DEFAULT_LIMITS.open_time,
+    ) -> None:
         self.state = State.HEAD
+        self.refusal: ProxyRefusal | None = None
         self._allow_private = allow_private
+        self._connect_only = connect_only
+        self._request_time = request_time
+        self._open_time = open_time
         self._head = HeadReader(REQUEST_HEAD_LIMIT)
         self._waiting = b""  # bytes of the application that are not understood yet
         self._outgoing: list[bytes] = []  # bytes for a stream that is not open yet
@@ -100,7 +112,7 @@ class ProxyConnection:
         self._output: list[bytes] = []
         self._exchange: Exchange | None = None
         self._eof = False
-        self._deadline: float | None = now + HEAD_TIMEOUT
+        self._deadline: float | None = now + request_time
 
     # the face of every core
 
@@ -143,6 +155,7 @@ class ProxyConnection:
         if self.state is State.OPENING:
             return self._refuse(TIMED_OUT, now)
         if self.state is State.HEAD and not self._head.empty:
+            self.refusal = ProxyRefusal.PROXY_SILENCE
             return self._refuse(bad_request(BadMessage("the head did not come in time", 408)), now)
         return self._close()
 
@@ -233,6 +246,7 @@ class ProxyConnection:
                 self._read_body(self._exchange, events)
         except BadMessage as error:
             # Nothing that this read brought is forwarded, not even the head of a request whose body is bad.
+            self.refusal = ProxyRefusal.PROXY_REQUEST
             return self._refuse(bad_request(error), now)
         return events
 
@@ -241,18 +255,21 @@ class ProxyConnection:
         lines, self._waiting = self._head.take(self._waiting)
         if lines is None:
             if fresh and not self._head.empty:
-                latest = now + HEAD_TIMEOUT
+                latest = now + self._request_time
                 self._deadline = min(self._deadline or latest, latest)
             return
         request = read_request(lines)
+        if self._connect_only and not request.tunnel:
+            raise BadMessage("this proxy takes CONNECT only; use https, or a proxy without --http-connect-only", 405)
         verdict = judge(request.host, request.port, allow_private=self._allow_private())
         if not request.tunnel:
             self._exchange = Exchange(request)
         if isinstance(verdict, Forbidden):
+            self.refusal = ProxyRefusal.PROXY_DESTINATION
             events += self._refuse(forbidden(verdict.why), now)
             return
         self.state = State.OPENING
-        self._deadline = now + OPEN_TIMEOUT
+        self._deadline = now + self._open_time
         if request.tunnel:
             events.append(OpenTunnel(verdict, request.credentials))
         else:

@@ -5,25 +5,38 @@ All decisions are made by :class:`~torpydo.apps.httpproxy.connection.ProxyConnec
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from torpydo.apps.events import CloseUpstream, DropUpstream, OpenUpstream, SendUpstream
 from torpydo.apps.front import FrontFactory, FrontProtocol
 from torpydo.apps.httpproxy.connection import ProxyConnection
+from torpydo.apps.needs import NetworkClient
 from torpydo.apps.streams import StreamProtocol
 
 __all__ = ["HTTPProxyFactory", "HTTPProxyProtocol"]
 
 
 class HTTPProxyFactory(FrontFactory):
-    """An HTTP proxy listener: CONNECT, and requests for http addresses."""
+    """An HTTP proxy listener: CONNECT, and requests for http addresses.
 
-    def buildProtocol(self, addr: IAddress | None) -> HTTPProxyProtocol:
-        """One connection."""
-        return HTTPProxyProtocol(self)
+    :param connect_only: refuse all but CONNECT: what goes through it without TLS is read by the exit
+    :param options: those of :class:`~torpydo.apps.front.FrontFactory`
+    """
+
+    def __init__(
+        self, client: NetworkClient, reactor: IReactorTime, *, connect_only: bool = False, **options: Any
+    ) -> None:
+        super().__init__(client, reactor, **options)
+        self.connect_only = connect_only
+
+    def buildProtocol(self, addr: IAddress | None) -> HTTPProxyProtocol | None:
+        """One connection; ``None`` closes it."""
+        return HTTPProxyProtocol(self) if self.admits() else None
 
 
 class HTTPProxyProtocol(FrontProtocol[ProxyConnection]):
@@ -31,7 +44,13 @@ class HTTPProxyProtocol(FrontProtocol[ProxyConnection]):
 
     def __init__(self, factory: HTTPProxyFactory) -> None:
         def make_core(now: float) -> ProxyConnection:
-            return ProxyConnection(allow_private=factory.allows_private, now=now)
+            return ProxyConnection(
+                allow_private=factory.allows_private,
+                connect_only=factory.connect_only,
+                now=now,
+                request_time=factory.limits.request_time,
+                open_time=factory.limits.open_time,
+            )
 
         super().__init__(factory, make_core)
         self._stream: StreamProtocol | None = None

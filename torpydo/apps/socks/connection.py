@@ -19,6 +19,7 @@ from enum import Enum
 from torpydo.apps.destinations import Destination, Forbidden, judge
 from torpydo.apps.events import CloseNow, Event, HangUp, OpenTunnel, ResolveName
 from torpydo.apps.isolation import NOBODY, Credentials
+from torpydo.apps.refusals import ProxyRefusal
 from torpydo.apps.socks.help import HELP_PAGE, looks_like_http
 from torpydo.apps.socks.messages import (
     MESSAGE_LIMIT,
@@ -37,16 +38,13 @@ from torpydo.apps.socks.messages import (
     reply5,
 )
 from torpydo.apps.socks.replies import REFUSALS, reply_for
+from torpydo.client import DEFAULT_LIMITS
 from torpydo.wire import Malformed, NeedMore, Reader
 
-__all__ = ["EARLY_LIMIT", "HANDSHAKE_TIMEOUT", "LEAVING_TIMEOUT", "TOTAL_TIMEOUT", "SocksConnection", "State"]
+__all__ = ["EARLY_LIMIT", "LEAVING_TIMEOUT", "SocksConnection", "State"]
 
 # Bytes that wait for the tunnel; then the adapter stops reading, so at most one read more is held (S5).
 EARLY_LIMIT = 64 * 1024
-# Seconds from the connection to a whole request.
-HANDSHAKE_TIMEOUT = 10.0
-# Seconds from the connection to the reply; tor's SocksTimeout.
-TOTAL_TIMEOUT = 120.0
 # Seconds in which what still comes is discarded after a refusal: closing over unread bytes would send a reset, and
 # a reset overtakes the reply.
 LEAVING_TIMEOUT = 2.0
@@ -73,10 +71,24 @@ class SocksConnection:
     :param allow_private: asked at each request whether this is a test network
     :param refuse_addresses: refuse IP addresses, for an application that gives one may have asked the DNS itself
     :param now: the time of the connection
+    :param request_time: seconds from the connection to a whole request
+    :param open_time: seconds from the connection to the reply
+    :ivar refusal: why the application was refused, if it was
     """
 
-    def __init__(self, *, allow_private: Callable[[], bool], refuse_addresses: bool, now: float) -> None:
+    def __init__(
+        self,
+        *,
+        allow_private: Callable[[], bool],
+        refuse_addresses: bool,
+        now: float,
+        request_time: float = DEFAULT_LIMITS.request_time,
+        open_time: float = DEFAULT_LIMITS.open_time,
+    ) -> None:
         self.state = State.GREETING
+        self.refusal: ProxyRefusal | None = None
+        self._request_time = request_time
+        self._open_time = open_time
         self._allow_private = allow_private
         self._refuse_addresses = refuse_addresses
         self._buffer = bytearray()
@@ -111,6 +123,7 @@ class SocksConnection:
                     events += self._misunderstood(before, now)
                 break
             except UnknownAddressKind:
+                self.refusal = ProxyRefusal.PROXY_REQUEST
                 events += self._last_reply(Reply.ADDRESS_NOT_SUPPORTED, now)
             except Malformed:
                 events += self._misunderstood(before, now)
@@ -136,9 +149,9 @@ class SocksConnection:
     def next_deadline(self) -> float | None:
         """When :meth:`deadline_passed` wants to be called."""
         if self.state in _HANDSHAKE:
-            return self._started + HANDSHAKE_TIMEOUT
+            return self._started + self._request_time
         if self.state is State.WAITING:
-            return self._started + TOTAL_TIMEOUT
+            return self._started + self._open_time
         return self._leaving_at if self.state is State.LEAVING else None
 
     def deadline_passed(self, now: float) -> list[Event]:
@@ -148,6 +161,8 @@ class SocksConnection:
             return []
         if self.state is State.WAITING:
             return self._last_reply(Reply.TIMED_OUT, now)
+        if self.state in _HANDSHAKE:
+            self.refusal = ProxyRefusal.PROXY_SILENCE
         return self._close()
 
     # what the adapter asks and tells
@@ -197,6 +212,7 @@ class SocksConnection:
     def _greeting(self, reader: Reader, now: float) -> list[Event]:
         first = self._buffer[0]
         if looks_like_http(first):
+            self.refusal = ProxyRefusal.PROXY_REQUEST
             self._output.append(HELP_PAGE)
             return self._leave(now)
         if first == 4:
@@ -209,6 +225,7 @@ class SocksConnection:
                 self._output.append(method_answer(method))
                 self.state = state
                 return []
+        self.refusal = ProxyRefusal.PROXY_REQUEST
         self._output.append(method_answer(Method.NOT_ACCEPTABLE))
         return self._leave(now)
 
@@ -225,11 +242,14 @@ class SocksConnection:
         self._credentials = request.credentials or self._credentials
         resolve = request.command == Command.RESOLVE
         if not resolve and request.command != Command.CONNECT:
+            self.refusal = ProxyRefusal.PROXY_REQUEST
             return self._last_reply(Reply.NOT_SUPPORTED, now)
         verdict = judge(request.host, request.port, allow_private=self._allow_private(), resolve_only=resolve)
         if isinstance(verdict, Forbidden):
+            self.refusal = ProxyRefusal.PROXY_DESTINATION
             return self._last_reply(REFUSALS[verdict.why], now)
         if verdict.literal and self._refuse_addresses:
+            self.refusal = ProxyRefusal.PROXY_ADDRESS
             return self._last_reply(Reply.NOT_ALLOWED, now)
         self.state = State.WAITING
         if resolve and verdict.literal:
@@ -252,6 +272,7 @@ class SocksConnection:
 
     def _misunderstood(self, state: State, now: float) -> list[Event]:
         """Refuse in the words of the state, and say nothing to what is not SOCKS at all."""
+        self.refusal = ProxyRefusal.PROXY_REQUEST
         if state is State.GREETING and self._buffer[0] not in (4, 5):
             return self._close()
         if state is State.LOGIN:

@@ -6,6 +6,8 @@ through the client, and the one warning about applications that resolve names th
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.logger import Logger
@@ -24,9 +26,9 @@ class SocksFactory(FrontFactory):
 
     :param client: opens the streams
     :param reactor: gives the time
-    :param allow_private: whether localhost and private addresses are destinations; by default what the client says
     :param refuse_addresses: refuse IP addresses as destinations, so that an application that resolves names by
         itself does not work instead of leaking them
+    :param options: those of :class:`~torpydo.apps.front.FrontFactory`
     """
 
     log = Logger()
@@ -36,16 +38,16 @@ class SocksFactory(FrontFactory):
         client: NetworkClient,
         reactor: IReactorTime,
         *,
-        allow_private: bool | None = None,
         refuse_addresses: bool = False,
+        **options: Any,
     ) -> None:
-        super().__init__(client, reactor, allow_private=allow_private)
+        super().__init__(client, reactor, **options)
         self.refuse_addresses = refuse_addresses
         self._warned = False
 
-    def buildProtocol(self, addr: IAddress | None) -> SocksProtocol:
-        """One connection."""
-        return SocksProtocol(self)
+    def buildProtocol(self, addr: IAddress | None) -> SocksProtocol | None:
+        """One connection; ``None`` closes it."""
+        return SocksProtocol(self) if self.admits() else None
 
     def warn_of_addresses(self) -> None:
         """Say once that an application gives IP addresses."""
@@ -64,7 +66,11 @@ class SocksProtocol(FrontProtocol[SocksConnection]):
     def __init__(self, factory: SocksFactory) -> None:
         def make_core(now: float) -> SocksConnection:
             return SocksConnection(
-                allow_private=factory.allows_private, refuse_addresses=factory.refuse_addresses, now=now
+                allow_private=factory.allows_private,
+                refuse_addresses=factory.refuse_addresses,
+                now=now,
+                request_time=factory.limits.request_time,
+                open_time=factory.limits.open_time,
             )
 
         super().__init__(factory, make_core)
