@@ -50,8 +50,21 @@ class CheckTests(SynchronousTestCase):
 
     def test_what_no_host_can_be_is_refused(self) -> None:
         """Before anything is built for it."""
-        for host in ("", ".", "a b", "a\r\nb", "b\u00fccher.example", "x" * 256):
+        for host in ("", ".", "a b", "a\r\nb", "\u2603\u0000.example", "x" * 256, "\u00fc" * 256):
             self.assertRaises(ResolveFailed, check_destination, host, 80, private_allowed=True)
+
+    def test_international_names(self) -> None:
+        """They are sent as the DNS has them, and judged after that: wide letters hide nothing."""
+        for host, sent in (
+            ("b\u00fccher.example", "xn--bcher-kva.example"),
+            ("B\u00dcCHER.example.", "xn--bcher-kva.example"),
+            ("\u4f8b\u3048.jp", "xn--r8jz45g.jp"),
+        ):
+            self.assertEqual(check_destination(host, 80, private_allowed=False), sent)
+        for host in ("abc.\uff4f\uff4e\uff49\uff4f\uff4e", "x\u3002onion"):
+            self.assertRaises(ResolveFailed, check_destination, host, 80, private_allowed=True)
+        for host in ("\uff4c\uff4f\uff43\uff41\uff4c\uff48\uff4f\uff53\uff54", "\uff11\uff12\uff17.0.0.1"):
+            self.assertRaises(ExitPolicyRefused, check_destination, host, 80, private_allowed=False)
 
     def test_ports(self) -> None:
         """1 to 65535; none for a name alone."""

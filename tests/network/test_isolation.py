@@ -26,13 +26,13 @@ class IsolationTests(NetworkTestCase):
         self.assertEqual(self.circuits(), [3])
 
     def test_different_keys_do_not(self) -> None:
-        """Twelve keys, twelve circuits, though all were asked for at once; two streams each."""
+        """200 streams with 20 keys, asked for at once: twenty circuits with ten streams each (SECURITY S4)."""
         network = self.start()
         where = network.serve(Servers())
-        keys = [f"key {number}" for number in range(12)]
-        endpoints = [network.client.endpoint(*where, isolation=key) for key in keys + keys]
+        keys = [f"key {number % 20}" for number in range(200)]
+        endpoints = [network.client.endpoint(*where, isolation=key) for key in keys]
         network.success(gatherResults([connectProtocol(endpoint, Recorder()) for endpoint in endpoints]))
-        self.assertEqual(self.circuits(), [2] * 12)
+        self.assertEqual(self.circuits(), [10] * 20)
 
     def test_new_identity(self) -> None:
         """After it nothing shares a circuit with anything before, and what was open goes on."""

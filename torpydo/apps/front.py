@@ -76,6 +76,7 @@ class FrontFactory(Factory[TwistedProtocol]):
     :param client: opens the streams
     :param reactor: gives the time
     :param allow_private: whether localhost and private addresses are destinations; by default what the client says
+    :param isolate_ports: whether streams to different destination ports are kept apart
     :param limits: how many connections there may be, and how long they may take
     :param grant: asked for each connection whether there is a file descriptor for it
     :param refused: told of each refusal
@@ -90,6 +91,7 @@ class FrontFactory(Factory[TwistedProtocol]):
         reactor: IReactorTime,
         *,
         allow_private: bool | None = None,
+        isolate_ports: bool = False,
         limits: ClientLimits = DEFAULT_LIMITS,
         grant: Callable[[], bool] = lambda: True,
         refused: Callable[[ProxyRefusal], None] = lambda cause: None,
@@ -99,6 +101,7 @@ class FrontFactory(Factory[TwistedProtocol]):
         self.limits = limits
         self.refused = refused
         self._grant = grant
+        self._isolate_ports = isolate_ports
         self.connections: set[FrontProtocol[Any]] = set()
         self._allow_private = allow_private
         # an object of its own: no other listener has it
@@ -119,10 +122,10 @@ class FrontFactory(Factory[TwistedProtocol]):
         """Whether this is a test network, asked anew for each destination."""
         return self.client.allows_private_destinations if self._allow_private is None else self._allow_private
 
-    def isolation_key(self, peer: IAddress, credentials: Credentials) -> IsolationKey:
+    def isolation_key(self, peer: IAddress, credentials: Credentials, port: int) -> IsolationKey:
         """What keeps an application's streams apart from others."""
         address = peer.host if isinstance(peer, IPv4Address | IPv6Address) else ""
-        return IsolationKey(self._listener, address, credentials)
+        return IsolationKey(self._listener, address, credentials, port if self._isolate_ports else 0)
 
     def abort_connections(self) -> None:
         """Tear every connection, when the service stops."""
@@ -272,7 +275,7 @@ class FrontProtocol(TwistedProtocol, Generic[CoreT]):
                 self.pump(self.core.open_failed(failure.value, self.now))
 
         def connect() -> Deferred[IProtocol]:
-            key = self.isolation_key(credentials)
+            key = self.isolation_key(credentials, destination.port)
             endpoint = self.settings.client.endpoint(
                 destination.host, destination.port, isolation=key, first_data=first
             )
@@ -291,9 +294,9 @@ class FrontProtocol(TwistedProtocol, Generic[CoreT]):
         if opening is not None:
             opening.cancel()
 
-    def isolation_key(self, credentials: Credentials) -> IsolationKey:
+    def isolation_key(self, credentials: Credentials, port: int) -> IsolationKey:
         """What keeps this application's streams apart from others."""
-        return self.settings.isolation_key(self.wire.transport.getPeer(), credentials)
+        return self.settings.isolation_key(self.wire.transport.getPeer(), credentials, port)
 
     def note(self, failure: Failure) -> None:
         """Log a failure; one that is no network failure is a mistake of ours and is shown in full."""

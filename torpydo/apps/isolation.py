@@ -34,8 +34,10 @@ class IsolationKey:
     :ivar listener: which listener the application used; anything hashable, one value for each listener
     :ivar address: the application's address without its port; empty for a Unix socket
     :ivar credentials: what it gave as user and password
+    :ivar port: the destination's, if destinations on different ports are kept apart, otherwise 0
     """
 
     listener: Hashable = attrs.field(repr=False)
     address: str = attrs.field(repr=False)
     credentials: Credentials
+    port: int = 0

@@ -5,6 +5,8 @@ An exit would refuse most of them too, but by then the name has been told to it 
 
 from __future__ import annotations
 
+import idna
+
 from torpydo.client.paths import ip_of
 from torpydo.directory import is_private
 from torpydo.errors import ExitPolicyRefused, ResolveFailed
@@ -17,11 +19,14 @@ MAX_HOST = 255
 def check_destination(host: str, port: int | None, *, private_allowed: bool) -> str:
     """Check that *host* may be told to an exit.
 
-    :return: the host as it is sent: without a trailing dot or brackets
+    :return: the host as it is sent: without a trailing dot or brackets, in ASCII (IDNA 2008 with UTS 46)
     :raises ResolveFailed: for a name that no exit can resolve
     :raises ExitPolicyRefused: for a private destination outside a test network
     """
     host = host.removeprefix("[").removesuffix("]") if host.startswith("[") else host
+    if not host.isascii():
+        # Before anything is judged: what looks like "onion" in wide letters is "onion" afterwards.
+        host = _as_ascii(host)
     name = host.removesuffix(".")
     if not name or len(host) > MAX_HOST or not host.isascii() or not host.isprintable() or " " in host:
         raise ResolveFailed("a destination is a host name or an IP address of at most 255 printable ASCII characters")
@@ -33,6 +38,13 @@ def check_destination(host: str, port: int | None, *, private_allowed: bool) -> 
     if not private_allowed and _is_private(name.lower(), last):
         raise ExitPolicyRefused("a private destination is reached only in a test network")
     return name
+
+
+def _as_ascii(host: str) -> str:
+    try:
+        return idna.encode(host, uts46=True).decode("ascii")
+    except idna.IDNAError:
+        raise ResolveFailed("a name with other letters than ASCII's that is no international host name") from None
 
 
 def _is_private(name: str, last: str) -> bool:

@@ -55,6 +55,7 @@ class ClientConfig:
     :ivar limits: what the client and its proxies bound
     :ivar safe_socks: whether SOCKS refuses IP addresses as destinations
     :ivar connect_only: whether the HTTP proxy refuses all but CONNECT
+    :ivar isolate_ports: whether streams to different destination ports never share a circuit
     :ivar allow_remote: whether a proxy may listen where other machines reach it
     """
 
@@ -67,6 +68,7 @@ class ClientConfig:
     limits: ClientLimits = DEFAULT_LIMITS
     safe_socks: bool = False
     connect_only: bool = False
+    isolate_ports: bool = False
     allow_remote: bool = False
 
 
@@ -97,6 +99,7 @@ class Options(UsageOptions):
     optFlags = [
         ["safe-socks", None, "Refuse IP addresses in SOCKS requests: who gives one may have asked the DNS for it."],
         ["http-connect-only", None, "Let the HTTP proxy take CONNECT only: what is not https is read by the exit."],
+        ["isolate-ports", None, "Never let streams to different destination ports share a circuit."],
         ["allow-remote", None, "Let the proxies listen where other machines reach them; they have no password."],
     ]
 
@@ -156,6 +159,7 @@ class Options(UsageOptions):
             limits=limits,
             safe_socks=bool(self["safe-socks"]),
             connect_only=bool(self["http-connect-only"]),
+            isolate_ports=bool(self["isolate-ports"]),
             allow_remote=bool(self["allow-remote"]),
         )
 
@@ -201,7 +205,11 @@ class ClientService(Service):
             hops=config.hops,
             limits=config.limits,
         )
-        shared: dict[str, Any] = {"limits": config.limits, "refused": self.refusals.add}
+        shared: dict[str, Any] = {
+            "limits": config.limits,
+            "refused": self.refusals.add,
+            "isolate_ports": config.isolate_ports,
+        }
         if self._files is not None:
             shared["grant"] = self._files.grant
         try:

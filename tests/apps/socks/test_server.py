@@ -256,6 +256,14 @@ class SocksServerTests(SynchronousTestCase):
         ]
         self.assertEqual(len({first, *others}), 6)
 
+    def test_isolation_of_ports(self) -> None:
+        """Two destination ports share a circuit, unless they are to be kept apart."""
+        for isolate, keys in ((False, 1), (True, 2)):
+            factory = SocksFactory(self.client, self.clock, isolate_ports=isolate)
+            for port in (80, 443, 80):
+                connect(factory).deliver(PLAIN + request5(1, port=port))
+            self.assertEqual(len({attempt.isolation for attempt in self.client.attempts[-3:]}), keys)
+
     def test_unix_socket(self) -> None:
         """A listener on a Unix socket works; its applications have no address."""
         near = connect(self.factory, TLSLikeTransport(UNIXAddress("/run/socks")))

@@ -90,7 +90,7 @@ class SocksProtocol(FrontProtocol[SocksConnection]):
             self.note(failure)
             self.pump(self.core.open_failed(failure.value, self.now))
 
-        key = self.isolation_key(event.credentials)
+        key = self.isolation_key(event.credentials, event.destination.port)
         resolving = maybeDeferred(self.settings.client.resolve, event.destination.host, isolation=key)
         self._opening = resolving
         resolving.addCallbacks(resolved, failed)
