@@ -19,6 +19,8 @@ __all__ = ["Limit", "Limits", "limit"]
 
 _VALUE: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)([KMG]?)", re.ASCII | re.IGNORECASE)
 _FACTORS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+_MOST: Final = 10**15
+"""Values below it are written in the way that they are read."""
 
 
 @attrs.frozen
@@ -79,8 +81,10 @@ class Limits:
         return cls(**chosen)
 
     def in_test_network(self) -> Self:
-        """The same without those that make no sense where everybody has one address."""
-        lifted = [field.name for field in attrs.fields(type(self)) if field.metadata["lifted"]]
+        """The same without those that make no sense where everybody has one address, unless they were chosen."""
+        chosen = attrs.asdict(self)
+        liftable = [field for field in attrs.fields(type(self)) if field.metadata["lifted"]]
+        lifted = [field.name for field in liftable if chosen[field.name] == field.default]
         return attrs.evolve(self, **dict.fromkeys(lifted, math.inf))
 
     def words(self) -> tuple[str, ...]:
@@ -100,4 +104,6 @@ def _number(word: str, text: str, field: attrs.Attribute[Any]) -> float:
     value = (int(match[1]) if whole else float(match[1])) * _FACTORS[match[2].upper()]
     if value < field.metadata["least"]:
         raise ConfigurationError(f"--limit={word}: at least {field.metadata['least']} {field.metadata['unit']}")
+    if value >= _MOST:
+        raise ConfigurationError(f"--limit={word}: that is more than any computer has")
     return value
