@@ -6,13 +6,18 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO_ARGS ?=
 TEST_ARGS ?=
+SOAK ?= 1h
+FUZZ ?=
+FUZZ_RUNS ?= 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types wheel clean
+.PHONY: help demo test soak fuzz lint types wheel clean
 
 help:
 	@echo "make demo    one pool, five nodes and a client on this machine; fetches a file through three hops"
 	@echo "make test    all tests (TEST_ARGS=... is handed to pytest)"
+	@echo "make soak    a real network under load and faults for an hour (SOAK=10m, SOAK=24h)"
+	@echo "make fuzz    every parser under a fuzzer, a million inputs each (FUZZ=name, FUZZ_RUNS=1000)"
 	@echo "make lint    ruff"
 	@echo "make types   mypy, strict"
 	@echo "make wheel   builds dist/*.whl and dist/*.tar.gz"
@@ -24,6 +29,12 @@ demo: $(VENV)/.installed-cli
 test: $(VENV)/.installed-test
 	@echo "torpydo: running the tests"
 	@$(BIN)/python -m pytest $(TEST_ARGS)
+
+soak: $(VENV)/.installed-test
+	@$(BIN)/python -m tests.soak --time=$(SOAK)
+
+fuzz: $(VENV)/.installed-fuzz
+	@$(BIN)/python -m torpydo.testing.fuzz --runs=$(FUZZ_RUNS) $(FUZZ)
 
 lint: $(VENV)/.installed-dev
 	@echo "torpydo: ruff"
@@ -39,7 +50,7 @@ wheel: $(VENV)/.installed-dev
 	@$(BIN)/python -m build --outdir dist .
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage _trial_temp* tests.*.test_*
+	rm -rf $(VENV) build dist fuzz-findings *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage _trial_temp* tests.*.test_*
 	rm -f twisted/plugins/dropin.cache
 	find torpydo tests twisted docs -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -135,11 +135,12 @@ class TooFewNodes(PathError):
 
 
 class NoExit(PathError):
-    """No listed node allows exits to the destination's port."""
+    """No listed node allows exits to the destination's port, or to that port of its address."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, literal: bool = False) -> None:
+        what, other = (f"this address with port {port}", "address") if literal else (f"port {port}", "port")
         super().__init__(
-            f"no listed node has an exit policy that accepts port {port}; another port or another pool may work"
+            f"no listed node has an exit policy that accepts {what}; another {other} or another pool may work"
         )
         self.port = port
 

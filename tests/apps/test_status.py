@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import attrs
@@ -32,6 +33,13 @@ class Status:
     circuits: tuple[Circuit, ...] = (Circuit(),)
 
 
+@attrs.frozen
+class Row:
+    """What a process might say."""
+
+    uptime: float = 3.5
+
+
 class ClientDouble:
     """Has a status."""
 
@@ -57,6 +65,22 @@ class StatusProtocolTests(SynchronousTestCase):
         """Values inside values come along."""
         self.protocol.dataReceived(b"status\n")
         self.assertEqual(self.answers(), [{"nodes": 5, "circuits": [{"path": ["a", "b"]}]}])
+
+    def test_several_that_have_something_to_say(self) -> None:
+        """It is one answer, in their order; who has nothing to say for now is left out."""
+
+        class Process:
+            def status(self) -> Row:
+                return Row()
+
+        class Nobody:
+            def status(self) -> None:
+                return None
+
+        self.protocol = StatusFactory(ClientDouble(), self.clock, Nobody(), Process()).buildProtocol(None)
+        self.protocol.makeConnection(self.transport)
+        self.protocol.dataReceived(b"status\n")
+        self.assertEqual([list(answer) for answer in self.answers()], [["nodes", "circuits", "uptime"]])
 
     def test_a_request_may_come_in_pieces(self) -> None:
         """A line ends where its newline is, not where a read ends."""
@@ -89,6 +113,16 @@ class StatusProtocolTests(SynchronousTestCase):
         """No timer outlives its connection."""
         self.protocol.connectionLost(Failure(ConnectionDone()))
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_the_socket_of_a_directory_at_home(self) -> None:
+        """It is where the directory itself is."""
+        status_endpoint(self.clock, "~/state").listen(StatusFactory(ClientDouble(), self.clock))
+        self.assertEqual(self.clock.unixServers[0][0], os.path.expanduser("~/state/status.sock"))
+        asked: Deferred[object] = Deferred.fromCoroutine(read_status(self.clock, "~/state"))
+        path, factory = self.clock.unixClients[0][:2]
+        self.assertEqual(path, os.path.expanduser("~/state/status.sock"))
+        factory.clientConnectionFailed(None, Failure(Refused()))
+        self.failureResultOf(asked, StateError)
 
     def test_the_socket_is_private(self) -> None:
         """Only the client's own user may ask."""
@@ -126,9 +160,16 @@ class ReadTests(SynchronousTestCase):
         error = self.failureResultOf(self.reading, StateError).value
         self.assertIn("/state/status.sock", str(error))
 
+    def test_a_path_that_no_socket_has(self) -> None:
+        """It is said as that, and nothing is tried."""
+        tried = len(self.clock.unixClients)
+        asked: Deferred[object] = Deferred.fromCoroutine(read_status(self.clock, f"/{'x' * 120}"))
+        self.assertIn("107 bytes", str(self.failureResultOf(asked, StateError).value))
+        self.assertEqual(len(self.clock.unixClients), tried)
+
     def test_what_is_no_status_is_refused(self) -> None:
-        """Half a line, another protocol, or JSON of another shape."""
-        for data in (b"", b'{"nodes": 5}', b"220 mail\n", b"[1]\n", b"\xff\n"):
+        """Half a line, another protocol, JSON of another shape, or deeper than anybody reads."""
+        for data in (b"", b'{"nodes": 5}', b"220 mail\n", b"[1]\n", b"\xff\n", b"[" * 5000 + b"\n"):
             self.setUp()
             self.answer(data)
             self.failureResultOf(self.reading, StateError)

@@ -46,6 +46,16 @@ class URLTests(SynchronousTestCase):
             error = self.assertRaises(ConfigurationError, read_url, text)
             self.assertIn("URL", str(error), text)
 
+    def test_no_port_but_those_that_there_are(self) -> None:
+        """Nobody is asked for a circuit to one that cannot be."""
+        for text in ("http://a:0/", "http://a:65536/"):
+            self.assertRaises(ConfigurationError, read_url, text)
+
+    def test_an_ipv6_literal_with_bytes_that_are_no_text(self) -> None:
+        """hyperlink itself stumbles over what a terminal in another encoding sends; the error is ours all the same."""
+        error = self.assertRaises(ConfigurationError, read_url, "http://[2a00\udce9::1]/")
+        self.assertTrue(str(error).endswith("is not a URL"))
+
     def test_credentials_are_refused(self) -> None:
         """A password is not silently dropped."""
         self.assertRaises(ConfigurationError, read_url, "http://user:secret@a/")
@@ -201,6 +211,19 @@ class DownloadTests(SynchronousTestCase):
         self.failureResultOf(result)
         self.assertTrue(self.transport.disconnecting)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_the_words_of_a_server_are_not_repeated(self) -> None:
+        """A terminal might obey them."""
+        for first, status in ((b"404 \x1b[31mNo", "404 Not Found"), (b"799 \x07", "799")):
+            answer = self.ask()
+            self.protocol.dataReceived(b"HTTP/1.1 " + first + b"\r\nContent-Length: 0\r\n\r\n")
+            self.assertEqual(self.successResultOf(answer).status, status)
+
+    def test_a_place_of_any_bytes(self) -> None:
+        """What is no UTF-8 is a place where nothing will be found, and no error."""
+        answer = self.ask()
+        self.protocol.dataReceived(b"HTTP/1.1 302 Found\r\nLocation: /\xff\r\nContent-Length: 0\r\n\r\n")
+        self.assertEqual(self.successResultOf(answer).location, "/\ufffd")
 
     def test_only_a_redirection_has_a_place_to_go_to(self) -> None:
         """A location header of another answer means nothing."""

@@ -30,5 +30,5 @@ class RedirectionTests(SynchronousTestCase):
 
     def test_only_to_the_web(self) -> None:
         """Nothing on this computer is opened because a server says so."""
-        for location in ("file:///etc/passwd", "ftp://a/b", "http://", "http://a:b:c/"):
+        for location in ("file:///etc/passwd", "ftp://a/b", "http://", "http://a:b:c/", "http://[\udce9::1]/"):
             self.assertRaises(TorpydoError, self.go, "http://a/b", location)

@@ -28,3 +28,20 @@ class OutlineTests(SynchronousTestCase):
     def test_a_fact_of_a_later_version_is_shown(self) -> None:
         """Nothing is left out because this version does not know it."""
         self.assertEqual(outline({"new": {"a": 1, "b": None}}), "new: a 1, b -")
+
+    def test_no_terminal_obeys_a_name(self) -> None:
+        """Some of what is shown was chosen by strangers."""
+        text = outline({"pools": [{"says": "\x1b[31mhel\nlo"}], "\x07name": "a\rb"})
+        self.assertEqual(text, "pools:\n  says\n  ?[31mhel?lo\n?name: a?b")
+
+    def test_a_status_that_is_very_deep(self) -> None:
+        """It is shown as far as a person can follow."""
+        deep: object = 1
+        for _ in range(900):
+            deep = {"a": deep}
+        self.assertEqual(outline({"x": deep}), "x: " + "a " * 8 + "...")
+
+    def test_counts_that_are_zero(self) -> None:
+        """Those that never happened would hide the others."""
+        text = outline({"refused": {"files": 0, "links": 2, "late": 0}, "none": {"files": 0}, "flags": {"on": False}})
+        self.assertEqual(text, "refused: links 2\nnone: -\nflags: on no")

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.client.doubles import Builder, CircuitDouble, Cycle, exits, make_paths, want
 from tests.directory.build import document, network
-from torpydo.client.attempts import attempt
+from torpydo.client.attempts import RETRY_PAUSE, attempt
 from torpydo.client.builds import UsableCircuit
 from torpydo.client.circuitpool import CircuitPool
 from torpydo.client.firstdata import FirstData
@@ -81,10 +81,28 @@ class AttemptTests(SynchronousTestCase):
         result = self.open()
         first = self.busy()
         first.close()
+        self.clock.advance(RETRY_PAUSE)
         self.build()
         second = self.busy()
         self.assertIsNot(second, first)
         second.connect()
+        self.successResultOf(result)
+
+    def test_circuits_that_die_together_cost_one_try(self) -> None:
+        """A node that is lost takes all circuits through it along, one after another: the next try waits for that."""
+        result = self.open()
+        first = self.busy()
+        for circuit in [first, *self.circuits]:
+            circuit.close()
+        self.clock.advance(RETRY_PAUSE)
+        self.build()
+        self.assertNoResult(result)
+        self.assertNotIn(self.busy(), self.circuits[:1])
+        for _ in TRIES[2:]:
+            self.busy().close()
+            self.clock.advance(RETRY_PAUSE)
+            self.build()
+        self.busy().connect()
         self.successResultOf(result)
 
     def test_three_dead_circuits_are_enough(self) -> None:
@@ -92,6 +110,7 @@ class AttemptTests(SynchronousTestCase):
         result = self.open()
         for _ in TRIES:
             self.busy().close()
+            self.clock.advance(RETRY_PAUSE)
             self.build()
         self.failureResultOf(result, CircuitLost)
 
@@ -165,6 +184,16 @@ class AttemptTests(SynchronousTestCase):
         result = self.open(isolation="new", hops=4)
         result.cancel()
         self.failureResultOf(result, CancelledError)
+
+    def test_cancel_between_two_tries(self) -> None:
+        """The pause is, too."""
+        result = self.open()
+        self.busy().close()
+        result.cancel()
+        self.failureResultOf(result, CancelledError)
+        self.clock.advance(RETRY_PAUSE)
+        self.build()
+        self.assertEqual([circuit for circuit in self.circuits if circuit.waiting], [])
 
 
 class FirstDataTests(AttemptTests):

@@ -443,6 +443,16 @@ class BackoffTests(PoolTestCase):
             self.clock.advance(1)
         self.assertLess(len(self.builder.started), 25)
 
+    def test_failures_together_are_one(self) -> None:
+        """A guard that is lost with thirty builds costs a moment, and the next one that fails not much more."""
+        pool = self.pool()
+        waiting = [self.failing(pool.use(want(isolation=number))) for number in range(30)]
+        for _ in range(2):
+            for one in list(self.builder.open):
+                one.fail(1, "the link is gone")
+            self.clock.advance(1.0)
+        self.assertGreaterEqual(len(self.builder.open), len(waiting))
+
     def test_a_success_ends_the_pauses(self) -> None:
         """After it the spare circuits are built at once."""
         pool = self.pool()

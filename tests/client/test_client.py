@@ -15,7 +15,7 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.client.network import HERE, NOW, URL, Network
-from tests.directory.build import node_id
+from tests.directory.build import descriptor, node_id
 from torpydo.client.buildtimes import ENOUGH, SHORTEST
 from torpydo.client.client import Client
 from torpydo.client.limits import DEFAULT_LIMITS
@@ -51,6 +51,12 @@ class ClientTestCase(SynchronousTestCase):
         made = Client.create(self.network.reactor, pools or (URL,), state_dir, world=self.network.world, **options)
         made.addCallback(self.keep)
         return made
+
+    def start(self, *pools: str, **options: Any) -> Client:
+        """A client that gets ready by itself."""
+        return self.keep(
+            Client.start(self.network.reactor, pools or (URL,), None, world=self.network.world, **options)
+        )
 
     def keep(self, client: Client) -> Client:
         self.addCleanup(client.close)
@@ -154,6 +160,21 @@ class CreateTests(ClientTestCase):
         self.network.wall.now = NOW - 86400
         self.network.pools.clock = NOW
         self.assertIn("24 h 0 min behind", str(self.failureResultOf(self.create(), ListingError).value))
+
+    def test_no_traffic_with_a_wrong_clock(self) -> None:
+        """An hour off by the pool's clock is too much, though the listing is in order: no link is opened (N8)."""
+        self.network.list_nodes(1, 2, 3, 4, 5, fresh_until=NOW + 1800)
+        self.network.wall.now = NOW + 7200
+        self.network.pools.clock = NOW
+        client = self.start()
+        error = self.failureResultOf(client.when_ready(), ListingError).value
+        self.assertIn("2 h 0 min ahead of the pool's: set the clock", str(error))
+        status = client.status()
+        self.assertEqual((status.ready, status.skew), (False, 7200))
+        self.assertIn("2 h 0 min ahead", str(status.reason))
+        self.assertIn("2 h 0 min ahead", str(status.pools[0].error))
+        self.network.advance(60)
+        self.assertEqual((self.network.linked, self.network.builder.started), ([], []))
 
     def test_builds_that_fail_are_tried_again_then_told(self) -> None:
         """With the hop and the reason."""
@@ -374,6 +395,16 @@ class StreamTests(ClientTestCase):
         self.failureResultOf(client.build_circuit(path=[node_id(4), node_id(4)]), PathError)
         self.failureResultOf(client.build_circuit(path=[node_id(99)]), PathError)
 
+    def test_the_builder_checks_every_path(self) -> None:
+        """Whoever chose it, and although choosing checked it (SECURITY P2): no link is opened for one node twice."""
+        client = self.ready()
+        assert client._routing is not None
+        linked = len(self.network.linked)
+        for names in ((1, 2, 1), (1, 1), (2, 3, 4, 5, 2)):
+            built = client._routing.build([descriptor(name) for name in names], lambda: None)
+            self.failureResultOf(built, PathError)
+        self.assertEqual(len(self.network.linked), linked)
+
     def test_own_circuit_for_a_port(self) -> None:
         """Its last node is an exit for it."""
         self.network.list_nodes(1, 2, 3, 4, policy="accept *:443")
@@ -432,6 +463,52 @@ class StatusTests(ClientTestCase):
         self.assertEqual(status.pools[0].listing_age, 0)
         self.assertEqual(json.loads(json.dumps(status.to_json()))["listing_digest"], status.listing_digest)
         self.assertEqual(status.to_json(), attrs.asdict(status))
+
+    def test_the_pools(self) -> None:
+        """What each says, beside what it is compared by (SECURITY N9)."""
+        (pool,) = self.ready().status().pools
+        self.assertEqual((pool.nodes, pool.missing, pool.error), (5, 0, None))
+        self.assertEqual(len(str(pool.digest)), 64)
+        self.network.pools.answers.clear()
+        (pool,) = self.start().status().pools
+        self.assertEqual((pool.nodes, pool.missing, pool.digest, pool.listing_age), (None, None, None, None))
+
+    def test_a_guard_that_loses_circuits(self) -> None:
+        """One that lets 80 % fail is named within 200 builds, with what to do about it (SECURITY G3)."""
+        client = self.ready()
+        guard = self.network.builder.started[0].path[0].node_id
+        for number in range(200):
+            made = client.build_circuit()
+            building = self.network.builder.open[-1]
+            if number % 5:
+                building.fail(2)
+                self.failureResultOf(made, CircuitBuildError)
+            else:
+                building.done()
+                self.successResultOf(made).close()
+        (warning,) = [text for text in client.status().warnings if "guard" in text]
+        self.assertIn(guard.short, warning)
+        self.assertIn("move the file guards away", warning)
+
+    def test_what_is_remarked_on_the_pools(self) -> None:
+        """Stands there too: one pool is one trust (SECURITY N1)."""
+        self.assertTrue([text for text in self.ready().status().warnings if "there is one pool" in text])
+
+    def test_a_client_that_was_ready(self) -> None:
+        """It says why no circuit can be built any more: the nodes are gone, or the listing is too old."""
+        self.network.list_nodes(1, 2, 3, 4, 5, fresh_until=NOW + 10)
+        client = self.ready()
+        self.network.advance(1)
+        self.network.list_nodes(1, 2, sequence=(NOW + 1) * 1000, valid_after=NOW + 1)
+        self.network.advance(30)
+        status = client.status()
+        self.assertEqual((status.ready, status.percent), (False, 100))
+        self.assertIn("3 needed, 2 known", str(status.reason))
+        self.network.pools.answers.clear()
+        self.network.advance(2 * 86400)
+        status = client.status()
+        self.assertFalse(status.ready)
+        self.assertIn("cannot be asked", str(status.reason))
 
     def test_a_skew_is_known_from_the_guard(self) -> None:
         """Its clock, and the time since it was read."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import msgspec
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.client.doubles import exits, make_paths, path, want
-from tests.directory.build import document, network, node_id
+from tests.directory.build import NOW, OPEN, document, listing, network, node_id, url
 from tests.net.pools import MemoryState
 from torpydo.client.paths import COUNTERS_PAUSE, GUARDS_FILE, REFUSAL_LIFE, SUSPECT_LIFE, Want, ip_of
+from torpydo.directory import NetDir
 from torpydo.errors import CircuitBuildError, PathError, StateError, TooFewNodes
 
 
@@ -61,6 +63,48 @@ class ChooseTests(SynchronousTestCase):
         """All paths begin with the same node."""
         paths = make_paths(exits())
         self.assertEqual(len({paths.choose(want())[0].node_id for _ in range(20)}), 1)
+
+    def test_no_guard_from_what_one_pool_shows(self) -> None:
+        """While one of three pools is missing and the others disagree, no guard is drawn: it would stay (P3)."""
+        state = MemoryState()
+        urls = [url(pool) for pool in "abc"]
+        honest = [document(name, policy=OPEN) for name in range(10)]
+        few = {urls[0]: listing("a", honest), urls[2]: listing("c", honest[:3])}
+        paths = make_paths(NetDir.merge(few, urls, None, NOW), state=state)
+        for hops in (2, 3):
+            self.assertIn("hiding nodes", str(self.assertRaises(PathError, paths.choose, want(hops=hops))))
+        self.assertEqual(state.files, {})
+        self.assertIn("hiding nodes", str(paths.why_not(3)))
+        paths.netdir = NetDir.merge({**few, urls[1]: listing("b", honest)}, urls, None, NOW)
+        self.assertEqual(len(paths.choose(want())), 3)
+        self.assertIsNone(paths.why_not(3))
+
+    def test_a_descriptor_that_breaks_what_reads_it(self) -> None:
+        """It costs itself: paths are chosen, it is in none of them, and one line names the node (SECURITY N7)."""
+        netdir = exits(*range(1, 11))
+        bad = netdir.nodes.listed[node_id(1).raw].documents[0]
+        # No bytes are known that make such a body; this is what one would look like.
+        bad.body = msgspec.structs.replace(bad.body, exit_policy=None)
+        paths = make_paths(netdir)
+        with capturedLogs() as lines:
+            for _ in range(50):
+                self.assertNotIn(node_id(1), [node.node_id for node in paths.choose(want())])
+        self.assertEqual(len(self.flushLoggedErrors(AttributeError, TypeError)), 1)
+        (line,) = [line for line in lines if "cannot be read" in line["log_format"]]
+        self.assertEqual(line["node"], node_id(1).raw.hex()[:8])
+        self.assertEqual(len(netdir.nodes), 9)
+
+    def test_too_few_pools(self) -> None:
+        """A view with too few pools behind it has no nodes, and says why."""
+        urls = [url(pool) for pool in "abc"]
+        paths = make_paths(NetDir.merge({urls[0]: listing("a", [document(1)])}, urls, None, NOW))
+        self.assertIn("too few pools", str(self.assertRaises(TooFewNodes, paths.choose, want())))
+
+    def test_why_not(self) -> None:
+        """What can be said without choosing."""
+        self.assertIn("no listing yet", str(make_paths(None).why_not(3)))
+        self.assertIn("3 needed, 2 known", str(make_paths(exits(1, 2)).why_not(3)))
+        self.assertIsNone(make_paths(exits()).why_not(3))
 
     def test_the_guard_survives_a_restart(self) -> None:
         """It is read from the state directory."""
@@ -149,7 +193,22 @@ class ChooseTests(SynchronousTestCase):
             else:
                 paths.built(chosen)
         self.assertEqual([bias.node_id for bias in paths.biased()], [chosen[0].node_id])
+        (warning,) = paths.warnings()
+        self.assertIn(f"guard {chosen[0].node_id.short} lets only 10% of the circuits", warning)
+        self.assertIn("it may be choosing", warning)
         self.assertEqual(paths.choose(want())[0].node_id, chosen[0].node_id)
+
+    def test_a_guard_that_loses_some_is_warned_of(self) -> None:
+        """Between 30 and 50 % it is named without advice (SECURITY G3)."""
+        paths = make_paths(exits())
+        chosen = paths.choose(want())
+        for turn in range(200):
+            if turn % 5 < 3:
+                paths.failed(chosen, CircuitBuildError(2, 3, "x", "no answer"))
+            else:
+                paths.built(chosen)
+        (warning,) = paths.warnings()
+        self.assertTrue(warning.endswith("lets only 40% of the circuits through it be built"))
 
     def test_late_circuits_are_not_the_guards_fault(self) -> None:
         """One that was given up for its slowness and failed then counts against no guard that had answered."""

@@ -11,7 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.directory.build import NOW, OPEN, descriptor, document, fields, key, node_id, resign
 from torpydo.crypto import DHPublicKey, Purpose
 from torpydo.directory import (
+    MAX_AGE,
     MAX_DESCRIPTOR,
+    REPUBLISH_AFTER,
     Descriptor,
     check_descriptor_times,
     parse_descriptor,
@@ -178,6 +180,10 @@ class TimesTests(SynchronousTestCase):
     def check(self, **overrides: Any) -> None:
         check_descriptor_times(descriptor(**overrides), NOW)
 
+    def test_numbers(self) -> None:
+        """Tor's, in seconds and bytes (SECURITY N4, D6)."""
+        self.assertEqual((MAX_AGE, REPUBLISH_AFTER, MAX_DESCRIPTOR), (172_800, 64_800, 20_000))
+
     def test_within(self) -> None:
         """Up to 48 h old and up to 12 h from the future is taken."""
         self.check()
@@ -194,4 +200,5 @@ class TimesTests(SynchronousTestCase):
         """More than 12 h ahead is refused, by either time: a sequence from the future could never be replaced."""
         error = self.assertRaises(DescriptorError, self.check, published=NOW + 25 * 3600)
         self.assertIn("25 h in the future", str(error))
-        self.assertRaises(DescriptorError, self.check, sequence=(NOW + 12 * 3600) * 1000 + 1)
+        error = self.assertRaises(DescriptorError, self.check, sequence=(NOW + 12 * 3600) * 1000 + 1)
+        self.assertIn("12 h in the future", str(error))

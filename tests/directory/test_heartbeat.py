@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.directory.build import NOW, descriptor, document, forge, key
+from tests.directory.build import NOW, descriptor, document, fields, forge, key, resign
 from torpydo.crypto import Purpose, document_hash
 from torpydo.directory import MAX_HEARTBEAT, HeartbeatAnswer, parse_heartbeat, sign_heartbeat
 from torpydo.errors import DescriptorError, DirectoryError
@@ -75,8 +75,16 @@ class HeartbeatTests(SynchronousTestCase):
         self.assertRaises(DescriptorError, parse_heartbeat, heartbeat(raw=old), POOL, NOW)
 
     def test_size(self) -> None:
-        """Nothing longer than a descriptor and its trailer is looked at."""
-        self.assertRaises(DescriptorError, parse_heartbeat, bytes(MAX_HEARTBEAT + 1), POOL, NOW)
+        """A descriptor of any size and its trailer is read; nothing longer or shorter is looked at."""
+        self.assertEqual(MAX_HEARTBEAT, 20_072)
+        raw = document()
+        largest = resign([*fields(raw), bytes(20_000 - len(raw) - 3)], key(0), Purpose.DESCRIPTOR)
+        self.assertEqual(len(heartbeat(raw=largest)), MAX_HEARTBEAT)
+        self.assertEqual(parse_heartbeat(heartbeat(raw=largest), POOL, NOW).document, largest)
+        for size in (MAX_HEARTBEAT + 1, 72, 0):
+            error = self.assertRaises(DescriptorError, parse_heartbeat, bytes(size), POOL, NOW)
+            self.assertIn(f"not {size}", str(error))
+        self.assertNotIn("not 73", str(self.assertRaises(DescriptorError, parse_heartbeat, bytes(73), POOL, NOW)))
 
     @given(st.binary(max_size=300))
     def test_any_bytes(self, data: bytes) -> None:

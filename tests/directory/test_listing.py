@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.directory.build import NOW, document, fields, key, listing, resign
 from torpydo.crypto import Purpose, document_hash
 from torpydo.directory import (
+    LISTING_LIFE,
     MAX_LISTING,
     Listing,
     ListingEntry,
@@ -128,7 +129,8 @@ class RefusalTests(SynchronousTestCase):
             (6, [["b", 1], ["a", 1]]), (6, [["a", 1], ["a", 1]]), (6, [["", 1]]), (6, [["A", 1]]), (6, [["a" * 65, 1]]),
             (6, [["a", 2**53 + 1]]), (6, [["a", "x" * 257]]), (6, [["a", None]]), (6, [["a", 1.5]]),
             (6, [[f"{i:03}", 1] for i in range(65)]), (7, [[b"", -1]]), (7, [["", 0]]), (7, [[bytes(20_001), 0]]),
-            (7, [[b"", 0, -1]]), (7, [[b""]]), (7, [[b"", 0]] * 32_769), (7, None),
+            (7, [[b"", 0, -1]]), (7, [[b"", 2**43 + 1]]), (7, [[b"", 0, 10**12 + 1]]), (7, [[b""]]),
+            (7, [[b"", 0]] * 32_769), (7, None),
         ):  # fmt: skip
             self.assertTrue(refused(changed(place, value)), (place, str(value)[:40]))
 
@@ -143,9 +145,20 @@ class RefusalTests(SynchronousTestCase):
             self.assertRaises(ListingError, parse, data)
 
     def test_size(self) -> None:
-        """More than 16 MiB is not looked at."""
-        self.assertRaises(ListingError, parse, bytes(MAX_LISTING + 1))
-        self.assertRaises(ListingError, peek_pool_id, bytes(MAX_LISTING + 1))
+        """16 MiB are read; one byte more is neither looked at nor signed, and nor is what has no body."""
+        self.assertEqual((MAX_LISTING, LISTING_LIFE), (16_777_216, 10_800))
+        values = fields(signed())
+        room = MAX_LISTING - len(signed()) - 5
+        largest = resign([*values, bytes(room)], POOL, Purpose.LISTING)
+        self.assertEqual(len(largest), MAX_LISTING)
+        self.assertEqual(parse(largest), listing())
+        self.assertEqual(peek_pool_id(largest), POOL.pool_id)
+        for data in (resign([*values, bytes(room + 1)], POOL, Purpose.LISTING), bytes(64)):
+            for read in (parse, peek_pool_id):
+                self.assertIn(f"not {len(data)}", str(self.assertRaises(ListingError, read, data)))
+        entries = tuple(ListingEntry(bytes(20_000), 0) for _ in range(839))
+        error = self.assertRaises(ListingError, signed, entries=entries)
+        self.assertIn("16777216 bytes, not 16", str(error))
 
     @given(st.binary(max_size=200), st.integers(0, 200))
     def test_any_bytes_after_a_good_beginning(self, tail: bytes, keep: int) -> None:
@@ -183,6 +196,8 @@ class TimesTests(SynchronousTestCase):
         parse(data, NOW - 300)
         self.assertIn("5 min in the future", str(self.assertRaises(ListingError, parse, data, NOW - 301)))
         self.assertIn("26.0 h in the future", str(self.assertRaises(ListingError, parse, data, NOW - 26 * 3600)))
+        self.assertIn("1.0 h in the future", str(self.assertRaises(ListingError, parse, data, NOW - 3600)))
+        self.assertIn("60 min in the future", str(self.assertRaises(ListingError, parse, data, NOW - 3599)))
 
     def test_expired(self) -> None:
         """A day after valid-until a listing is refused, and the error says since when."""
@@ -196,7 +211,24 @@ class TimesTests(SynchronousTestCase):
         data = signed()
         parse(data, newest=NOW * 1000)
         error = self.assertRaises(ListingError, parse, data, newest=NOW * 1000 + 1)
-        self.assertIn("older", str(error))
+        self.assertIn("0.001 s older", str(error))
+
+    def test_digest(self) -> None:
+        """The digest names the nodes and parameters, not when the listing was signed (SECURITY N9)."""
+        nodes = [document(name) for name in range(3)]
+        first = listing(documents=nodes)
+        later = listing(documents=nodes, sequence=NOW * 1000 + 9, valid_after=NOW + 1, fresh_until=NOW + 2)
+        self.assertEqual(first.digest, parse(sign_listing(first, key("pool"))).digest)
+        self.assertEqual(first.digest, later.digest)
+        entries = tuple(ListingEntry(raw, NOW - 5) for raw in reversed(nodes))
+        self.assertEqual(first.digest, listing("other", entries=entries).digest)
+        for other in (
+            listing(documents=nodes[:2]),
+            listing(documents=[*nodes[:2], document(2, nickname="other")]),
+            listing(documents=nodes, parameters={"test-network": True}),
+            listing(entries=(*first.entries[:2], ListingEntry(nodes[2], NOW, 5))),
+        ):
+            self.assertNotEqual(first.digest, other.digest)
 
     def test_freshness(self) -> None:
         """A listing is fresh, then valid, then expired but usable for a day, then not."""

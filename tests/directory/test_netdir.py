@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -90,7 +91,7 @@ class ThresholdTests(SynchronousTestCase):
     def test_no_pools(self) -> None:
         """Without pools there are no nodes."""
         netdir = NetDir.merge({}, [], None, NOW)
-        self.assertEqual((len(netdir.nodes), netdir.usable_fraction), (0, 1.0))
+        self.assertEqual((len(netdir.nodes), netdir.path_share(3)), (0, 0.0))
 
     def test_a_pool_has_one_vote(self) -> None:
         """Neither a duplicate entry nor a second URL gives a pool a second vote."""
@@ -150,7 +151,7 @@ class DescriptorChoiceTests(SynchronousTestCase):
         real, forged = document(1), forge(document(1, sequence=NOW * 1000 + 9, bandwidth=5))
         netdir = merge({"a": [forged], "b": [real]})
         self.assertEqual(netdir.get(node_id(1)), descriptor(1))
-        self.assertEqual(netdir.usable_fraction, 1)
+        self.assertEqual(netdir.path_share(3), 1)
 
     def test_forged_everywhere(self) -> None:
         """A node of which there are only forged descriptors is not there."""
@@ -160,7 +161,7 @@ class DescriptorChoiceTests(SynchronousTestCase):
         self.assertIsNone(netdir.get(node_id(1)))
         self.assertEqual(list(netdir.nodes), [node_id(2)])
         self.assertNotIn(node_id(1), netdir.nodes)
-        self.assertEqual((len(netdir.nodes), netdir.listed, netdir.usable_fraction), (1, 2, 0.5))
+        self.assertEqual((len(netdir.nodes), netdir.listed, netdir.path_share(1)), (1, 2, 0.5))
 
     def test_unknown_node(self) -> None:
         """A node that is not listed is not there."""
@@ -325,7 +326,34 @@ class DigestTests(SynchronousTestCase):
         self.assertNotEqual(network(documents, parameters={"test-network": True}).digest, digest)
 
 
+class SameTests(SynchronousTestCase):
+    def test_who_needs_the_new_view(self) -> None:
+        """Everybody, if nodes, parameters, or what pools list has changed; nobody, if only the listing is newer."""
+        nodes = [document(name) for name in range(4)]
+        view = merge({"a": nodes, "b": nodes, "c": nodes})
+        self.assertTrue(merge({"a": nodes, "b": nodes, "c": nodes}, sequence=NOW * 1000 + 1).says_the_same(view))
+        for other in (
+            merge({"a": nodes[:3], "b": nodes[:3], "c": nodes[:3]}),
+            merge({"a": nodes, "b": nodes, "c": nodes[:3]}),
+            merge({"a": nodes, "b": nodes}),
+            merge({"a": nodes, "b": nodes, "c": nodes}, parameters={"more": 1}),
+        ):
+            self.assertFalse(other.says_the_same(view))
+
+
 class HostileDocumentTests(SynchronousTestCase):
+    def test_broken(self) -> None:
+        """A document that breaks what reads it is as good as refused; who asks is told of it once (SECURITY N7)."""
+        netdir = network([document(1), document(2)])
+        bad = netdir.nodes.listed[node_id(1).raw].documents[0]
+        bad.body = msgspec.structs.replace(bad.body, family=5)
+        self.assertIsNone(netdir.get(node_id(1)))
+        self.assertIsNone(netdir.get(node_id(1)))
+        ((raw_id, error),) = netdir.nodes.take_broken()
+        self.assertEqual((raw_id, type(error)), (node_id(1).raw, TypeError))
+        self.assertEqual(netdir.nodes.take_broken(), [])
+        self.assertEqual(list(netdir.nodes), [node_id(2)])
+
     def test_bad_policy_in_a_signed_body(self) -> None:
         """A policy that does not parse is closed while it is unchecked, and refused when it is checked."""
         values = fields(document(1, policy=OPEN))

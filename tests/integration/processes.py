@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from torpydo.cli.samples import MEBIBYTE, sample_digest
+from torpydo.net import DEBUGGABLE
 
 BIN = Path(sys.executable).parent
 LOOPBACK = "127.0.0.1"
@@ -30,10 +31,11 @@ STOP_TIME = 10.0
 MOST_IDLE_CIRCUITS = 12
 """Of a client that nobody uses: two clean ones, and those that were used in the last minutes."""
 
-# A proxy in the environment of whoever runs the tests is not to be tested, and neither is an exception from one.
+# A proxy in the environment of whoever runs the tests is not to be tested, and neither is an exception from one. Tests
+# look into the processes: test_hardening is about those that nobody may look into.
 ENVIRONMENT = {
     name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy") and name != "TORPYDO_POOLS"
-} | {"PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}", "LC_ALL": "C.UTF-8"}
+} | {"PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}", "LC_ALL": "C.UTF-8", DEBUGGABLE: "1"}
 
 
 def missing(program: str) -> str | None:

@@ -158,6 +158,16 @@ class BenchTests(SynchronousTestCase):
         self.assertNotIn("starting", out)
         self.assert_nothing_is_left()
 
+    def test_attacks(self) -> None:
+        """Each has a network of its own, and something is left beside it."""
+        keys = {"attack_slow_connect", "attack_snipers_memory", "attack_files_again"}
+        status, out, err = self.bench.run("--short", "--alone", "--json=figures.json", "--only", *sorted(keys))
+        self.assertEqual(status, 0, err)
+        self.assertEqual({figure.key for figure in self.bench.figures}, keys)
+        self.assertTrue(all(figure.minimum > 0 for figure in self.bench.figures))
+        self.assertIn("attacked:", out)
+        self.assert_nothing_is_left()
+
 
 class UsageTests(SynchronousTestCase):
     """What needs no network."""

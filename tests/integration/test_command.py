@@ -124,7 +124,7 @@ class ShowTests(SynchronousTestCase):
         """No client is running there."""
         done = self.network.torpydo("status", f"--state-dir={self.network.directory / 'nobody'}")
         self.assertEqual(done.returncode, 4)
-        self.assertIn(b"no client answers", done.stderr)
+        self.assertIn(b"nothing answers", done.stderr)
 
 
 class DemoTests(SynchronousTestCase):

@@ -121,6 +121,23 @@ class ExampleTests(SynchronousTestCase):
         )
         self.assertEqual(done.returncode, 0, done.stdout.decode() + done.stderr.decode())
 
+    def test_leak_test(self) -> None:
+        """The example of a test for leaks passes."""
+        temporary = f"--temp-directory={self.network.directory / 'leaks'}"
+        done = self.network.program(sys.executable, "-m", "twisted.trial", temporary, EXAMPLES / "test_leaks.py")
+        self.assertEqual(done.returncode, 0, done.stdout.decode() + done.stderr.decode())
+
+    def test_fault_test(self) -> None:
+        """The example of a test with faults passes."""
+        temporary = f"--temp-directory={self.network.directory / 'faults'}"
+        done = self.network.program(sys.executable, "-m", "twisted.trial", temporary, EXAMPLES / "test_faults.py")
+        self.assertEqual(done.returncode, 0, done.stdout.decode() + done.stderr.decode())
+
+    def test_faults(self) -> None:
+        """A server that breaks off, and then one that does not."""
+        printed = self.run_example("faults.py", LOOPBACK, str(self.network.pool_port), "GET /v1/time HTTP/1.0")
+        self.assertRegex(printed, r"^10 bytes, ConnectionLost \(1 resets\)\n\d+ bytes, ConnectionDone \(1 resets\)\n$")
+
     def test_no_example_is_left_out(self) -> None:
         """Every program is named in a test above."""
         here = set(re.findall(r'(?:run_example\(|EXAMPLES / )"(\w+\.py)"', Path(__file__).read_text()))

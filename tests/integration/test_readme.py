@@ -34,6 +34,8 @@ RUN_ELSEWHERE = {
     r"torpydo bench( --(alone|delay|rate|only|runs|against-tor|json|picture|list|scale|short)\b.*)?":
         "tests/integration/test_bench.py",
     r"python -m torpydo\.cli\.bench\.steps": "tests/cli/bench/test_steps.py",
+    r"make fuzz( FUZZ=[a-z-]+ FUZZ_RUNS=[0-9]+)?|python -m torpydo\.testing\.fuzz --(list|help|seeds)":
+        "tests/integration/test_fuzz.py",
     r"make (demo|test)": "the .ci/run script runs make test; tests/integration/test_command.py runs torpydo demo",
 }
 

@@ -183,7 +183,7 @@ class StateTests(ServiceTestCase):
     def test_a_directory_that_cannot_be_made(self) -> None:
         """What is above it is a file."""
         (self.directory / "file").write_text("not a directory")
-        remedy = "Not a directory; check the disk, or choose another directory"
+        remedy = "Not a directory; it or something above it is a file"
         self.assert_refused(self.directory / "file" / "state", remedy)
 
 

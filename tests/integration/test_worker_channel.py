@@ -25,6 +25,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.processes import wait_for
+from torpydo.node.bounds import Bounds
+from torpydo.node.carrier import open_gate
 from torpydo.node.workers.channel import LOST, Channel
 from torpydo.node.workers.handover import HandoverFactory
 from torpydo.node.workers.messages import Leaving, LogLine, MessageReader, Stop, ToSupervisor, encode
@@ -249,7 +251,8 @@ class HandoverTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = Removing()
         self.hands: list[tuple[int, int]] = []
-        self.factory = HandoverFactory(lambda descriptor, family: self.hands.append((descriptor, family)))
+        gate = open_gate(Bounds.open(self.reactor), self.reactor)
+        self.factory = HandoverFactory(lambda descriptor, family: self.hands.append((descriptor, family)), gate)
 
     def test_the_connection_stays(self) -> None:
         """The transport ends, and nobody at the other end of the connection notices."""

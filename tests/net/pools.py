@@ -75,6 +75,13 @@ class MemoryState:
             raise StateError(f"/state/{name}: No space left on device")
         self.files[name] = data
 
+    def set_aside(self, name: str) -> str:
+        """Like ``StateDirectory.set_aside``."""
+        if self.full:
+            raise StateError(f"/state/{name}: No space left on device")
+        self.files[f"{name}.bad"] = self.files.pop(name)
+        return self.path(f"{name}.bad")
+
     def path(self, name: str) -> str:
         """Like ``StateDirectory.path``."""
         return f"/state/{name}"

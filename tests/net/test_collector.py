@@ -8,7 +8,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from torpydo.net import settle_collector
-from torpydo.net.collector import SETTLED, YOUNG
+from torpydo.net.collector import OLDER, SETTLED, YOUNG
 
 
 class SettleTests(SynchronousTestCase):
@@ -28,5 +28,5 @@ class SettleTests(SynchronousTestCase):
         self.assertLess(gc.get_threshold()[0], YOUNG)
         self.assertEqual(gc.get_freeze_count(), 0)
         reactor.advance(SETTLED / 2)
-        self.assertEqual(gc.get_threshold()[0], YOUNG)
+        self.assertEqual(gc.get_threshold(), (YOUNG, OLDER, OLDER))
         self.assertGreater(gc.get_freeze_count(), 1000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import tracemalloc
 from typing import Any
 
 from twisted.internet.address import IPv4Address
@@ -230,6 +231,77 @@ class BadAnswerTests(FetchTestCase):
         self.assertLess(sent, 100000)
         protocol.connectionLost(Failure(ConnectionLost()))
         self.failureResultOf(result, PoolUnreachable)
+
+    def test_answers_without_end(self) -> None:
+        """Whatever comes again and again, the fetch ends in time and takes little more than its limit."""
+        chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
+        for head, again in (
+            (b"", b"x"),
+            (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+            (b"HTTP/1.1 200 OK\r\nX: ", b"y" * 100),
+            (b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 9999999999999999999999\r\n\r\n", b"x" * 100),
+            (b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 100),
+            (chunked + b"\r\n", b"1\r\nx\r\n"),
+            (chunked + b"\r\n", b"0"),
+            (chunked + b"\r\nFFFFFFFFFFFFFFFF\r\n", b"x" * 100),
+            (chunked + b"\r\n1;", b"extension" * 10),
+            (chunked + b"\r\n0\r\n", b"Trailer: x\r\n"),
+            (chunked + b"Content-Encoding: gzip\r\n\r\n", b"1\r\n\x1f\r\n"),
+        ):
+            result = self.fetch(limit=1000, timeout=30.0)
+            protocol, transport = self.connect()
+            protocol.dataReceived(head)
+            sent = len(head)
+            while not transport.disconnecting and sent < 1_000_000:
+                protocol.dataReceived(again)
+                sent += len(again)
+                self.reactor.advance(0.001)
+            self.assertTrue(transport.disconnecting, (head, again))
+            self.assertLessEqual(sent, 1000 + 64 * 1024 + 100)
+            protocol.connectionLost(Failure(ConnectionLost()))
+            self.failureResultOf(result, PoolUnreachable)
+            self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_wrong_lengths(self) -> None:
+        """A body that is shorter than announced is refused; what comes after a whole one is not part of it."""
+        result = self.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello")
+        self.reactor.advance(60.1)
+        self.assertUnreachable(result, "in time")
+        result = self.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello and more")
+        self.assertEqual(self.successResultOf(result).body, b"hello")
+        for lengths in (b"5\r\nContent-Length: 6", b"-5", b"5x", b"5, 6", b"0x5"):
+            result = self.answer(b"HTTP/1.1 200 OK\r\nContent-Length: " + lengths + b"\r\n\r\nhello")
+            self.protocol.connectionLost(Failure(ConnectionLost()))
+            self.failureResultOf(result, PoolUnreachable)
+
+    def test_memory(self) -> None:
+        """A body of the largest size takes twice as many bytes at the most, and a bomb hardly any (SECURITY D6)."""
+        limit = 1 << 20
+        honest = os.urandom(limit - 4096)
+        bomb = gzip.compress(bytes(64 << 20))
+        self.assertLess(len(bomb), 1 << 17)
+        for body, encoding, most in (
+            (honest, b"identity", 2 * limit),
+            (gzip.compress(honest), b"gzip", 2 * limit),
+            (bomb, b"gzip", 2 * limit),
+        ):
+            headers = [] if encoding == b"identity" else [b"Content-Encoding: " + encoding]
+            data = response(body, *headers)
+            result = self.fetch(limit=limit)
+            protocol, transport = self.connect()
+            tracemalloc.start()
+            try:
+                for start in range(0, len(data), 16384):
+                    if not transport.disconnecting:
+                        protocol.dataReceived(data[start : start + 16384])
+                peak = tracemalloc.get_traced_memory()[1]
+            finally:
+                tracemalloc.stop()
+            self.assertLess(peak, most + 256 * 1024, encoding)
+            result.addErrback(lambda failure: failure.trap(PoolUnreachable))
+            self.assertEqual(self.successResultOf(result) is PoolUnreachable, body is bomb)
+            protocol.connectionLost(Failure(ConnectionLost()))
 
     def test_gzip_bomb_by_size(self) -> None:
         """Gzip that unpacks to more than the limit is refused."""

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import Clock
-from twisted.logger import capturedLogs
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.directory.build import NOW, document, key, url
 from tests.net.pools import MemoryState, Pools, Views, WallClock, middle, signed, unkeyed
 from torpydo.directory import NetDir, PoolURL
 from torpydo.errors import ConfigurationError, ListingError, PoolUnreachable
+from torpydo.net.fetch import Fetched
+from torpydo.net.listedpool import LAST_RETRY
 from torpydo.net.listingcache import CachedListing
-from torpydo.net.listings import LAST_RETRY, LISTING_PATH, ListingRefresh
+from torpydo.net.listings import LISTING_PATH, TIME_PATH, ListingRefresh
 
 HERE = ("127.0.0.1", 8080)
+HOUR = 3600
 DAY = 86400
 
 
@@ -306,6 +310,314 @@ class SeveralPoolsTests(ListingsTestCase):
                 randbelow=middle,
                 on_change=self.views,
             )
+
+
+class ThreePoolsTestCase(ListingsTestCase):
+    """Three pools, of which two must list a node."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.urls = [at(1, "a"), at(2, "b"), at(3, "c")]
+
+    def publish(self, pools: str, *names: int, **overrides: Any) -> None:
+        """These pools list these nodes, from now on."""
+        now = int(self.wall.now)
+        times = {"sequence": now * 1000, "valid_after": now, "fresh_until": now + 10, "valid_until": now + 3 * HOUR}
+        for pool in pools:
+            answer = signed(pool, [document(name) for name in names], **{**times, **overrides})
+            self.pools.answers["127.0.0.1", "abc".index(pool) + 1] = answer
+
+    def fall_silent(self, pools: str) -> None:
+        """These pools are down."""
+        for pool in pools:
+            del self.pools.answers["127.0.0.1", "abc".index(pool) + 1]
+
+    def known(self, made: ListingRefresh) -> int:
+        """How many nodes the view has."""
+        assert made.netdir is not None
+        return len(made.netdir.nodes)
+
+    def said(self, lines: Sequence[Any]) -> list[str]:
+        """What was written to the log, as people read it."""
+        return [str(formatEvent(line)) for line in lines]
+
+
+class PoolsDownTests(ThreePoolsTestCase):
+    """SECURITY 3, case 24."""
+
+    def test_one_is_down(self) -> None:
+        """Two are enough, at the start and later."""
+        self.publish("ab", 1, 2, 3)
+        made, first = self.started(*self.urls)
+        self.assertEqual(len(self.successResultOf(first).nodes), 3)
+        self.advance(1)
+        self.publish("abc", 1, 2, 3, 4)
+        self.advance(30)
+        self.assertEqual(self.known(made), 4)
+        self.fall_silent("c")
+        self.publish("ab", 1, 2, 3, 4, 5)
+        self.advance(30)
+        self.assertEqual(self.known(made), 5)
+
+    def test_all_fall_silent(self) -> None:
+        """Their listings are used until a day after their end, and not a quarter of an hour longer."""
+        self.publish("abc", 1, 2, 3)
+        made, _ = self.started(*self.urls)
+        self.fall_silent("abc")
+        with capturedLogs() as lines:
+            self.advance(3 * HOUR - 600)
+        self.assertFalse([line for line in self.said(lines) if "expired" in line])
+        with capturedLogs() as lines:
+            for _ in range(24 * 4):
+                self.advance(900)
+        self.assertEqual(self.known(made), 3)
+        self.assertEqual(len([line for line in self.said(lines) if "expired" in line]), 3)
+        self.assertEqual(len([remark for remark in made.remarks if "expired" in remark]), 3)
+        self.advance(900)
+        self.advance(600)
+        self.assertEqual(self.known(made), 0)
+        assert made.netdir is not None
+        self.assertFalse(made.netdir.is_backed)
+
+    def test_they_come_back(self) -> None:
+        """The first two that answer are enough, within their pause of ten minutes, and nothing is remarked any more."""
+        self.publish("abc", 1, 2, 3)
+        made, _ = self.started(*self.urls)
+        self.fall_silent("abc")
+        self.advance(2 * DAY)
+        self.assertEqual(self.known(made), 0)
+        late = {"published": int(self.wall.now), "sequence": int(self.wall.now) * 1000}
+        now = int(self.wall.now)
+        times = {"sequence": now * 1000, "valid_after": now, "fresh_until": now + 900, "valid_until": now + 3 * HOUR}
+        for port, pool in ((1, "a"), (2, "b")):
+            self.pools.answers["127.0.0.1", port] = signed(pool, [document(1, **late)], **times)
+        self.advance(LAST_RETRY)
+        self.assertEqual((self.known(made), made.remarks), (1, ()))
+
+
+class SupervisionTests(ThreePoolsTestCase):
+    """Whatever a pool sends, and whatever breaks because of it, the next try comes (SECURITY N7)."""
+
+    def test_every_stage(self) -> None:
+        """An error anywhere costs one try, and the next comes within half a minute."""
+
+        def raises(*arguments: Any, **options: Any) -> Any:
+            raise ZeroDivisionError("a bug")
+
+        class BrokenState(MemoryState):
+            write = raises
+
+        self.pools.answers[HERE] = signed(documents=[document(1)], fresh_until=NOW + 10)
+        for stage in ("fetch", "merge", "on_change", "disk"):
+            options: dict[str, Any] = {"state": BrokenState()} if stage == "disk" else {"state": None, stage: raises}
+            calls: list[object] = []
+            fetch = options.pop("fetch", self.pools.fetch)
+
+            def counted(*arguments: Any, calls: list[object] = calls, fetch: Any = fetch, **more: Any) -> Any:
+                calls.append(arguments)
+                return fetch(*arguments, **more)
+
+            made = self.refresh(fetch=counted, **options)
+            made.start().addErrback(lambda failure: failure.trap(CancelledError))
+            for _ in range(12):
+                before = len(calls)
+                self.advance(30)
+                self.assertGreater(len(calls), before, stage)
+            made.stop()
+            self.assertGreaterEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1, stage)
+
+    def test_one_pool_breaks_the_merge(self) -> None:
+        """A document that breaks what reads it costs its own pool, which is named; its last good listing stays."""
+
+        def merge(listings: Any, *arguments: Any, **options: Any) -> NetDir:
+            for listing in listings.values():
+                if any(entry.document == poison for entry in listing.entries):
+                    raise ZeroDivisionError("a bug")
+            return NetDir.merge(listings, *arguments, **options)
+
+        poison = document(9)
+        self.publish("abc", 1, 2)
+        made, _ = self.started(*self.urls, merge=merge)
+        self.advance(5)
+        self.publish("c", 1, 2, 9)
+        self.publish("ab", 1, 2, 3)
+        with capturedLogs() as lines:
+            self.advance(60)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(self.known(made), 3)
+        self.assertEqual([made.last_error(url) is None for url in self.urls], [True, True, False])
+        self.assertTrue([line for line in self.said(lines) if "127.0.0.1:3" in line and "could not be read" in line])
+        listing = made.listing(self.urls[2])
+        assert listing is not None
+        self.assertEqual(len(listing.entries), 2)
+        self.advance(5)
+        self.publish("c", 1, 2, 3)
+        self.advance(30)
+        self.assertIsNone(made.last_error(self.urls[2]))
+
+    def test_cached_listings_that_break_the_merge(self) -> None:
+        """They are not used, and the client starts all the same."""
+        self.publish("abc", 1, 2)
+        self.started(*self.urls)[0].stop()
+        broken = [True]
+
+        def merge(*arguments: Any, **options: Any) -> NetDir:
+            if broken:
+                broken.pop()
+                raise ZeroDivisionError("a bug")
+            return NetDir.merge(*arguments, **options)
+
+        self.fall_silent("abc")
+        made, first = self.started(*self.urls, merge=merge)
+        self.assertNoResult(first)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.publish("abc", 1, 2)
+        self.advance(2)
+        self.assertEqual(self.known(made), 2)
+
+
+class SkewTests(ThreePoolsTestCase):
+    """A clock that is off (SECURITY N8; section 3, case 20)."""
+
+    def right(self) -> int:
+        """The right time, which pools tell."""
+        self.pools.clock = int(self.wall.now)
+        return self.pools.clock
+
+    def test_an_hour_is_too_much(self) -> None:
+        """Of a pool whose clock differs by more no listing is used, though it is in order: nothing is known then."""
+        self.publish("abc", 1, 2, fresh_until=NOW + 1800)
+        self.right()
+        self.wall.now += 2 * HOUR
+        made, first = self.started(*self.urls)
+        self.assertNoResult(first)
+        self.assertEqual(self.views.seen, [])
+        self.assertEqual(made.skew, 2 * HOUR)
+        text = str(self.failureResultOf(made.refresh_now(), ListingError).value)
+        self.assertIn("0 of 3 pools gave a listing, 2 needed", text)
+        self.assertIn("2 h 0 min ahead of the pool's", text)
+
+    def test_less_is_remarked(self) -> None:
+        """Its listing is used."""
+        self.publish("abc", 1, 2, fresh_until=NOW + 1800)
+        self.right()
+        self.wall.now += HOUR - 60
+        made, first = self.started(*self.urls)
+        self.assertEqual(len(self.successResultOf(first).nodes), 2)
+        self.assertEqual(len([remark for remark in made.remarks if "59 min ahead" in remark]), 3)
+
+    def test_one_pool_is_wrong(self) -> None:
+        """If most pools agree with this computer it is the pool whose clock is off."""
+        self.publish("abc", 1, 2)
+        self.publish("c", 1, 2, sequence=(NOW - 2 * HOUR) * 1000, valid_after=NOW - 2 * HOUR, fresh_until=NOW - HOUR)
+        self.pools.clock = NOW - 2 * HOUR
+        made, first = self.started(*self.urls)
+        self.assertEqual(len(self.successResultOf(first).nodes), 2)
+        self.assertIn("2 h 0 min ahead", str(made.last_error(self.urls[2])))
+        self.assertIsNone(made.listing(self.urls[2]))
+        self.assertEqual(made.skew, 0)
+
+    def test_a_step_while_it_runs(self) -> None:
+        """The view is empty while the clock is wrong, and whole again half a minute after it is right."""
+        for step in (2 * HOUR, -2 * HOUR, 25 * HOUR, -25 * HOUR):
+            self.publish("abc", 1, 2, fresh_until=int(self.wall.now) + 60)
+            made, _ = self.started(*self.urls)
+            self.advance(61)
+            self.right()
+            self.wall.now += step
+            for _ in range(30):
+                self.advance(10)
+            self.assertEqual(self.known(made), 0, step)
+            self.assertIn("clock is", str(made.trouble()))
+            self.wall.now -= step
+            self.publish("abc", 1, 2)
+            self.advance(30)
+            self.assertEqual(self.known(made), 2, step)
+            made.stop()
+            self.state.files.clear()
+
+    def test_what_is_no_time(self) -> None:
+        """A page of another server, a text, a number without end: no time was told, so the listing counts."""
+        for status, body in ((404, b"404"), (200, b"soon"), (200, b"-1"), (200, b"9" * 60), (200, b"\xd9\xa1")):
+            self.publish("abc", 1, 2, fresh_until=NOW)
+            self.wall.now = NOW + 2 * HOUR
+
+            def fetch(
+                reactor: Any, host: str, port: int, path: str, *, told: Any = (status, body), **options: Any
+            ) -> Deferred[Fetched]:
+                if path == TIME_PATH:
+                    return succeed(Fetched(*told, None, False))
+                return self.pools.fetch(reactor, host, port, path, **options)
+
+            made, _ = self.started(*self.urls, fetch=fetch, state=None)
+            self.assertEqual((self.known(made), made.skew), (2, None))
+            made.stop()
+            self.wall.now = NOW
+
+    def test_a_lying_clock_costs_its_own_pool_only(self) -> None:
+        """One pool that tells a wrong time changes nothing for the others."""
+        self.publish("c", 1, 2)
+        self.publish("ab", 1, 2, fresh_until=NOW + 900)
+        made, _ = self.started(*self.urls)
+        self.advance(5)
+        self.pools.answers["127.0.0.1", 3] = signed("c", sequence=1000, valid_after=1, fresh_until=1, valid_until=1)
+        self.pools.clock = NOW + DAY
+        self.advance(8)
+        self.assertIn("24 h 0 min behind", str(made.last_error(self.urls[2])))
+        self.assertEqual((self.known(made), made.skew), (2, 0))
+
+
+class DigestTests(ThreePoolsTestCase):
+    """Equivocation is visible (SECURITY N9; section 3, case 26)."""
+
+    def test_said_once_for_each_change(self) -> None:
+        """A new signature over the same nodes is no change; another node is."""
+        self.publish("abc", 1, 2)
+        with capturedLogs() as lines:
+            made, _ = self.started(*self.urls)
+            digest = made.digest(self.urls[0])
+            for _ in range(10):
+                self.advance(15)
+                self.publish("abc", 1, 2)
+            self.assertEqual(made.digest(self.urls[0]), digest)
+            self.publish("abc", 1, 2, 3)
+            self.advance(15)
+        self.assertNotEqual(made.digest(self.urls[0]), digest)
+        said = [line for line in self.said(lines) if "digest" in line]
+        self.assertEqual(len([line for line in said if "127.0.0.1:1 " in line]), 2)
+        self.assertEqual(len([line for line in said if "nodes are known" in line]), 2)
+        self.assertTrue([line for line in said if str(digest) in line])
+
+    def test_two_clients(self) -> None:
+        """Two clients that one pool tells different things show different digests of it, and the same of the others."""
+        seen = []
+        for names in ((1, 2, 3), (1, 2, 4)):
+            self.publish("ab", 1, 2)
+            self.publish("c", *names)
+            made, _ = self.started(*self.urls, state=None)
+            assert made.netdir is not None
+            seen.append([*(made.digest(url) for url in self.urls), made.netdir.digest])
+            self.assertEqual(made.digest(self.urls[0]), made.digest(self.urls[1]))
+            made.stop()
+        self.assertEqual([one == two for one, two in zip(*seen, strict=True)], [True, True, False, True])
+
+    def test_two_that_t_pools_deceive(self) -> None:
+        """Two of three pools that tell clients different things are not found out by either, but the digests differ."""
+        seen = []
+        for names in ((1, 2, 3), (1, 2, 4)):
+            self.publish("a", 1, 2)
+            self.publish("bc", *names)
+            made, _ = self.started(*self.urls, state=None)
+            assert made.netdir is not None
+            self.assertEqual(self.known(made), 3)
+            seen.append(made.netdir.digest)
+            made.stop()
+        self.assertNotEqual(*seen)
+
+    def test_unknown_pool(self) -> None:
+        """Before anything came there is no digest, and no view of it."""
+        made, _ = self.started(*self.urls)
+        self.assertEqual((made.digest(self.urls[0]), made.view(self.urls[0])), (None, None))
 
 
 class DiskTests(ListingsTestCase):

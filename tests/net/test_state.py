@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import socket
 import stat
 import tempfile
 from collections.abc import Callable
@@ -53,6 +54,65 @@ class StateTestCase(SynchronousTestCase):
 
     def mode(self, path: str) -> int:
         return stat.S_IMODE(os.stat(path).st_mode)
+
+
+def shared(mode: int) -> Callable[[str], None]:
+    """A directory with such a mode."""
+
+    def make(path: str) -> None:
+        os.mkdir(path)
+        os.chmod(path, mode)
+
+    return make
+
+
+def below_shared(mode: int) -> Callable[[str], None]:
+    """A private directory in a parent with such a mode."""
+
+    def make(path: str) -> None:
+        os.mkdir(path, 0o700)
+        os.chmod(os.path.dirname(path), mode)
+
+    return make
+
+
+def linked(path: str) -> None:
+    """A link to a private directory."""
+    os.mkdir(f"{path}-target", 0o700)
+    os.symlink(f"{path}-target", path)
+
+
+def file_in_place(path: str) -> None:
+    """A file."""
+    os.close(os.open(path, os.O_CREAT, 0o600))
+
+
+def file_above(path: str) -> None:
+    """A file in the place of the parent."""
+    os.rmdir(os.path.dirname(path))
+    file_in_place(os.path.dirname(path))
+
+
+def link_to_nowhere_above(path: str) -> None:
+    """A link in the place of the parent, to nothing."""
+    os.rmdir(os.path.dirname(path))
+    os.symlink("gone", os.path.dirname(path))
+
+
+# A missing directory, and missing parents of it, are no mistake: they are made, for their owner alone.
+LAYOUTS: tuple[tuple[Callable[[str], None], str], ...] = (
+    (shared(0o740), "chmod 700"),
+    (shared(0o720), "chmod 700"),
+    (shared(0o704), "chmod 700"),
+    (shared(0o702), "chmod 700"),
+    (shared(0o500), "chmod 700"),
+    (below_shared(0o720), "chmod go-w"),
+    (below_shared(0o702), "chmod go-w"),
+    (linked, "name what it points to"),
+    (file_in_place, "move that away"),
+    (file_above, "move that away"),
+    (link_to_nowhere_above, "make that directory"),
+)
 
 
 class OpenTests(StateTestCase):
@@ -124,7 +184,7 @@ class OpenTests(StateTestCase):
         """A file in place of the directory is refused."""
         with open(self.below("a"), "wb"):
             pass
-        self.assertRefused(self.below("a"), "Not a directory")
+        self.assertRefused(self.below("a"), "Not a directory", "move that away")
 
     def test_symbolic_link(self) -> None:
         """A link in place of the directory is refused."""
@@ -147,11 +207,26 @@ class OpenTests(StateTestCase):
         self.assertRefused(self.below("a", "b"))
 
     def test_unwritable(self) -> None:
-        """A directory that cannot be written to is refused."""
-        if os.geteuid() == 0:
-            self.skipTest("root may write everywhere")
+        """A directory that cannot be written to is refused, even to root, who could."""
         os.mkdir(self.below("a"), 0o500)
-        self.assertRefused(self.below("a"), "Permission denied")
+        self.assertRefused(self.below("a"), "read-only", f"chmod 700 {self.below('a')}")
+
+    def test_parent_that_leads_nowhere(self) -> None:
+        """A link to a directory that does not exist is not made into one."""
+        os.symlink(self.below("gone"), self.below("link"))
+        self.assertRefused(self.below("link", "a"), "something above it leads nowhere")
+        self.assertEqual(os.listdir(self.scratch), ["link"])
+
+    def test_every_bad_layout_in_one_table(self) -> None:
+        """Eight and more layouts, each refused with its path and what to do about it (SECURITY X1)."""
+        for number, (make, remedy) in enumerate(LAYOUTS):
+            path = self.below(str(number), "parent", "state")
+            os.makedirs(os.path.dirname(path), 0o700)
+            make(path)
+            error = str(self.assertRaises(StateError, StateDirectory.open, path))
+            self.assertIn(path, error)
+            self.assertRegex(error, remedy)
+            self.assertFalse(os.path.exists(os.path.join(path, "lock")), path)
 
 
 class FileTests(StateTestCase):
@@ -249,6 +324,24 @@ class FileTests(StateTestCase):
         os.truncate(directory.reserve("x"), 65 * 1024 * 1024)
         self.assertRaises(StateError, directory.read, "x")
 
+    def test_set_aside(self) -> None:
+        """A file of no use gets another name, and loses nothing."""
+        directory = self.open("a")
+        directory.write("x", b"torn")
+        self.assertEqual(directory.set_aside("x"), self.below("a", "x.bad"))
+        self.assertEqual((directory.read("x"), directory.read("x.bad")), (None, b"torn"))
+        directory.write("x", b"torn again")
+        directory.set_aside("x")
+        self.assertEqual(directory.read("x.bad"), b"torn again")
+
+    def test_set_aside_impossible(self) -> None:
+        """What cannot be set aside stays where it is."""
+        directory = self.open("a")
+        directory.write("x", b"torn")
+        os.mkdir(self.below("a", "x.bad"), 0o700)
+        self.assertIn(self.below("a", "x"), str(self.assertRaises(StateError, directory.set_aside, "x")))
+        self.assertEqual(directory.read("x"), b"torn")
+
     def test_names(self) -> None:
         """A name cannot lead out of the directory or to a file of the directory itself."""
         directory = self.open("a")
@@ -334,3 +427,56 @@ class KeyTests(StateTestCase):
     def test_foreign(self) -> None:
         """A file of something else is refused and kept."""
         self.assertTorn(self.open("a"), b"-----BEGIN OPENSSH PRIVATE KEY-----\n")
+
+
+class LookTests(StateTestCase):
+    """Directories that are only read."""
+
+    def look(self, *names: str) -> StateDirectory:
+        directory = StateDirectory.look(self.below(*names))
+        self.addCleanup(directory.close)
+        return directory
+
+    def test_one_that_is_in_use(self) -> None:
+        """What its process has written can be read beside it, and nothing is changed."""
+        running = self.open("a")
+        running.write("one", b"1")
+        before = sorted(os.listdir(self.below("a")))
+        looking = self.look("a")
+        self.assertEqual((looking.read("one"), looking.read("two")), (b"1", None))
+        self.assertEqual(sorted(os.listdir(self.below("a"))), before)
+        looking.close()
+        self.assertRefused(self.below("a"), "another process")
+
+    def test_a_missing_one_is_not_made(self) -> None:
+        """Neither is what is above it."""
+        for path in (self.below("a"), self.below("a", "b")):
+            error = self.assertRaises(StateError, StateDirectory.look, path)
+            self.assertIn(path, str(error))
+        self.assertEqual(os.listdir(self.scratch), [])
+
+    def test_bad_layouts(self) -> None:
+        """What would not be used is not read either, with the same remedy (SECURITY X1)."""
+        for place, (make, remedy) in enumerate(LAYOUTS):
+            os.mkdir(self.below(str(place)), 0o700)
+            path = self.below(str(place), "state")
+            make(path)
+            error = self.assertRaises(StateError, StateDirectory.look, path)
+            self.assertIn(remedy, str(error))
+
+    def test_faults(self) -> None:
+        """Each file that others may read or change, with its path and what helps; sockets and links are none."""
+        directory = self.open("a")
+        for name in ("one", "two", "three"):
+            directory.write(name, b"1")
+        self.assertEqual(directory.faults(), [])
+        os.chmod(self.below("a", "one"), 0o640)
+        os.chmod(self.below("a", "three"), 0o602)
+        os.symlink("/nowhere", self.below("a", "link"))
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(self.below("a", "x.sock"))
+            os.chmod(self.below("a", "x.sock"), 0o666)
+            said = [str(error) for error in self.look("a").faults()]
+        self.assertEqual(len(said), 2)
+        for words, name in zip(said, ("one", "three"), strict=True):
+            self.assertIn(f"chmod 600 {self.below('a', name)}", words)

@@ -24,6 +24,10 @@ class RecordingLink:
             raise CryptoError(self.name)
         self.flushed.append(self.name)
 
+    def abort(self, why: str) -> None:
+        """Write that down, too."""
+        self.flushed.append(f"{self.name} is closed")
+
 
 class TurnTests(SynchronousTestCase):
     """Three links that share a turn."""
@@ -88,6 +92,9 @@ class TurnTests(SynchronousTestCase):
             def flush(self) -> None:
                 turn.add(a)
 
+            def abort(self, why: str) -> None:
+                """It does not fail."""
+
         giving = Giving()
         self.turn.begin()
         self.turn.add(giving)
@@ -98,21 +105,23 @@ class TurnTests(SynchronousTestCase):
         self.assertEqual((self.flushed, self.clock.getDelayedCalls()), (["a", "a"], []))
 
     def test_a_link_that_fails(self) -> None:
-        """The error is told; the others write in the next turn, though nothing else happens."""
+        """It is closed; the one that was read does not hear of it, and the others write in the same turn."""
         self.b.fails = 1
         self.turn.begin()
         for link in (self.a, self.b, self.c):
             self.turn.add(link)
-        self.assertRaises(CryptoError, self.turn.end)
-        self.assertEqual(self.flushed, ["a"])
+        self.turn.end()
+        self.assertEqual((self.flushed, self.clock.getDelayedCalls()), (["a", "b is closed", "c"], []))
+        self.assertEqual(len(self.flushLoggedErrors(CryptoError)), 1)
+        self.turn.add(self.a)
         self.clock.advance(0)
-        self.assertEqual((self.flushed, self.clock.getDelayedCalls()), (["a", "c"], []))
+        self.assertEqual(self.flushed[3:], ["a"])
 
     def test_a_link_that_fails_in_a_call(self) -> None:
         """As in a read."""
         self.a.fails = 1
         self.turn.add(self.a)
         self.turn.add(self.b)
-        self.assertRaises(CryptoError, self.clock.advance, 0)
         self.clock.advance(0)
-        self.assertEqual(self.flushed, ["b"])
+        self.assertEqual(self.flushed, ["a is closed", "b"])
+        self.assertEqual(len(self.flushLoggedErrors(CryptoError)), 1)

@@ -11,7 +11,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.testing.recorders import Recorder, Servers
 from torpydo.net import StreamTransport
+from torpydo.node.bounds import Keeper
+from torpydo.node.carrier import OwnCarrier
+from torpydo.node.router import Router
 from torpydo.testing import LocalNetwork
+from torpydo.testing.members import NodeMember
 
 
 class Echo(Protocol):
@@ -38,15 +42,30 @@ class NetworkTestCase(SynchronousTestCase):
         return network
 
     def finish(self, network: LocalNetwork) -> None:
-        """Close the clients: no node may keep a circuit, a stream or a byte."""
+        """Close the clients: no node may keep a circuit, a stream or a byte, or have lost count of them (row F9)."""
+        self.waiting(network)
         network.heal()
         for member in network.clients:
             network.success(member.stop())
         network.advance(5)
+        self.assertEqual(self.waiting(network), 0)
         for node in network.nodes:
             status = node.status()
             self.assertEqual((status.circuits, status.streams, status.queued), (0, 0, 0), node.name)
         network.close()
+
+    def waiting(self, network: LocalNetwork) -> int:
+        """For each node, what its circuits keep, and streams that outlived theirs, is what it says; gives the sum."""
+        total = 0
+        for node in network.nodes:
+            if node.alive and node.service is not None and node.service.running:
+                router = router_of(node)
+                keepers: set[Keeper] = set(router._circuits.values())
+                keepers |= {one for one in router._exits._lingering if one in router._waiting._holders}
+                waiting = sum([keeper.queued for keeper in keepers])
+                self.assertEqual(node.status().queued, waiting, node.name)
+                total += waiting
+        return total
 
     def connect(
         self,
@@ -68,6 +87,12 @@ class NetworkTestCase(SynchronousTestCase):
     def echo(self) -> tuple[str, int]:
         """A destination that sends back what comes."""
         return self.network.serve(Factory.forProtocol(Echo), 7)
+
+
+def router_of(node: NodeMember) -> Router:
+    """What carries its circuits."""
+    assert node.service is not None and node.service._parts is not None
+    return cast(OwnCarrier, node.service._parts.carrier).router
 
 
 def stream(protocol: Recorder) -> StreamTransport:

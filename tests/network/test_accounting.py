@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.network.base import NetworkTestCase, stream
 from tests.testing.recorders import Recorder, Servers
-from torpydo.node.carrier import OwnCarrier
-from torpydo.node.router import Router
-from torpydo.testing.members import NodeMember
 from torpydo.testing.ways import Conditions
 
 KILOBYTE = 1024
@@ -36,12 +33,6 @@ MOVES = st.lists(
 )
 
 
-def router_of(node: NodeMember) -> Router:
-    """What carries its circuits."""
-    assert node.service is not None and node.service._parts is not None
-    return cast(OwnCarrier, node.service._parts.carrier).router
-
-
 class AccountingTests(NetworkTestCase):
     """Eight streams, each on a circuit of its own, through nodes with slow lines."""
 
@@ -51,13 +42,8 @@ class AccountingTests(NetworkTestCase):
         self.most = 0
 
     def check(self) -> int:
-        """For each node, what its circuits keep is what it says; gives the sum."""
-        total = 0
-        for node in self.network.nodes:
-            circuits = set(router_of(node)._circuits.values())
-            waiting = sum([circuit.queued for circuit in circuits])
-            self.assertEqual(node.status().queued, waiting, node.name)
-            total += waiting
+        """What waits in all nodes."""
+        total = self.waiting(self.network)
         self.most = max(self.most, total)
         return total
 

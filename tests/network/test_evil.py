@@ -96,7 +96,7 @@ class EvilTestCase(NetworkTestCase):
         client, server = self.pair_on(circuit)
         sender, receiver = (stream(client), server) if forward else (server.tcp, client)
         sender.write(DATA)
-        while len(receiver.data) < 100_000:
+        while len(receiver.data) < 50_000:
             self.network.advance(0.001)
         seen: list[int] = []
 

@@ -164,3 +164,21 @@ class SlowLineTests(NetworkTestCase):
         transport.resumeProducing()
         self.network.advance(1)
         self.assertGreater(counter.got, had + len(PIECE))
+
+    def test_what_waits_at_the_exit_for_a_reader_that_stops(self) -> None:
+        """No more than 256 KiB, however fast the destination is and however long it lasts (row F4)."""
+        for place in (None, 0, 2):
+            if place is not None:
+                self.slow(place)
+            circuit = self.another()
+            counter = self.download(circuit)
+            self.network.advance(5)
+            transport: Any = counter.transport
+            transport.pauseProducing()
+            self.network.advance(10)
+            for _ in range(50):
+                self.network.advance(1)
+                self.assertLessEqual(self.hop(2).status().queued, 256 * 1024)
+            self.assertGreater(self.hop(2).status().queued, 0)
+            circuit.close()
+            self.network.advance(2)

@@ -17,8 +17,11 @@ from tests.directory.build import descriptor, key, network
 from torpydo.crypto import DHSecretKey, Secret, SigningKey
 from torpydo.directory import TEST_NETWORK, Descriptor, ExitPolicy, NetDir, sign_descriptor
 from torpydo.errors import TorpydoError
-from torpydo.net import LinkFactory, LinkProtocol, Turn, connect_link
+from torpydo.net import FileBudget, Gate, LinkFactory, LinkProtocol, Turn, connect_link
+from torpydo.node.bounds import Bounds
+from torpydo.node.carrier import hosts_of, open_gate
 from torpydo.node.exits import Exits
+from torpydo.node.port import BACKLOG
 from torpydo.node.resolver import Resolver
 from torpydo.node.router import Router
 from torpydo.testing import SimulatedReactor
@@ -48,13 +51,18 @@ class Relay:
     number: int
     policy: ExitPolicy
     allow_single_hop: bool = False
+    files: FileBudget | None = None
     reactor: SimulatedReactor = attrs.field(init=False)
     exits: Exits = attrs.field(init=False)
+    bounds: Bounds = attrs.field(init=False)
+    gate: Gate = attrs.field(init=False)
     router: Router = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.reactor = self.world.reactor.host(self.address.host)
-        self.exits = Exits(self.reactor, self.policy, Resolver(self.reactor, randbelow=self.world.random.randrange))
+        self.bounds = Bounds.open(self.reactor, files=self.files)
+        resolver = Resolver(self.reactor, randbelow=self.world.random.randrange)
+        self.exits = Exits(self.reactor, self.policy, resolver, self.bounds)
         self.exits.add_own(self.address)
         self.router = Router(
             self.reactor,
@@ -66,10 +74,16 @@ class Relay:
         )
         self.router.add_own(self.address)
         self.router.start()
+        self.gate = open_gate(self.bounds, self.reactor)
         factory = LinkFactory(
-            self.key, self.router, reactor=self.reactor, rng=self.world.random.randbytes, wall_clock=lambda: 1e9
+            self.key,
+            self.router,
+            reactor=self.reactor,
+            rng=self.world.random.randbytes,
+            wall_clock=lambda: 1e9,
+            gate=self.gate,
         )
-        self.reactor.listenTCP(PORT, factory, interface=self.address.host)
+        self.reactor.listenTCP(PORT, factory, BACKLOG, self.address.host)
 
     @property
     def key(self) -> SigningKey:
@@ -96,6 +110,17 @@ class Relay:
         self.router.network_changed(netdir)
         nodes = [node.address for node in (netdir.get(raw) for raw in netdir.nodes) if node is not None]
         self.exits.network_changed(nodes, test_network=netdir.test_network)
+        self.gate.known = hosts_of(nodes)
+
+    def restrict(self, **changes: float) -> None:
+        """Other limits than before count from now on."""
+        limits = self.bounds.in_force.configured = attrs.evolve(self.bounds.in_force.configured, **changes)
+        self.bounds.in_force.now = limits
+        self.bounds.waiting.most = limits.memory
+
+    def refused(self) -> dict[str, int]:
+        """What it has refused, by cause; nothing that never happened."""
+        return {cause: count for cause, count in self.router.status().refused.items() if count}
 
 
 class World:
@@ -108,9 +133,15 @@ class World:
         self.reactor = SimulatedReactor()
         self.relays: list[Relay] = []
 
-    def relay(self, policy: str = "", *, allow_single_hop: bool = False) -> Relay:
+    def relay(
+        self,
+        policy: str = "",
+        *,
+        allow_single_hop: bool = False,
+        files: FileBudget | None = None,
+    ) -> Relay:
         """One more node."""
-        relay = Relay(self, len(self.relays) + 1, ExitPolicy.parse(policy), allow_single_hop)
+        relay = Relay(self, len(self.relays) + 1, ExitPolicy.parse(policy), allow_single_hop, files)
         self.relays.append(relay)
         return relay
 

@@ -22,6 +22,8 @@ class Pools:
     :ivar skew: seconds that the node's clock is ahead
     :ivar status: of the answers to heartbeats
     :ivar delay: that the pools ask for
+    :ivar body: of the answers to heartbeats, if it is not the right one
+    :ivar time: what they say the time is, if it is not the right one
     :ivar down: ports on which nobody answers
     :ivar silent: heartbeats are not answered at all
     :ivar broken: what every request raises
@@ -33,6 +35,7 @@ class Pools:
     status: int = 200
     delay: float = 15.0
     body: bytes | None = None
+    time: bytes | None = None
     down: set[int] = attrs.field(factory=set)
     silent: bool = False
     broken: Exception | None = None
@@ -52,7 +55,8 @@ class Pools:
         if port in self.down:
             return fail(PoolUnreachable(f"the pool at {host}:{port} cannot be asked"))
         if path == "/v1/time":
-            return succeed(Fetched(200, str(int(self.now)).encode(), None, False))
+            body = str(int(self.now)).encode() if self.time is None else self.time
+            return succeed(Fetched(200, body, None, False))
         if path == "/v1/listing":
             return succeed(Fetched(200, self.listing, None, False))
         assert path == "/v1/heartbeat" and options["method"] == b"POST"

@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import errno
 
+import attrs
 from twisted.internet.error import ConnectError, ConnectionRefusedError, NoRouteError, TCPTimedOutError
 from twisted.internet.error import TimeoutError as ConnectTimedOut
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.node.network import Server, Traveller, World
-from torpydo.node import limits
+from torpydo.net import FileBudget
 from torpydo.node.exits import connect_reason
+from torpydo.node.limits import DEFAULT_LIMITS
 from torpydo.node.resolver import NAME_LIFE
 from torpydo.tpdp import Address, EndReason, StreamConnected, StreamEnded, StreamResolved
 
 SITE = "203.0.113.1"
+PRIVATE = (
+    *("0.0.0.0", "10.0.0.1", "10.255.255.255", "100.64.0.1", "127.0.0.1", "127.255.255.254", "169.254.169.254"),
+    *("172.16.0.1", "172.31.255.255", "192.168.1.1", "224.0.0.1", "240.0.0.1", "255.255.255.255"),
+    *("::", "::1", "::127.0.0.1", "::ffff:127.0.0.1", "::ffff:a00:1", "64:ff9b::7f00:1", "64:ff9b::10.0.0.1"),
+    *("2002:7f00:1::1", "2001:0:1::1", "fc00::1", "fd12:3456::1", "fe80::1", "fec0::1", "ff02::1"),
+)
+"""An address of each range that is no part of the Internet, the clouds' metadata among them."""
+OLD_SPELLINGS = (
+    *("2130706433", "0x7f000001", "017700000001", "0x7f.1", "0177.0.0.1", "127.1", "127.0.1", "127.0.0.1."),
+    *("0x7f.0x0.0x0.0x1", "0177.0.0.01", "00000177.1", "167772161", "0xa000001", "10.1", "10.0.0.1."),
+)
+"""Loopback and private addresses as older resolvers read them."""
 
 
 class Case(SynchronousTestCase):
@@ -83,7 +97,7 @@ class OpenTests(Case):
         """It does not use up the time of the second."""
         self.world.reactor.internet.ways.isolate("203.0.113.9")
         self.tell_names({"two.example": ["203.0.113.9", SITE]})
-        self.assertIsNone(self.reason("two.example", after=limits.CONNECT_TIMEOUT))
+        self.assertIsNone(self.reason("two.example", after=DEFAULT_LIMITS.stream_connect))
         self.assertEqual(len(self.traveller.of_kind(StreamConnected)), 1)
 
 
@@ -113,11 +127,16 @@ class PolicyTests(Case):
 
     def test_private_addresses_in_all_spellings(self) -> None:
         """However they are written, they are refused or do not resolve."""
-        for host in ("127.0.0.1", "10.0.0.1", "localhost", "LOCALHOST.", "::1", "::ffff:127.0.0.1", "[::1]"):
+        names = {f"n{number}.example": [ip] for number, ip in enumerate(PRIVATE)}
+        self.tell_names(names)
+        spellings = [*PRIVATE, *names, "n1.EXAMPLE.", "localhost", "LOCALHOST.", "[::1]", "[::FFFF:127.0.0.1]"]
+        for host in spellings:
             self.assert_refused(host)
-        for host in ("2130706433", "0x7f.1", "0177.0.0.1", "127.1", "127.0.0.1."):
+        for host in OLD_SPELLINGS:
             self.assertEqual(self.reason(host), EndReason.RESOLVE_FAILED, host)
-        self.assertEqual(self.names.lookups, ["localhost"])
+        self.assertGreaterEqual(len(spellings) + len(OLD_SPELLINGS), 60)
+        # The system's resolver, which knows older spellings, was never asked for one.
+        self.assertEqual(set(self.names.lookups), {f"{name}." for name in names} | {"localhost"})
 
     def test_a_name_that_leads_there(self) -> None:
         """The name does not matter."""
@@ -199,8 +218,8 @@ class FailureTests(Case):
     def test_silent(self) -> None:
         """Ten seconds."""
         self.world.reactor.internet.ways.isolate(SITE)
-        self.assertIsNone(self.reason(SITE, after=limits.CONNECT_TIMEOUT - 1))
-        self.assertEqual(self.reason(SITE, after=limits.CONNECT_TIMEOUT + 1), EndReason.TIMEOUT)
+        self.assertIsNone(self.reason(SITE, after=DEFAULT_LIMITS.stream_connect - 1))
+        self.assertEqual(self.reason(SITE, after=DEFAULT_LIMITS.stream_connect + 1), EndReason.TIMEOUT)
 
     def test_unreachable(self) -> None:
         """Host and network are told apart."""
@@ -279,18 +298,88 @@ class LeavingTests(Case):
         self.assertEqual(self.server.connections, [])
 
 
+class DescriptorTests(Case):
+    """File descriptors for destinations (SECURITY D4)."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.used = 0
+        files = FileBudget(self.world.reactor.seconds, 128, lambda: self.used)
+        self.exit.exits.bounds = attrs.evolve(self.exit.bounds, files=files)
+
+    def test_few_are_left(self) -> None:
+        """Destinations get none of those that links need; a name that leads nowhere needs none."""
+        self.used = 100
+        self.assertEqual(self.reason(SITE), EndReason.RESOURCE_LIMIT)
+        self.assertEqual(self.reason("nowhere.example"), EndReason.RESOLVE_FAILED)
+        self.assertEqual(self.exit.refused(), {"streams_resource_limit": 1})
+        self.used = 50
+        self.world.reactor.advance(1)
+        self.assertIsNone(self.reason(SITE))
+
+    def test_half_of_them(self) -> None:
+        """One client alone cannot have so many streams that nobody gets a link any more."""
+        reasons = [self.reason(SITE) for _ in range(70)]
+        self.assertEqual(reasons, [None] * 64 + [EndReason.RESOURCE_LIMIT] * 6)
+
+
 class RateTests(Case):
     """How many streams a circuit may ask for (SECURITY D2)."""
 
     def test_the_burst(self) -> None:
         """Beyond it streams are refused until time has passed."""
         end = self.traveller.circuit.end
-        for _ in range(int(limits.STREAMS_BURST)):
+        for _ in range(DEFAULT_LIMITS.streams_burst):
             end.finish(end.begin(SITE, 80), EndReason.MISC)
         self.traveller.send()
         self.assertEqual(self.reason(SITE), EndReason.RESOURCE_LIMIT)
+        self.assertEqual(self.exit.refused(), {"streams_too_fast": 1})
         self.world.reactor.advance(1)
         self.assertIsNone(self.reason(SITE))
+
+    def test_lookups_count(self) -> None:
+        """They cost as much as streams."""
+        for _ in range(DEFAULT_LIMITS.streams_burst):
+            self.traveller.circuit.end.resolve(SITE)
+        self.traveller.send()
+        self.assertEqual(self.resolve(SITE), [StreamEnded(301, EndReason.RESOURCE_LIMIT)])
+        self.assertEqual(self.reason(SITE), EndReason.RESOURCE_LIMIT)
+        self.world.reactor.advance(0.02)
+        self.assertEqual([self.reason(SITE) for _ in range(3)], [None] * 2 + [EndReason.RESOURCE_LIMIT])
+
+    def test_in_a_test_network(self) -> None:
+        """There benchmarks and test suites open streams faster than any person."""
+        self.exit.knows(self.world.listing(test_network=True))
+        for _ in range(DEFAULT_LIMITS.streams_burst + 50):
+            self.traveller.circuit.end.resolve(SITE)
+        self.traveller.send()
+        self.assertEqual(len(self.traveller.of_kind(StreamResolved)), DEFAULT_LIMITS.streams_burst + 50)
+
+    def test_open_at_one_time(self) -> None:
+        """Beyond a bound they are refused, lookups as well, until one ends."""
+        self.exit.restrict(streams_per_circuit=3)
+        self.names.silent.add("slow.example.")
+        streams = [self.traveller.begin(SITE) for _ in range(2)]
+        self.traveller.circuit.end.resolve("slow.example")
+        self.assertEqual(self.reason(SITE), EndReason.RESOURCE_LIMIT)
+        self.assertEqual(self.resolve(SITE), [StreamEnded(5, EndReason.RESOURCE_LIMIT)])
+        self.assertEqual(self.exit.refused(), {"streams_per_circuit": 2})
+        self.traveller.circuit.end.finish(streams[0], EndReason.MISC)
+        self.traveller.send()
+        self.assertIsNone(self.reason(SITE))
+
+    def test_as_many_as_the_protocol_allows(self) -> None:
+        """A thousand (D2), however slowly they are opened."""
+        self.exit.restrict(streams_burst=10_000)
+        self.traveller.destroy()
+        self.traveller = self.world.traveller(self.exit).build()
+        end = self.traveller.circuit.end
+        for _ in range(1000):
+            end.begin(SITE, 80)
+        self.traveller.send()
+        self.assertEqual(self.exit.router.status().streams, 1000)
+        self.assertEqual(self.reason(SITE), EndReason.RESOURCE_LIMIT)
+        self.assertEqual(self.exit.router.status().streams, 1000)
 
     def test_another_circuit(self) -> None:
         """It has its own count."""

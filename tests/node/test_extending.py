@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.directory.build import node_id
 from tests.node.network import PORT, Relay, Traveller, World
-from torpydo.node import limits
+from torpydo.node.limits import DEFAULT_LIMITS
 from torpydo.node.neighbours import Neighbour
 from torpydo.testing import Conditions
 from torpydo.tpdp import Address, ExtendRefused, ExtendStatus, HopAdded
@@ -120,7 +120,7 @@ class AddressTests(Case):
         """It is sent no CREATE: without the right identity there is no link."""
         other = self.world.relay()
         traveller = self.extend(self.guard, self.target, node_id=node_id("nobody"), address=other.address)
-        self.world.reactor.advance(limits.EXTEND_ANSWER + 1)
+        self.world.reactor.advance(DEFAULT_LIMITS.extend_answer + 1)
         self.assertIn(self.status(traveller), (ExtendStatus.UNREACHABLE, ExtendStatus.TIMEOUT))
         self.assertEqual(other.router.status().circuits, 0)
 
@@ -154,7 +154,7 @@ class FailureTests(Case):
         traveller = self.extend(
             self.guard, self.target, node_id=node_id("nobody"), address=Address(b"\x14\x4d\x01\x01", PORT)
         )
-        self.world.reactor.advance(limits.EXTEND_ANSWER - 1)
+        self.world.reactor.advance(DEFAULT_LIMITS.extend_answer - 1)
         self.assertEqual(traveller.of_kind(ExtendRefused), [])
         self.world.reactor.advance(2)
         self.assertIn(self.status(traveller), (ExtendStatus.UNREACHABLE, ExtendStatus.TIMEOUT))
@@ -165,7 +165,7 @@ class FailureTests(Case):
         self.extend(self.guard, self.target)
         self.world.reactor.internet.ways.cut(self.target.address.host, self.guard.address.host)
         traveller = self.extend(self.guard, self.target)
-        self.world.reactor.advance(limits.EXTEND_ANSWER + 1)
+        self.world.reactor.advance(DEFAULT_LIMITS.extend_answer + 1)
         self.assertEqual(self.status(traveller), ExtendStatus.TIMEOUT)
         self.assertFalse(traveller.destroyed)
 
@@ -209,7 +209,7 @@ class NeighboursTests(Case):
             first = neighbours.reach(hop.node_id, hop.address, shared=True)
             second = neighbours.reach(hop.node_id, hop.address, shared=True)
             self.cancel_after(first, second)
-            self.world.reactor.advance(limits.LINK_CONNECT + 1)
+            self.world.reactor.advance(DEFAULT_LIMITS.link_connect + 1)
             self.failureResultOf(second, CancelledError)
             self.assertEqual(neighbours._dialling, set())
 
@@ -223,7 +223,7 @@ class AgeTests(Case):
     def test_a_new_link(self) -> None:
         """The next EXTEND opens one; the old one ends when its last circuit does."""
         self.extend(self.guard, self.target)
-        self.world.reactor.advance(limits.LINK_MAX_AGE + 1)
+        self.world.reactor.advance(DEFAULT_LIMITS.link_age + 1)
         self.world.publish()
         self.extend(self.guard, self.target)
         self.assertEqual(self.links(), [2 + 2, 2])

@@ -257,6 +257,25 @@ class TroubleTests(HeartbeatsTestCase):
             self.start()
         self.assertIn("86400 s behind", self.lines(logged)[0])
 
+    def test_clock_that_is_set_right(self) -> None:
+        """Times of heartbeats that were refused do not hold up those of the right time."""
+        heartbeats = self.start()
+        self.pools.skew, self.pools.status = 3000.0, 400
+        heartbeats.changed()
+        heartbeats.changed()
+        self.pools.skew, self.pools.status = 0.0, 200
+        heartbeats.changed()
+        self.assertEqual(self.pools.last().time_ms, NOW * 1000 + 1)
+
+    def test_a_pool_that_has_no_time_to_compare(self) -> None:
+        """What is no time, or far from all times, is no skew and no error."""
+        self.pools.status = 400
+        for time in (b"9" * 400, b"", b"noon", b"1_8", b"-5", b" 5"):
+            self.pools.time = time
+            with capturedLogs() as logged:
+                self.start().stop()
+            self.assertEqual([line for line in self.lines(logged) if "clock is" in line], [])
+
     def test_unexpected_error(self) -> None:
         """An error that nobody thought of is logged, and heartbeats go on."""
         self.pools.broken = ZeroDivisionError("a bug")
@@ -265,3 +284,64 @@ class TroubleTests(HeartbeatsTestCase):
         self.pools.broken = None
         self.advance(LAST_RETRY)
         self.assertEqual(len(self.pools.beats), 1)
+
+
+class StandingTests(HeartbeatsTestCase):
+    """What the operator is told of each pool."""
+
+    def standing(self) -> tuple[bool | None, str | None, str | None]:
+        """Whether the pool lists the node, why not, and its own words."""
+        assert self.heartbeats is not None
+        (one,) = self.heartbeats.standings()
+        return one.lists_this_node, one.error, one.says
+
+    def test_before_anything_was_asked(self) -> None:
+        """Nothing is known of it."""
+        self.document = None
+        self.start()
+        self.assertEqual(self.standing(), (None, None, None))
+
+    def test_listed(self) -> None:
+        """Since the last heartbeat so many seconds have passed."""
+        self.start()
+        self.advance(4)
+        assert self.heartbeats is not None
+        (one,) = self.heartbeats.standings()
+        self.assertEqual((one.pool, one.lists_this_node, one.heard, one.error, one.says),
+                         ("127.0.0.1:8080", True, 4.0, None, None))  # fmt: skip
+
+    def test_refused(self) -> None:
+        """Our reason, and the pool's own words as one line that no terminal obeys."""
+        self.pools.status, self.pools.body = 422, b"no link:\n\x1b[31m \xff" + b"x" * 500
+        self.start()
+        lists, error, says = self.standing()
+        self.assertIs(lists, False)
+        self.assertIn("--advertise", str(error))
+        assert says is not None
+        self.assertTrue(says.startswith("no link: ?[31m ?xxx") and len(says) == 200, says)
+        self.pools.status, self.pools.body = 200, None
+        self.advance(LAST_RETRY)
+        self.assertEqual(self.standing(), (True, None, None))
+
+    def test_a_pool_that_has_no_time(self) -> None:
+        """It may list the node all the same."""
+        self.start()
+        for status in (429, 503):
+            self.pools.status, self.pools.body = status, b"later"
+            self.advance(LAST_RETRY)
+            lists, _, says = self.standing()
+            self.assertEqual((lists, says), (None, "later"))
+
+    def test_a_pool_that_is_down(self) -> None:
+        """What it lists now is not known; what is wrong is."""
+        self.start()
+        self.pools.down.add(PORT)
+        self.advance(15)
+        self.assertEqual(self.standing(), (None, "the pool at 127.0.0.1:8080 cannot be asked", None))
+
+    def test_each_pool(self) -> None:
+        """In the order of the options, each on its own."""
+        self.pools.down.add(2)
+        heartbeats = self.start(at(3), at(2), at(1))
+        self.assertEqual([(one.pool, one.lists_this_node) for one in heartbeats.standings()],
+                         [("127.0.0.1:3", True), ("127.0.0.1:2", None), ("127.0.0.1:1", True)])  # fmt: skip

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError
 from twisted.trial.unittest import SynchronousTestCase
 
-from torpydo.node import resolver
+from torpydo.node import NodeLimits
 from torpydo.node.resolver import FAILURE_LIFE, NAME_LIFE, Outcome, Resolver, parse_literal
 from torpydo.testing import SimulatedReactor
 from torpydo.tpdp import EndReason
@@ -43,7 +43,11 @@ class ResolverTests(SynchronousTestCase):
         self.reactor = SimulatedReactor()
         self.names = self.reactor.names
         self.names.table = {"one.example": ["203.0.113.1"], "both.example": ["203.0.113.1", "2001:db8::1"]}
-        self.resolver = Resolver(self.reactor, randbelow=lambda below: 0)
+        self.resolver = self.make(NodeLimits())
+
+    def make(self, limits: NodeLimits) -> Resolver:
+        """A resolver that knows nothing yet."""
+        return Resolver(self.reactor, randbelow=lambda below: 0, limits=limits)
 
     def resolve(self, host: str) -> Outcome:
         """What a name leads to."""
@@ -100,6 +104,43 @@ class ResolverTests(SynchronousTestCase):
         self.reactor.advance(NAME_LIFE + 1)
         self.assertEqual(self.resolve("one.example"), EndReason.RESOLVE_FAILED)
 
+    def test_nobody_can_tell_when_somebody_else_asked(self) -> None:
+        """How long an answer is used varies by a quarter, and is never more than a minute (TROVE-2021-009)."""
+        self.resolver = Resolver(self.reactor, randbelow=lambda below: below - 1)
+        self.resolve("one.example")
+        self.names.table = {}
+        self.reactor.advance(NAME_LIFE * 0.75 - 1)
+        self.assertEqual(self.resolve("one.example"), (ONE,))
+        self.reactor.advance(1)
+        self.assertEqual(self.resolve("one.example"), EndReason.RESOLVE_FAILED)
+
+    def test_what_is_held(self) -> None:
+        """It is counted, and cut from its oldest end."""
+        for number in range(5):
+            self.resolve(f"n{number}.example")
+        self.resolve("both.example")
+        self.resolve("both.example")
+        full = self.resolver.held
+        self.resolver.cut(full)
+        self.assertEqual(self.resolver.held, full)
+        self.resolver.cut(full // 2)
+        self.assertLessEqual(self.resolver.held, full // 2)
+        asked = len(self.names.lookups)
+        self.resolve("both.example")
+        self.assertEqual(len(self.names.lookups), asked)
+        self.resolve("n0.example")
+        self.assertEqual(len(self.names.lookups), asked + 1)
+        self.resolver.cut(0)
+        self.assertEqual(self.resolver.held, 0)
+
+    def test_asked_again(self) -> None:
+        """What a name held before does not count twice."""
+        self.resolve("one.example")
+        held = self.resolver.held
+        self.reactor.advance(NAME_LIFE + 1)
+        self.resolve("one.example")
+        self.assertEqual(self.resolver.held, held)
+
     def test_a_failure_is_remembered_for_less(self) -> None:
         """Ten seconds."""
         self.resolve("new.example")
@@ -110,7 +151,7 @@ class ResolverTests(SynchronousTestCase):
 
     def test_its_memory_is_bounded(self) -> None:
         """The name that was learned first is forgotten first."""
-        self.patch(resolver, "MAX_NAMES", 3)
+        self.resolver = self.make(NodeLimits(names=3))
         for number in range(5):
             self.resolve(f"n{number}.example")
         asked = len(self.names.lookups)
@@ -136,7 +177,7 @@ class ResolverTests(SynchronousTestCase):
 
     def test_too_many_questions(self) -> None:
         """Beyond a bound they are refused at once."""
-        self.patch(resolver, "MAX_LOOKUPS", 2)
+        self.resolver = self.make(NodeLimits(lookups=2))
         self.names.delay = 0.5
         for number in range(2):
             self.resolver.resolve(f"n{number}.example")

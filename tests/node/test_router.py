@@ -9,8 +9,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.directory.build import key
 from tests.node.network import Relay, Traveller, World
 from torpydo.crypto import SigningKey
+from torpydo.errors import LinkError
 from torpydo.net import connect_link
-from torpydo.node import limits
+from torpydo.node.limits import DEFAULT_LIMITS
 from torpydo.testing import Conditions
 from torpydo.tpdp import EndReason, HopAdded, PongReceived, StreamConnected, StreamEnded
 
@@ -203,10 +204,10 @@ class CreateTests(Chain):
     def test_a_storm_from_one_host(self) -> None:
         """A client host gets its burst and then its rate; another host is not concerned."""
         first = self.world.traveller(self.guard).build()
-        refused = [self.world.traveller(self.guard).build(first.link) for _ in range(int(limits.CREATES_BURST) + 5)]
+        refused = [self.world.traveller(self.guard).build(first.link) for _ in range(DEFAULT_LIMITS.creates_burst + 5)]
         # The link reports to the first; what the node keeps counts.
-        self.assertEqual(self.guard.router.status().circuits, limits.CREATES_BURST)
-        self.assertEqual(len(refused), int(limits.CREATES_BURST) + 5)
+        self.assertEqual(self.guard.router.status().circuits, DEFAULT_LIMITS.creates_burst)
+        self.assertEqual(len(refused), DEFAULT_LIMITS.creates_burst + 5)
         other = self.world.traveller(self.guard, host="198.51.100.2").build()
         self.assertEqual(other.of_kind(HopAdded), [HopAdded(1)])
 
@@ -218,7 +219,7 @@ class CreateTests(Chain):
     def test_an_identity_alone_makes_no_node(self) -> None:
         """Anybody can make one; only what is listed is a node."""
         self.storm(identity=key("nobody"))
-        self.assertEqual(self.guard.router.status().circuits, limits.CREATES_BURST)
+        self.assertEqual(self.guard.router.status().circuits, DEFAULT_LIMITS.creates_burst)
 
     def test_before_the_first_listing(self) -> None:
         """Every identity counts: the node cannot know better."""
@@ -233,20 +234,29 @@ class CreateTests(Chain):
             self.world.traveller(self.guard).build(first.link)
 
     def test_idle_links_of_one_host(self) -> None:
-        """They are bounded although nobody asks for a circuit on them; other hosts and nodes are not concerned."""
-        self.patch(limits, "LINKS_PER_HOST", 5)
-        links = [self.link() for _ in range(8)]
-        self.assertEqual([one.lost for one in links], [False] * 5 + [True] * 3)
+        """They are bounded although nobody asks for a circuit on them; another host is not concerned."""
+        self.guard.restrict(links_per_host=5)
+        for number in range(5):
+            self.link(identity=key("nobody") if number % 2 else None)
+        self.assertRaises(LinkError, self.link)
         self.assertEqual(self.guard.router.status().links, 5)
-        self.assertFalse(self.link(host="198.51.100.2").lost)
-        self.assertFalse(self.link(identity=self.middle.key).lost)
-        self.assertTrue(self.link(identity=key("nobody")).lost)
+        self.assertEqual(self.guard.refused(), {"links_per_host": 1})
+        self.link(host="198.51.100.2")
+
+    def test_idle_links_at_the_address_of_a_node(self) -> None:
+        """A host where a node is may have more, but not for clients."""
+        self.guard.restrict(links_per_host=5)
+        self.guard.gate.known = {bytes([198, 51, 100, 1])}
+        nodes = [self.link(identity=self.middle.key) for _ in range(8)]
+        clients = [self.link() for _ in range(8)]
+        self.assertFalse(any([one.lost for one in nodes]))
+        self.assertEqual([one.lost for one in clients], [False] * 5 + [True] * 3)
+        self.assertEqual(self.guard.refused(), {"links_per_host": 3})
 
     def test_idle_links_in_a_test_network(self) -> None:
         """There all clients come from one address."""
-        self.patch(limits, "LINKS_PER_HOST", 5)
         self.world.publish(test_network=True)
-        self.assertFalse(any([self.link().lost for _ in range(8)]))
+        self.assertFalse(any([self.link().lost for _ in range(101)]))
 
     def link(self, *, host: str = "198.51.100.1", identity: SigningKey | None = None) -> Traveller:
         """A client that links and then does nothing."""
@@ -318,7 +328,7 @@ class AgeTests(Chain):
         """An hour after their last circuit, not before."""
         traveller = self.build()
         traveller.destroy()
-        self.world.reactor.advance(limits.LINK_IDLE - 5)
+        self.world.reactor.advance(DEFAULT_LIMITS.link_idle - 5)
         self.assertEqual(self.links(), [2, 2, 1])
         self.world.reactor.advance(10)
         self.assertEqual(self.links(), [0, 0, 0])
@@ -326,7 +336,7 @@ class AgeTests(Chain):
     def test_used_links_are_not(self) -> None:
         """However long it takes."""
         self.build()
-        self.world.reactor.advance(2 * limits.LINK_IDLE)
+        self.world.reactor.advance(2 * DEFAULT_LIMITS.link_idle)
         self.assertEqual(self.links(), [2, 2, 1])
 
 
@@ -348,7 +358,7 @@ class MemoryTests(Chain):
 
     def test_a_circuit_beyond_its_bound_is_destroyed(self) -> None:
         """A client that reads nothing costs itself its circuit."""
-        self.patch(limits, "CIRCUIT_QUEUE", 150_000)
+        self.guard.restrict(circuit_queue=150_000)
         self.fill()
         self.assertEqual(self.counts(), [(0, 0)] * 3)
 
@@ -366,7 +376,7 @@ class MemoryTests(Chain):
 
     def test_above_the_cap_the_oldest_die(self) -> None:
         """The node destroys the circuit that has been waiting longest, and says how many it were."""
-        self.guard.router._waiting.most = 100_000
+        self.guard.restrict(memory=100_000)
         self.fill()
         self.world.reactor.advance(2)
         self.assertEqual(self.counts(), [(0, 0)] * 3)

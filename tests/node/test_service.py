@@ -8,10 +8,11 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.error import CannotListenError
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -19,10 +20,10 @@ from tests.directory.build import NOW, document, key, listing, url
 from tests.node.pools import Pools
 from tests.node.workers.doubles import FakeLaunch
 from torpydo.crypto import DHSecretKey, SigningKey
-from torpydo.directory import REPUBLISH_AFTER, TEST_NETWORK, Descriptor, PoolURL, sign_listing
+from torpydo.directory import REPUBLISH_AFTER, TEST_NETWORK, Descriptor, ExitPolicy, PoolURL, sign_listing
 from torpydo.errors import ConfigurationError, ListenError, LocalProtocolError, StateError
-from torpydo.net import StateDirectory, Turn, connect_link, link_endpoint, probe_link
-from torpydo.node import Advertised, NodeConfig, NodeService, NodeStatus
+from torpydo.net import FileBudget, StateDirectory, Turn, connect_link, link_endpoint, probe_link
+from torpydo.node import Advertised, NodeConfig, NodeLimits, NodeService, NodeStatus
 from torpydo.node.carrier import OwnCarrier
 from torpydo.node.onionkeys import ROTATE_AFTER
 from torpydo.node.parts import LOOK_AGAIN, RESOLVE_RETRY
@@ -415,6 +416,46 @@ def connect(
     return connect_link(reactor, endpoint, node_id, owner, rng=rng)
 
 
+class DescriptorTests(NodeTestCase):
+    """A node that may have few file descriptors (SECURITY D4, D5, section 3 case 28)."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.used = 10
+        self.service = self.make(state_dir=None, limits=NodeLimits(connects_burst=10_000))
+        self.service._files = FileBudget(self.reactor.seconds, 128, lambda: self.used)
+        self.service.startService()
+        self.addCleanup(self.stop, self.service)
+        self.reactor.flush()
+
+    def connect(self) -> Deferred[Any]:
+        """Somebody connects."""
+        endpoint = link_endpoint(self.world, Address.parse(HERE, PORT))
+        return endpoint.connect(Factory.forProtocol(Protocol))
+
+    def test_exhausted(self) -> None:
+        """Who comes is refused, ten times a second; two seconds after some are free there is room again."""
+        self.used = 128
+        self.world.advance(1.0)
+        for _ in range(20):
+            for _ in range(25):
+                self.connect()
+            self.world.advance(0.05)
+        self.assertEqual(self.service.status().refused["files"], 500)
+        self.connect()
+        self.world.flush()
+        # That one waits in the system until the pause is over.
+        self.assertEqual(self.service.status().refused["files"], 500)
+        self.assertEqual((self.service.status().files, self.service.status().files_most), (128, 128))
+        self.used = 10
+        self.world.advance(2.0)
+        before = self.service.status().pending
+        self.connect()
+        self.world.flush()
+        self.assertEqual(self.service.status().pending, before + 1)
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+
 class WorkersTests(NodeTestCase):
     """A node whose circuits are carried by other processes."""
 
@@ -482,7 +523,7 @@ class WorkersTests(NodeTestCase):
         service = self.start()
         for process in self.processes:
             process.reports(links=1, circuits=20, streams=300, queued=4000)
-        self.assertEqual(service.status(), NodeStatus(2, 40, 600, 8000))
+        self.assertEqual(attrs.astuple(service.status())[:4], (2, 40, 600, 8000))
 
     def test_stop(self) -> None:
         """The state is free when the workers are gone, and not before."""
@@ -502,3 +543,44 @@ class WorkersTests(NodeTestCase):
         service.startService()
         self.reactor.flush()
         self.assertEqual(len(self.launch.started), 4)
+
+
+class ReportTests(NodeTestCase):
+    """What the operator is told of the node."""
+
+    def test_a_node_that_runs(self) -> None:
+        """Who and where it is, how old its keys are, and what its pool makes of it."""
+        self.pools.listing = sign_listing(listing(documents=[document(1), document(2)]), key("pool"))
+        service = self.start(nickname="nick", exit_policy=ExitPolicy.parse("accept *:443"))
+        self.later(3600)
+        report = service.report()
+        assert report is not None
+        self.assertEqual((report.node_id, report.nickname), (str(self.published().node_id), "nick"))
+        self.assertEqual((report.address, report.exit_policy), (f"{HERE}:{PORT}", "accept *:443"))
+        self.assertAlmostEqual(report.onion_key_age, 3600 + LOOK_AGAIN, delta=1)
+        self.assertAlmostEqual(report.descriptor_age or 0.0, 3600 + LOOK_AGAIN, delta=1)
+        self.assertEqual((report.listed_by, report.nodes, report.test_network), (1, 2, False))
+        (pool,) = report.pools
+        self.assertEqual((pool.pool, pool.lists_this_node, pool.error), (f"{url().host}:{url().port}", True, None))
+        self.assertIsNotNone(pool.listing_age)
+        self.assertIsNotNone(report.listing_digest)
+
+    def test_a_node_without_an_address_and_pools(self) -> None:
+        """What is not known is told as that."""
+        self.pools.down.add(url().port)
+        service = self.start(advertise=Advertised("nowhere.example", 1))
+        report = service.report()
+        assert report is not None
+        self.assertEqual((report.address, report.descriptor_age, report.listing_digest), (None, None, None))
+        self.assertEqual((report.listed_by, report.nodes), (0, 0))
+        self.assertEqual([(pool.lists_this_node, pool.listing_age) for pool in report.pools], [(None, None)])
+
+    def test_a_pool_that_is_named_twice(self) -> None:
+        """It is one pool."""
+        report = self.start(pools=(url(), url())).report()
+        assert report is not None
+        self.assertEqual(len(report.pools), 1)
+
+    def test_a_node_that_does_not_run(self) -> None:
+        """It has nothing to tell."""
+        self.assertIsNone(self.make().report())

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.node.network import Relay, Traveller, World
 from torpydo.errors import TorpydoError
 from torpydo.net import LinkProtocol, Turn, connect_link
-from torpydo.node import limits
+from torpydo.node import limits, teardown
 from torpydo.node.circuit import Way
 from torpydo.node.teardown import Teardown
 from torpydo.tpdp import CellsReceived, CreatedReceived, DestroyReceived, Hop, OriginCircuit, PongReceived
@@ -75,8 +75,8 @@ class TeardownTests(SynchronousTestCase):
     """Three nodes, many circuits of one traveller, and one of another who does not care."""
 
     def setUp(self) -> None:
-        self.patch(limits, "TEARDOWN_BATCH", 1)
-        self.patch(limits, "TEARDOWN_PAUSE", 0.0)
+        self.patch(teardown, "TEARDOWN_BATCH", 1)
+        self.patch(teardown, "TEARDOWN_PAUSE", 0.0)
         self.world = World()
         self.relays = [self.world.relay() for _ in range(3)]
         self.world.publish(test_network=True)
@@ -135,7 +135,7 @@ class TeardownTests(SynchronousTestCase):
 
     def test_a_pause_after_each_batch(self) -> None:
         """The next hop is given time to drop them as well."""
-        self.patch(limits, "TEARDOWN_PAUSE", 0.01)
+        self.patch(teardown, "TEARDOWN_PAUSE", 0.01)
         fleet = self.fleet()
         fleet.link.transport.abortConnection()
         self.world.flush()
@@ -210,8 +210,8 @@ class TeardownTests(SynchronousTestCase):
 
     def test_peer_destroys_some(self) -> None:
         """Each read of some DESTROYs is not a batch of its own: the next hop gets no more than from a lost link."""
-        self.patch(limits, "TEARDOWN_BATCH", 2)
-        self.patch(limits, "TEARDOWN_PAUSE", 0.01)
+        self.patch(teardown, "TEARDOWN_BATCH", 2)
+        self.patch(teardown, "TEARDOWN_PAUSE", 0.01)
         fleet = self.fleet()
         self.world.reactor.advance(1.0)
         for circ_id in list(fleet.circuits)[:5]:
@@ -227,7 +227,7 @@ class TeardownTests(SynchronousTestCase):
 
     def test_stop_does_not_pause(self) -> None:
         """A node that stops has no time to spare its neighbours, also if it was doing so."""
-        self.patch(limits, "TEARDOWN_PAUSE", 1.0)
+        self.patch(teardown, "TEARDOWN_PAUSE", 1.0)
         fleet = self.fleet()
         fleet.link.send_destroy(next(iter(fleet.circuits)))
         fleet.link.send_destroy(list(fleet.circuits)[1])

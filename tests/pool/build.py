@@ -18,6 +18,7 @@ from torpydo.directory import Descriptor, HeartbeatAnswer, sign_descriptor, sign
 from torpydo.errors import LinkError
 from torpydo.net import Later
 from torpydo.pool.admission import Admission
+from torpydo.pool.limits import PoolLimits
 from torpydo.pool.saving import SAVE_AFTER
 from torpydo.pool.store import NodeRecord, Store
 from torpydo.tpdp import Address
@@ -137,6 +138,7 @@ class Pool:
     probes: Probes = attrs.field(factory=Probes)
     store: Store = attrs.field(factory=lambda: Store.open(":memory:"))
     test_network: bool = False
+    limits: PoolLimits = attrs.field(factory=PoolLimits)
     later: Later = attrs.Factory(lambda self: self.times.clock.callLater, takes_self=True)
     changes: list[float] = attrs.field(factory=list)
     started: bool = False
@@ -156,6 +158,7 @@ class Pool:
             clock=self.times.clock.seconds,
             wall_clock=self.times.wall,
             later=self.later,
+            limits=self.limits.in_test_network() if self.test_network else self.limits,
             test_network=self.test_network,
             requested_delay=15.0,
             deprecation_delay=30.0,

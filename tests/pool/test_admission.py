@@ -10,13 +10,14 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.directory.build import NOW, key
+from tests.directory.build import NOW, key, node_id
 from tests.pool.build import Node, Pool, Probes
 from torpydo.crypto import DHPublicKey
 from torpydo.directory import HeartbeatAnswer
 from torpydo.errors import StateError
-from torpydo.pool import admission, probes, roster, saving
-from torpydo.pool.refusal import Refused
+from torpydo.pool import saving
+from torpydo.pool.limits import PoolLimits
+from torpydo.pool.refusal import PoolRefusal, Refused
 from torpydo.tpdp import Address
 
 
@@ -253,9 +254,67 @@ class RuleTests(AdmissionTestCase):
         nodes = [self.pool.node(name, address=address("20.1.1.1", 6000 + name)) for name in range(3)]
         self.accept(nodes[0])
         self.accept(nodes[1])
-        self.refuse(nodes[2], 403, "2 other nodes")
+        refused = self.refuse(nodes[2], 403, "2 other nodes")
+        self.assertEqual(refused.cause, PoolRefusal.NODES_PER_HOST)
         self.pool.keep_alive(nodes[:1], 40)
         self.accept(nodes[2])
+
+    def test_who_was_first(self) -> None:
+        """A node that was away gets its place back: whoever came last gives way, and is refused from then on."""
+        nodes = [self.pool.node(name, address=address("20.1.1.1", 6000 + name)) for name in range(3)]
+        for node in nodes[:2]:
+            self.accept(node)
+            self.pool.times.advance(5)
+        self.pool.keep_alive(nodes[1:2], 40)
+        self.accept(nodes[2])
+        self.accept(nodes[0])
+        self.assertCountEqual(self.pool.listed(), [nodes[0].node_id, nodes[1].node_id])
+        self.refuse(nodes[2], 403, "2 other nodes")
+
+    def test_who_was_first_must_be_there(self) -> None:
+        """Nobody gives way to a node that does not answer at the address."""
+        nodes = [self.pool.node(name, address=address("20.1.1.1", 6000 + name)) for name in range(3)]
+        for node in nodes[:2]:
+            self.accept(node)
+            self.pool.times.advance(5)
+        self.pool.keep_alive(nodes[1:2], 1900)
+        self.accept(nodes[2])
+        self.pool.probes.succeed = False
+        self.refuse(nodes[0], 422, "nobody answers")
+        self.assertCountEqual(self.pool.listed(), [nodes[1].node_id, nodes[2].node_id])
+
+    def test_other_numbers(self) -> None:
+        """How many share an address is the operator's choice."""
+        for most in (1, 3):
+            self.pool = Pool(limits=PoolLimits(nodes_per_host=most))
+            nodes = [self.pool.node(name, address=address("20.1.1.1", 6000 + name)) for name in range(most + 1)]
+            for node in nodes[:-1]:
+                self.accept(node)
+            self.refuse(nodes[-1], 403, f"{most} other nodes")
+
+    def test_strangers_on_one_address(self) -> None:
+        """Whoever runs many nodes on one address gets two of them listed, and costs two probes and no memory.
+
+        The third is refused before anything is kept of it, so ten thousand are no worse than these.
+        """
+        for name in range(300):
+            node = self.pool.node(name, address=address("20.1.1.1", 1 + name))
+            self.pool.send(node).addErrback(lambda failure: failure.trap(Refused))
+        self.assertEqual(self.pool.listed(), sorted([node_id(0), node_id(1)], key=lambda one: one.raw))
+        self.assertEqual(len(self.pool.probes.asked), 2)
+        self.assertEqual(len(self.pool.saved()), 2)
+        self.assertEqual(len(self.pool.admission), 2)
+
+    def test_strangers_on_the_address_of_another(self) -> None:
+        """Whoever invents nodes on the address of somebody else makes the pool knock there now and then, no more."""
+        self.pool.probes.succeed = False
+        for name in range(300):
+            node = self.pool.node(name, address=address("20.1.1.1", 1 + name))
+            self.pool.send(node).addErrback(lambda failure: failure.trap(Refused))
+            self.pool.times.advance(0.5)
+        self.assertLessEqual(len(self.pool.probes.asked), 6 + 0.1 * 151)
+        self.assertEqual((self.pool.listed(), self.pool.saved()), ([], []))
+        self.assertLessEqual(len(self.pool.admission), PoolLimits().strangers)
 
     def test_two_in_a_64(self) -> None:
         """Two nodes may share an IPv6 /64."""
@@ -288,7 +347,7 @@ class RuleTests(AdmissionTestCase):
 
     def test_full(self) -> None:
         """A full pool takes a new node only in the place of one that is not listed any more."""
-        self.patch(roster, "MAX_NODES", 2)
+        self.pool = Pool(limits=PoolLimits(nodes=2))
         nodes = [self.pool.node(name) for name in range(3)]
         self.accept(nodes[0])
         self.accept(nodes[1])
@@ -443,6 +502,17 @@ class RestartTests(AdmissionTestCase):
         self.pool.restart()
         self.assertEqual(self.pool.listed(), [])
 
+    def test_test_network_became_public_on_one_address(self) -> None:
+        """Nor more nodes on one address than there may be: those that were listed first stay."""
+        self.pool = Pool(test_network=True)
+        nodes = [self.pool.node(name, address=address("20.1.1.1", 6000 + name)) for name in range(4)]
+        for node in reversed(nodes):
+            self.accept(node)
+            self.pool.times.advance(1)
+        self.pool.test_network = False
+        self.pool.restart()
+        self.assertCountEqual(self.pool.listed(), [nodes[3].node_id, nodes[2].node_id])
+
     def test_damaged_document(self) -> None:
         """A descriptor that cannot be read any more is left out."""
         self.accept(self.pool.node())
@@ -486,8 +556,7 @@ class ProbeTests(AdmissionTestCase):
 
     def test_rate(self) -> None:
         """Strangers cannot make a pool spend its time on links, from however many hosts they come."""
-        self.patch(probes, "TOTAL_BURST", 5)
-        self.pool = Pool()
+        self.pool = Pool(limits=PoolLimits(probes_burst=5))
         for name in range(5):
             self.accept(self.pool.node(name))
         self.refuse(self.pool.node(5), 503, "many nodes")
@@ -496,10 +565,9 @@ class ProbeTests(AdmissionTestCase):
 
     def test_rate_of_a_test_network(self) -> None:
         """The nodes of a test network all start at once."""
-        self.patch(probes, "TOTAL_BURST", 5)
         self.pool = Pool(test_network=True)
-        for name in range(10):
-            self.accept(self.pool.node(name))
+        for name in range(250):
+            self.accept(self.pool.node(name, address=address("127.0.0.1", 6000 + name)))
 
     def test_bounded(self) -> None:
         """Some probes run at a time, some wait, the rest is put off."""
@@ -524,7 +592,8 @@ class ProbeTests(AdmissionTestCase):
     def test_strangers_are_bounded(self) -> None:
         """Only so many nodes are remembered that were never listed."""
         self.pool.probes.succeed = False
-        self.patch(admission, "MAX_STRANGERS", 10)
+        self.pool.limits = PoolLimits(strangers=10)
+        self.pool.restart()
         nodes = [self.pool.node(name) for name in range(20)]
         for node in nodes:
             self.refuse(node, 422, "nobody answers", time_ms=NOW * 1000 + 10)

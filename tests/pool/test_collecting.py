@@ -7,8 +7,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.directory.build import NOW
 from tests.net.test_slices import TURN, later
 from tests.pool.build import Node, Pool, Times
-from torpydo.pool import admission, roster
+from torpydo.pool import admission
 from torpydo.pool.admission import FORGET_AFTER
+from torpydo.pool.limits import PoolLimits
 
 
 class CollectTests(SynchronousTestCase):
@@ -51,7 +52,7 @@ class CollectTests(SynchronousTestCase):
 
     def test_room_is_taken(self) -> None:
         """A node that lost its room to another during the look is not forgotten twice, nor when it is back."""
-        self.patch(roster, "MAX_NODES", 2)
+        self.pool = Pool(times=self.pool.times, later=self.pool.later, limits=PoolLimits(nodes=2))
         for name in range(2):
             self.accept(self.pool.node(name))
         self.pool.times.advance(31)

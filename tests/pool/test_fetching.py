@@ -84,6 +84,16 @@ class FetchingTests(SynchronousTestCase):
         self.assertEqual(first.etag, etag)
         self.assertEqual(self.ask("/v1/listing", etag=etag), Fetched(304, b"", etag, True))
 
+    def test_long_policies(self) -> None:
+        """A network whose nodes all have the same long exit policy is no bomb to its clients."""
+        rules = ", ".join(f"reject 9.9.{number}.0/24:{1000 + number}-{2000 + number}" for number in range(127))
+        for name in range(40):
+            self.reactor.advance(0.001)
+            node = Node(Times(self.reactor, NOW), name, pool=POOL, overrides={"policy": f"{rules}, accept *:*"})
+            self.assertEqual(self.ask("/v1/heartbeat", method=b"POST", body=node.heartbeat()).status, 200)
+        fetched = self.ask("/v1/listing")
+        self.assertEqual(len(parse_listing(fetched.body, POOL.pool_id, NOW + 1).entries), 40)
+
     def test_time(self) -> None:
         """A client can read the pool's time."""
         self.assertEqual(int(self.ask("/v1/time", limit=64).body), NOW)

@@ -1,48 +1,52 @@
-"""Tests of torpydo.pool.limits."""
+"""Tests of torpydo.pool.limits: what an operator reads is what counts."""
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+import re
+from pathlib import Path
 
-from twisted.internet.address import HostnameAddress, IPv4Address, IPv6Address, UNIXAddress
 from twisted.trial.unittest import SynchronousTestCase
 
-from torpydo.net import host_key
-from torpydo.pool.limits import peer_key
+from torpydo.errors import ConfigurationError
+from torpydo.pool.limits import DEFAULT_LIMITS, PoolLimits
+
+GUIDE = Path(__file__).parents[2] / "docs" / "howto" / "run-a-pool.rst"
 
 
-class KeyTests(SynchronousTestCase):
-    """Which addresses count as one."""
+class PoolLimitsTests(SynchronousTestCase):
+    """The limits as options."""
 
-    def test_ipv4(self) -> None:
-        """Each IPv4 address is a host."""
-        self.assertNotEqual(host_key(bytes([1, 2, 3, 4])), host_key(bytes([1, 2, 3, 5])))
+    def test_documented(self) -> None:
+        """The guide has every limit, with its default and its unit, and no other."""
+        rows = re.findall(r"^    \* - ``([a-z-]+)``\n      - ([0-9.]+) (.+)\n", GUIDE.read_text(), re.MULTILINE)
+        documented = {name: (float(default), unit) for name, default, unit in rows}
+        known = {limit.name: (float(limit.default), limit.unit) for limit in PoolLimits.known()}
+        self.assertEqual(documented, known)
 
-    def test_ipv6(self) -> None:
-        """An IPv6 /64 is one host, the next one is another."""
-        first, same, other = (ip_address(text).packed for text in ("2a00::1", "2a00::ffff:1", "2a00:0:0:1::1"))
-        self.assertEqual(host_key(first), host_key(same))
-        self.assertNotEqual(host_key(first), host_key(other))
+    def test_parse(self) -> None:
+        """A limit is changed by its name; the others keep their default."""
+        limits = PoolLimits.parse(["nodes-per-host=5", "request-time=2.5", "header-bytes=8K"])
+        self.assertEqual((limits.nodes_per_host, limits.request_time, limits.header_bytes), (5, 2.5, 8192))
+        self.assertEqual(limits.connections, DEFAULT_LIMITS.connections)
 
-    def test_mapped(self) -> None:
-        """An IPv4 address in IPv6 form is the IPv4 host."""
-        self.assertEqual(host_key(ip_address("::ffff:1.2.3.4").packed), bytes([1, 2, 3, 4]))
+    def test_refused(self) -> None:
+        """What is no limit, or no value for one, is refused."""
+        for words in ("nodes-per-host", "nodes-per-host=0", "nodes-per-host=2.5", "colour=red", "headers=3"):
+            self.assertRaises(ConfigurationError, PoolLimits.parse, [words])
 
-    def test_peers(self) -> None:
-        """A connection has the key of its host; other ports and zones change nothing."""
-        self.assertEqual(peer_key(IPv4Address("TCP", "1.2.3.4", 5)), bytes([1, 2, 3, 4]))
-        self.assertEqual(peer_key(IPv6Address("TCP", "::ffff:1.2.3.4", 5)), bytes([1, 2, 3, 4]))
-        self.assertEqual(peer_key(IPv6Address("TCP", "fe80::1%eth0", 5)), ip_address("fe80::").packed[:8])
-
-    def test_this_machine(self) -> None:
-        """This machine has no key: a reverse proxy speaks for everybody."""
-        for address in (
-            IPv4Address("TCP", "127.0.3.2", 5),
-            IPv6Address("TCP", "::1", 5),
-            IPv6Address("TCP", "::ffff:127.0.0.1", 5),
-            UNIXAddress("/run/pool"),
-            HostnameAddress(b"example.org", 5),
-            IPv4Address("TCP", "not an address", 5),
-            None,
-        ):
-            self.assertIsNone(peer_key(address))
+    def test_test_network(self) -> None:
+        """A test network is without the limits by address, and only those."""
+        lifted = {limit.name for limit in PoolLimits.known() if limit.lifted}
+        self.assertEqual(
+            lifted,
+            {
+                "connections-per-host",
+                "heartbeats-per-host",
+                "heartbeats-per-host-burst",
+                "probes-per-host",
+                "probes-per-host-burst",
+                "probes-per-second",
+                "probes-burst",
+                "nodes-per-host",
+            },
+        )

@@ -13,6 +13,8 @@ from tests.pool.build import POOL, Times
 from tests.pool.test_store import record
 from torpydo.directory import LISTING_LIFE, Listing, listing_etag, parse_listing
 from torpydo.errors import StateError
+from torpydo.net import httpbody
+from torpydo.pool import publisher
 from torpydo.pool.publisher import SLICE, Published, Publisher
 from torpydo.pool.store import NodeRecord, Store
 
@@ -65,8 +67,21 @@ class PublisherTests(SynchronousTestCase):
         """The packed form is the same bytes, and the ETag names them."""
         self.add(0)
         published = self.current()
+        assert published.packed is not None
         self.assertEqual(gzip.decompress(published.packed), published.raw)
         self.assertEqual(published.etag, listing_etag(published.raw))
+
+    def test_long_policies(self) -> None:
+        """A listing that packs so well that clients would take it for a bomb is sent as it is."""
+        rules = ", ".join(f"reject 9.9.{number}.0/24:{1000 + number}-{2000 + number}" for number in range(127))
+        for name in range(30):
+            self.nodes.append(record(name, document=document(name, policy=f"{rules}, accept *:*")))
+        self.assertIsNone(self.current().packed)
+        self.assertEqual(len(self.listing().entries), 30)
+
+    def test_the_ratio_is_below_what_clients_take(self) -> None:
+        """With room for what gzip does at the beginning of a body."""
+        self.assertLess(publisher.MAX_RATIO, httpbody.MAX_RATIO)
 
     def test_made_once(self) -> None:
         """As long as nothing changes everybody gets the same object."""

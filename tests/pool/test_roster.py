@@ -27,7 +27,7 @@ class RosterTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.saving = Saving(Store.open(":memory:"), Clock().callLater)
-        self.roster = Roster(self.saving)
+        self.roster = Roster(self.saving, 10_000)
 
     def test_document(self) -> None:
         """The descriptor of a node is found by the bytes it came in."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from math import inf
 from typing import Any
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.endpoints import TCP4ServerEndpoint, UNIXServerEndpoint
 from twisted.internet.error import ConnectionLost
 from twisted.internet.testing import StringTransport
+from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -21,9 +23,10 @@ from torpydo.crypto import SigningKey
 from torpydo.directory import Listing, PoolURL, parse_listing
 from torpydo.errors import ConfigurationError, ListenError, LocalProtocolError, StateError
 from torpydo.net import StateDirectory
-from torpydo.pool import PoolConfig, PoolService, publisher
+from torpydo.pool import PoolConfig, PoolLimits, PoolService, publisher
 from torpydo.pool.admission import Admission
 from torpydo.pool.site import PoolChannel
+from torpydo.tpdp import Address
 
 POOL = SigningKey(b"k" * 32)
 
@@ -81,10 +84,11 @@ class PoolServiceTests(SynchronousTestCase):
     def listing(self) -> Listing:
         return parse_listing(self.ask("/v1/listing")[2], POOL.pool_id, NOW + self.reactor.seconds())
 
-    def beat(self, name: object = 0) -> int:
+    def beat(self, name: object = 0, **overrides: Any) -> int:
         times = Times(self.reactor, NOW)
         self.reactor.advance(0.001)
-        return self.ask("/v1/heartbeat", "POST", body=Node(times, name, pool=POOL).heartbeat())[0]
+        node = Node(times, name, pool=POOL, overrides=overrides)
+        return self.ask("/v1/heartbeat", "POST", body=node.heartbeat())[0]
 
     def test_url(self) -> None:
         """The pool writes its URL with its key, for its owner alone, and tells whoever waits."""
@@ -92,6 +96,27 @@ class PoolServiceTests(SynchronousTestCase):
         self.assertEqual(url, PoolURL("127.0.0.1", 8080, POOL.pool_id))
         self.assertEqual(self.file(), f"{url}\n")
         self.assertEqual(os.stat(os.path.join(self.scratch, "state", "pool.url")).st_mode & 0o777, 0o600)
+
+    def test_damaged_url(self) -> None:
+        """Whatever is in the file of the URL at the start: it is written anew, from the key."""
+        self.successResultOf(self.start().stopService())
+        for content in (b"", b"http://127.0.0.1:8080/#", b"\xff" * 300, bytes(70 * 1024)):
+            with open(os.path.join(self.scratch, "state", "pool.url"), "wb") as file:
+                file.write(content)
+            service = self.start()
+            self.assertEqual(self.file(), f"{self.url(service)}\n")
+            self.successResultOf(service.stopService())
+
+    def test_url_that_cannot_be_written(self) -> None:
+        """It is in the log; the pool works, and says in one line what it could not do."""
+        self.successResultOf(self.start().stopService())
+        os.unlink(os.path.join(self.scratch, "state", "pool.url"))
+        os.mkdir(os.path.join(self.scratch, "state", "pool.url"))
+        with capturedLogs() as events:
+            self.start()
+        self.assertEqual(self.beat(), 200)
+        (line,) = [formatEvent(event) for event in events if event["log_level"].name == "warn"]
+        self.assertIn(os.path.join(self.scratch, "state", "pool.url"), line)
 
     def test_url_of_all_addresses(self) -> None:
         """A pool that listens on all addresses is known by the name of the machine."""
@@ -125,6 +150,19 @@ class PoolServiceTests(SynchronousTestCase):
             service = self.start(test_network=flag)
             self.assertEqual(dict(self.listing().parameters), {"test-network": flag})
             self.successResultOf(service.stopService())
+
+    def test_limits_arrive(self) -> None:
+        """Each part has the operator's limits, and what was refused is counted by its cause."""
+        service = self.start(limits=PoolLimits(connections=2, nodes_per_host=1, header_bytes=1024))
+        held = [self.connect()[0] for _ in range(2)]
+        self.assertIsNone(self.reactor.tcpServers[-1][1].buildProtocol(IPv4Address("TCP", "127.0.0.1", 5555)))
+        for channel in held:
+            channel.connectionLost(Failure(ConnectionLost()))
+        address = Address(bytes([20, 1, 1, 1]), 6000)
+        self.assertEqual([self.beat(name, address=address) for name in range(2)], [200, 403])
+        self.assertEqual(self.ask("/v1/time", headers={"X": "y" * 1024})[0], 400)
+        counts = {cause: count for cause, count in service.refusals.counts().items() if count}
+        self.assertEqual(counts, {"connections": 1, "nodes_per_host": 1, "request_malformed": 1})
 
     def test_collector(self) -> None:
         """Silent nodes disappear at the first look after the delay."""
@@ -264,6 +302,15 @@ class PoolConfigTests(SynchronousTestCase):
             self.refuse("gc cycle", gc_cycle=value)
             self.refuse("requested delay", requested_delay=value)
             self.refuse("deprecation delay", deprecation_delay=value)
+
+    def test_limits(self) -> None:
+        """More nodes than a listing holds are refused; a test network is without the limits by address."""
+        self.refuse("32768 nodes at most", limits=PoolLimits(nodes=32_769))
+        limits = PoolLimits(nodes_per_host=1, nodes=32_768)
+        self.assertEqual(self.make(limits=limits).limits_in_force, limits)
+        lifted = self.make(test_network=True).limits_in_force
+        self.assertEqual((lifted.nodes_per_host, lifted.connections_per_host), (inf, inf))
+        self.assertEqual(lifted.connections, 512)
 
     def test_delays(self) -> None:
         """Nodes cannot be asked for more or less than they obey, nor be dropped before they were to speak."""

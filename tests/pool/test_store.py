@@ -146,6 +146,51 @@ class StoreTests(SynchronousTestCase):
         store = self.open()
         self.assertIn("damaged", str(self.assertRaises(StateError, store.nodes)))
 
+    def test_damage_where_sqlite_quotes_the_file(self) -> None:
+        """A column with another name, a text that is none: the message is ours, and quotes nothing of it."""
+        store = self.open()
+        store.write([record(0)])
+        store.close()
+        with open(self.path, "rb") as file:
+            whole = file.read()
+        clear_screen = b"\xae\xf2\x1b[2J\n\n"
+        for old, new in ((b"last_heard", b"lost_heard"), (b"probed_at", clear_screen), (b"WITHOUT", b"W\xffTHOUT")):
+            with open(self.path, "wb") as file:
+                file.write(whole.replace(old, new))
+            error = str(self.assertRaises(StateError, self.read_all))
+            self.assertIn("the database is damaged", error)
+            self.assertTrue(error.isprintable())
+
+    def read_all(self) -> None:
+        """What a start does."""
+        store = self.open()
+        store.nodes()
+
+    def test_damaged_values(self) -> None:
+        """Times of no time, a text for a number and a sequence that is none are damage."""
+        for statement in (
+            "UPDATE node SET first_seen = -1",
+            "UPDATE node SET first_seen = 'long ago'",
+            "UPDATE node SET heartbeat_ms = 1.5e300",
+            "UPDATE node SET last_heard = -6.9e38",
+            "UPDATE node SET last_heard = 9e999",
+            "UPDATE node SET probed_at = 4.7e18",
+            "UPDATE node SET probed_at = x'00'",
+            "UPDATE node SET document = 'text'",
+            "UPDATE listing SET sequence = -5",
+            "UPDATE listing SET sequence = 'x'",
+            "UPDATE listing SET sequence = 9000000000000000000",
+            "DELETE FROM listing",
+        ):
+            store = self.open()
+            store._connection.executescript("DELETE FROM node; REPLACE INTO listing VALUES (1, 0)")
+            store.write([record(0)])
+            store._connection.execute(statement)
+            with self.assertRaises(StateError) as caught:
+                store.nodes()
+                store.sequence()
+            self.assertIn("damaged", str(caught.exception))
+
     def test_later_version(self) -> None:
         """A database of a later version is refused."""
         raw = sqlite3.connect(self.path)

@@ -14,8 +14,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.directory.build import NOW
 from tests.pool.build import POOL, Pool
 from torpydo.directory import MAX_HEARTBEAT, HeartbeatAnswer, listing_etag, parse_listing
-from torpydo.pool import site
+from torpydo.net import Refusals
+from torpydo.pool.limits import PoolLimits
 from torpydo.pool.publisher import Publisher
+from torpydo.pool.refusal import PoolRefusal
 from torpydo.pool.site import PoolChannel, PoolFactory
 from torpydo.pool.web import PIECE, PoolResource
 
@@ -35,7 +37,11 @@ class WebTestCase(SynchronousTestCase):
     """A pool that can be asked."""
 
     def setUp(self) -> None:
-        self.pool = Pool()
+        self.open()
+
+    def open(self, **limits: float) -> None:
+        """A pool with these limits."""
+        self.pool = Pool(limits=PoolLimits(**limits))
         clock = self.pool.times.clock
         self.publisher = Publisher(
             POOL,
@@ -46,16 +52,23 @@ class WebTestCase(SynchronousTestCase):
             later=clock.callLater,
             parameters={},
         )
+        self.refusals = Refusals(PoolRefusal, clock.seconds)
         self.resource = PoolResource(
             POOL.pool_id,
             self.pool.admission,
             self.publisher,
+            limits=self.pool.limits,
+            refusals=self.refusals,
             clock=clock.seconds,
             wall_clock=self.pool.times.wall,
             test_network=False,
         )
-        self.factory = PoolFactory(clock)
+        self.factory = PoolFactory(clock, self.pool.limits, self.refusals)
         self.factory.open(self.resource)
+
+    def refused(self) -> dict[str, int]:
+        """What was refused, by cause, as far as anything was."""
+        return {cause: count for cause, count in self.refusals.counts().items() if count}
 
     def connect(self, host: str = "5.5.5.5") -> tuple[PoolChannel, Transport]:
         address = IPv4Address("TCP", host, 5555)
@@ -142,6 +155,14 @@ class ListingTests(WebTestCase):
         self.pool.times.advance(1)
         self.assertEqual(self.ask("/v1/listing", headers={"If-None-Match": etag})[0], 200)
 
+    def test_headers_of_any_bytes(self) -> None:
+        """What is no text names no tag and accepts no encoding; it is no error, and nothing is logged."""
+        channel, transport = self.connect()
+        fields = b"Host: a\r\nIf-None-Match: \xff\r\nAccept-Encoding: \xfe\r\n\r\n"
+        channel.dataReceived(b"GET /v1/listing HTTP/1.1\r\n" + fields)
+        status, headers, _ = parse(transport.value().partition(b"\r\n\r\n")[0])
+        self.assertEqual((status, headers.get("Content-Encoding")), (200, None))
+
     def test_head(self) -> None:
         """HEAD gets the same headers and no body."""
         get = self.ask("/v1/listing")
@@ -227,13 +248,16 @@ class HeartbeatTests(WebTestCase):
         status, headers, body = self.post(b"x")
         self.assertEqual((status, headers["Retry-After"]), (429, "10"))
         self.assertEqual(self.post(b"x", host="5.5.5.6")[0], 400)
+        self.assertEqual(self.refused(), {"heartbeats_per_host": 1, "heartbeat_malformed": 41})
         self.pool.times.advance(1)
         self.assertEqual(self.post(b"x")[0], 400)
 
     def test_this_machine(self) -> None:
         """Heartbeats of this machine have only the limit on all together."""
-        statuses = [self.post(b"x", host="127.0.0.1")[0] for _ in range(3001)]
-        self.assertEqual(statuses, [400] * 3000 + [503])
+        self.open(heartbeats_burst=100)
+        statuses = [self.post(b"x", host="127.0.0.1")[0] for _ in range(101)]
+        self.assertEqual(statuses, [400] * 100 + [503])
+        self.assertEqual(self.refused(), {"heartbeats": 1, "heartbeat_malformed": 100})
 
     def test_too_large(self) -> None:
         """A body that is too large is refused before it comes, and never kept."""
@@ -244,6 +268,7 @@ class HeartbeatTests(WebTestCase):
         size = len(transport.value())
         channel.dataReceived(bytes(MAX_HEARTBEAT + 1))
         self.assertEqual(len(transport.value()), size)
+        self.assertEqual(self.refused(), {"request_size": 1})
         channel.connectionLost(Failure(ConnectionLost()))
 
     def test_largest(self) -> None:
@@ -327,7 +352,17 @@ class ConnectionTests(WebTestCase):
 
     def test_before_open(self) -> None:
         """Before the pool is ready nobody is let in."""
-        self.assertIsNone(PoolFactory(self.pool.times.clock).buildProtocol(IPv4Address("TCP", "5.5.5.5", 1)))
+        factory = PoolFactory(self.pool.times.clock, self.pool.limits, self.refusals)
+        self.assertIsNone(factory.buildProtocol(IPv4Address("TCP", "5.5.5.5", 1)))
+
+    def test_no_file_descriptors(self) -> None:
+        """The connection is closed before anything is read, and counted; the listener stays (SECURITY D4)."""
+        factory = PoolFactory(self.pool.times.clock, self.pool.limits, self.refusals, iter([False, True]).__next__)
+        factory.open(self.resource)
+        here = IPv4Address("TCP", "5.5.5.5", 1)
+        self.assertIsNone(factory.buildProtocol(here))
+        self.assertEqual(self.refused(), {"files": 1})
+        self.assertIsNotNone(factory.buildProtocol(here))
 
     def test_byte_by_byte(self) -> None:
         """A request may come in as many pieces as it has bytes."""
@@ -353,6 +388,7 @@ class ConnectionTests(WebTestCase):
         self.assertFalse(transport.disconnected)
         self.pool.times.advance(1.1)
         self.assertTrue(transport.disconnected)
+        self.assertEqual(self.refused(), {"request_time": 1})
         channel.connectionLost(Failure(ConnectionLost()))
 
     def test_slow_body(self) -> None:
@@ -364,7 +400,7 @@ class ConnectionTests(WebTestCase):
         channel.connectionLost(Failure(ConnectionLost()))
 
     def test_idle(self) -> None:
-        """A connection that asks nothing more is cut off after 10 s."""
+        """A connection that asks nothing more is cut off after 10 s; nothing was refused by that."""
         channel, transport = self.connect()
         self.pool.times.advance(5)
         channel.dataReceived(request("/v1/time"))
@@ -372,6 +408,7 @@ class ConnectionTests(WebTestCase):
         self.assertFalse(transport.disconnected)
         self.pool.times.advance(0.2)
         self.assertTrue(transport.disconnected)
+        self.assertEqual(self.refused(), {})
         channel.connectionLost(Failure(ConnectionLost()))
 
     def test_idle_after_a_long_wait(self) -> None:
@@ -397,7 +434,33 @@ class ConnectionTests(WebTestCase):
         self.assertFalse(transport.disconnected)
         self.pool.times.advance(0.2)
         self.assertTrue(transport.disconnected)
+        self.assertEqual(self.refused(), {"answer_time": 1})
         channel.connectionLost(Failure(ConnectionLost()))
+
+    def test_other_times(self) -> None:
+        """Both times are the operator's."""
+        self.open(request_time=3.0, answer_time=5.0)
+        self.pool.probes.answer = False
+        slow, asking = self.connect(), self.connect()
+        asking[0].dataReceived(request("/v1/heartbeat", "POST", body=self.pool.node().heartbeat()))
+        self.pool.times.advance(3.1)
+        self.assertEqual((slow[1].disconnected, asking[1].disconnected), (True, False))
+        self.pool.times.advance(2)
+        self.assertTrue(asking[1].disconnected)
+        for channel, _ in (slow, asking):
+            channel.connectionLost(Failure(ConnectionLost()))
+
+    def test_headers(self) -> None:
+        """A request with too many headers, or with too many bytes of them, is refused; one below the bounds is not."""
+        self.open(headers=20, header_bytes=2048)
+        for headers, status in (
+            ({f"X-{number}": "y" for number in range(19)}, 200),
+            ({f"X-{number}": "y" for number in range(21)}, 400),
+            ({"X": "y" * 1900}, 200),
+            ({"X": "y" * 2048}, 400),
+        ):
+            self.assertEqual(self.ask("/v1/time", headers=headers)[0], status)
+        self.assertEqual(self.refused(), {"request_malformed": 2})
 
     def test_many_of_one_host(self) -> None:
         """One host has so many connections, and gets another when one ends."""
@@ -406,13 +469,15 @@ class ConnectionTests(WebTestCase):
         self.connect("5.5.5.6")
         channels[0].connectionLost(Failure(ConnectionLost()))
         self.connect()
+        self.assertEqual(self.refused(), {"connections_per_host": 1})
 
     def test_many_of_this_machine(self) -> None:
         """This machine has only the limit on all together."""
-        self.patch(site, "MAX_CONNECTIONS", 20)
+        self.open(connections=20)
         for _ in range(20):
             self.connect("127.0.0.1")
         self.assertIsNone(self.factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1)))
+        self.assertEqual(self.refused(), {"connections": 1})
 
     def test_close(self) -> None:
         """Closing ends every connection and lets nobody in."""
@@ -429,6 +494,7 @@ class ConnectionTests(WebTestCase):
         channel.dataReceived(b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n")
         self.assertTrue(transport.value().startswith(b"HTTP/1.1 400"))
         self.assertTrue(transport.disconnecting)
+        self.assertEqual(self.refused(), {"request_malformed": 1})
         channel.connectionLost(Failure(ConnectionLost()))
 
     def test_log(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -13,19 +14,21 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IProtocolFactory
-from twisted.internet.testing import MemoryReactorClock
+from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.logger import capturedLogs
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.directory.build import url
 from torpydo.apps.httpproxy import HTTPProxyFactory
+from torpydo.apps.refusals import ProxyRefusal
 from torpydo.apps.socks import SocksFactory
 from torpydo.client import DEFAULT_LIMITS, ClientLimits
 from torpydo.errors import CircuitBuildError, ConfigurationError, ListenError, PoolUnreachable, StateError
 from torpydo.net import FileBudget
 from torpydo.taps.client import STOP_TIME, ClientConfig, ClientService, Options, makeService
 from torpydo.taps.ending import CannotStart
+from torpydo.taps.statussocket import Source
 
 URL = str(url())
 
@@ -90,6 +93,20 @@ class OptionsTests(SynchronousTestCase):
         self.refused(pool, "--no-such-option")
 
 
+@attrs.frozen
+class Nodes:
+    """What the double says of itself."""
+
+    nodes: int = 7
+
+
+@attrs.frozen
+class Row:
+    """What something else says."""
+
+    words: str
+
+
 @attrs.define(eq=False)
 class ClientDouble:
     """A client that is ready when the test says so."""
@@ -104,6 +121,10 @@ class ClientDouble:
     def when_ready(self) -> Deferred[Any]:
         """Like ``Client.when_ready``."""
         return self.ready
+
+    def status(self) -> Nodes:
+        """Like ``Client.status``."""
+        return Nodes()
 
     def close(self) -> Deferred[None]:
         """Like ``Client.close``."""
@@ -194,6 +215,19 @@ class ServiceTests(SynchronousTestCase):
         self.started()
         path, _, _, mode, _ = self.reactor.unixServers[0]
         self.assertEqual((path, mode), ("/state/status.sock", 0o600))
+
+    def test_the_status_has_what_the_proxies_refused(self) -> None:
+        """Beside what the client says of itself, and what its process does."""
+        self.service = ClientService(self.reactor, self.config, self.start, also=[Source(lambda: Row("said"))])
+        self.started()
+        self.service.refusals.add(ProxyRefusal.PROXY_SILENCE, 3)
+        made: Any = self.reactor.unixServers[0][1]
+        transport = StringTransport()
+        protocol = made.buildProtocol(None)
+        protocol.makeConnection(transport)
+        protocol.dataReceived(b"status\n")
+        said = json.loads(transport.value())
+        self.assertEqual((said["nodes"], said["refused"]["proxy_silence"], said["words"]), (7, 3, "said"))
 
     def test_a_proxy_that_others_reach_is_refused(self) -> None:
         """It has no password, and a missing interface=127.0.0.1 is a slip (SECURITY S3). Nothing stays open."""

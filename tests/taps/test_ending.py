@@ -43,8 +43,9 @@ class EndingTests(SynchronousTestCase):
     """How a command ends."""
 
     def setUp(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             self.addCleanup(signal.signal, number, signal.getsignal(number))
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
         self.reactor = Reactor()
 
     def test_a_signal_stops_the_reactor(self) -> None:
@@ -63,20 +64,64 @@ class EndingTests(SynchronousTestCase):
         self.assertEqual(signal.getsignal(signal.SIGINT), signal.SIG_DFL)
         self.assertEqual(signal.getsignal(signal.SIGTERM), signal.SIG_DFL)
 
-    def test_signals_are_not_taken_before_it_runs(self) -> None:
-        """A reactor takes them itself when it begins, so there is no use in coming first."""
+    def hang_up(self, *, terminal: bool) -> None:
+        """A service with or without a terminal is told a hundred times (SECURITY section 3, 39)."""
+        EndingService(Service(), self.reactor, terminal=lambda: terminal).startService()
+        self.reactor.begin()
+        for _ in range(100):
+            os.kill(os.getpid(), signal.SIGHUP)
+
+    def test_a_terminal_that_is_closed_stops_it(self) -> None:
+        """A hang-up of the terminal is an ordinary stop, however often it comes."""
+        self.hang_up(terminal=True)
+        self.assertEqual(self.reactor.stops, 1)
+        self.assertEqual(signal.getsignal(signal.SIGTERM), signal.SIG_DFL)
+
+    def test_without_a_terminal_a_hang_up_means_nothing(self) -> None:
+        """Other services read their options again; here there is nothing to read, and nothing ends."""
+        self.hang_up(terminal=False)
+        self.assertEqual(self.reactor.stops, 0)
+        self.assertNotEqual(signal.getsignal(signal.SIGTERM), signal.SIG_DFL)
+
+    def test_nohup_is_respected(self) -> None:
+        """Whoever was told to ignore hang-ups ignores them, with a terminal as well."""
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        self.hang_up(terminal=True)
+        self.assertEqual(self.reactor.stops, 0)
+
+    def test_a_signal_during_the_start(self) -> None:
+        """The start is finished, the stop follows as soon as the reactor runs, and a second signal does not wait."""
+        class Slow(Service):
+            def startService(self) -> None:
+                os.kill(os.getpid(), signal.SIGINT)
+                Service.startService(self)
+
+        slow = Slow()
+        EndingService(slow, self.reactor).startService()
+        self.assertTrue(slow.running)
+        # What a reactor does when it begins.
+        signal.signal(signal.SIGTERM, lambda number, frame: None)
+        self.reactor.begin()
+        self.assertEqual(self.reactor.stops, 1)
+        self.assertEqual(signal.getsignal(signal.SIGINT), signal.SIG_DFL)
+        self.assertEqual(signal.getsignal(signal.SIGTERM), signal.SIG_DFL)
+
+    def test_a_start_that_fails_gives_the_signals_back(self) -> None:
+        """Whoever had them before goes on to have them."""
         before = signal.getsignal(signal.SIGINT)
-        EndingService(Service(), self.reactor).startService()
+        self.assertRaises(CannotStart, EndingService(Broken(), self.reactor).startService)
         self.assertIs(signal.getsignal(signal.SIGINT), before)
 
     def test_a_stop_gives_the_signals_back(self) -> None:
         """Whoever had them before goes on to have them."""
         before = signal.getsignal(signal.SIGINT)
-        service = EndingService(Service(), self.reactor)
-        service.startService()
-        self.reactor.begin()
-        self.successResultOf(service.stopService())
-        self.assertIs(signal.getsignal(signal.SIGINT), before)
+        for terminal in (False, True):
+            service = EndingService(Service(), self.reactor, terminal=lambda terminal=terminal: terminal)
+            service.startService()
+            self.reactor.begin()
+            self.successResultOf(service.stopService())
+            self.assertIs(signal.getsignal(signal.SIGINT), before)
+            self.assertIs(signal.getsignal(signal.SIGHUP), signal.SIG_DFL)
 
     def test_what_cannot_start_ends_with_its_status(self) -> None:
         """The status is the error's, and the sentence as well."""

@@ -11,7 +11,7 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.directory.build import key, url
-from torpydo.node import DEFAULT_BANDWIDTH, NodeConfig, NodeService
+from torpydo.node import DEFAULT_BANDWIDTH, NodeConfig, NodeLimits, NodeService
 from torpydo.taps.ending import CannotStart
 from torpydo.taps.node import Options, makeService
 from torpydo.testing import SimulatedReactor
@@ -62,6 +62,16 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual((made.state_dir, made.nickname, made.bandwidth), ("/some/where", "nick", 5_000_000))
         self.assertEqual((str(made.exit_policy), made.family), ("accept *:443, accept *:80", frozenset(others)))
         self.assertTrue(made.allow_single_hop)
+
+    def test_limits(self) -> None:
+        """Each can be changed; a wrong one is an error with the names that there are."""
+        self.assertEqual(config().limits, NodeLimits())
+        made = config("--limit=links-per-host=7", "--limit=memory=64M")
+        self.assertEqual(made.limits, NodeLimits(links_per_host=7, memory=64 << 20))
+        for word in ("links-per-host=none", "links=3"):
+            with self.assertRaises(UsageError) as caught:
+                parse(POOL, f"--limit={word}")
+            self.assertIn("links", str(caught.exception))
 
     def test_bandwidth(self) -> None:
         """It is written in bytes, or with a factor."""
@@ -138,10 +148,26 @@ class OptionsTests(SynchronousTestCase):
         self.assertIn("leave --workers out", str(caught.exception))
         self.assertEqual(config(r"--listen=haproxy:tcp:6000", "--advertise=a.example:1").workers, 1)
 
+    def test_drain(self) -> None:
+        """Two seconds, so that a stop takes five at the most; more on request."""
+        self.assertEqual([config(*more).drain for more in ([], ["--drain=0"], ["--drain=60"], ["--drain=0.5"])],
+                         [2.0, 0.0, 60.0, 0.5])  # fmt: skip
+        for text in ("-1", "", "3601", "1m", "nan", "1e3"):
+            with self.assertRaises(UsageError, msg=text):
+                parse(POOL, f"--drain={text}")
+
+    def test_metrics(self) -> None:
+        """They are served to this machine alone (SECURITY I3)."""
+        parse(POOL, "--metrics=tcp:9100:interface=127.0.0.1")
+        with self.assertRaises(UsageError) as caught:
+            parse(POOL, "--metrics=tcp:9100")
+        self.assertIn("on this machine alone", str(caught.exception))
+
     def test_help(self) -> None:
         """The help names every option."""
         text = str(Options())
         for name in (
+            "drain", "metrics",
             "listen", "advertise", "pool", "state-dir", "exit-policy", "nickname", "family", "bandwidth", "workers",
             "allow-single-hop",
         ):  # fmt: skip

@@ -11,7 +11,7 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.pool.build import Reactor
-from torpydo.pool import PoolService
+from torpydo.pool import PoolLimits, PoolService
 from torpydo.taps.ending import CannotStart
 from torpydo.taps.pool import Options, makeService
 
@@ -48,6 +48,15 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual((config.requested_delay, config.deprecation_delay, config.gc_cycle), (5.0, 11.5, 3.0))
         self.assertTrue(config.test_network)
 
+    def test_limits(self) -> None:
+        """Each is an option, the rest keep their defaults; all of them are named when one is misspelt."""
+        config = parse("--limit=nodes-per-host=4", "--limit=request-time=2.5").config(Reactor())
+        self.assertEqual((config.limits.nodes_per_host, config.limits.request_time), (4, 2.5))
+        self.assertEqual(config.limits.connections, PoolLimits().connections)
+        with self.assertRaises(UsageError) as caught:
+            parse("--limit=node-per-host=4")
+        self.assertTrue(all(limit.name in str(caught.exception) for limit in PoolLimits.known()))
+
     def test_bad_options(self) -> None:
         """A bad option is a usage error, before anything is made."""
         for arguments in (
@@ -64,6 +73,9 @@ class OptionsTests(SynchronousTestCase):
             ["--deprecation-delay=nan"],
             ["--gc-cycle=-1"],
             ["--gc-cycle=inf"],
+            ["--limit=colour=red"],
+            ["--limit=nodes-per-host=0"],
+            ["--limit=nodes=40000"],
             ["--colour=red"],
             ["surplus"],
         ):
@@ -73,7 +85,8 @@ class OptionsTests(SynchronousTestCase):
     def test_help(self) -> None:
         """The help names every option."""
         text = str(Options())
-        for name in ("listen", "state-dir", "requested-delay", "deprecation-delay", "gc-cycle", "test-network"):
+        names = ("listen", "state-dir", "requested-delay", "deprecation-delay", "gc-cycle", "test-network", "limit")
+        for name in names:
             self.assertIn(f"--{name}", text)
 
 

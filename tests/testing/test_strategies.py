@@ -49,6 +49,26 @@ class BytesTests(SynchronousTestCase):
         self.assertTrue(whole.startswith(other))
 
 
+    @given(st.data(), st.lists(st.binary(max_size=30), min_size=1, max_size=3))
+    def test_altered(self, data: st.DataObject, inputs: list[bytes]) -> None:
+        """What comes out is made of the inputs, and not much more than one of them."""
+        other = data.draw(strategies.altered(inputs))
+        self.assertLessEqual(len(other), max(map(len, inputs)) * 5 + 4 * 8)
+
+    def test_altered_is_another_one(self) -> None:
+        """Some of the many that can come are none of the inputs, some are longer, and some are shorter."""
+        seen: set[bytes] = set()
+
+        @settings(max_examples=50)
+        @given(strategies.altered([b"abcdef"]))
+        def draw(one: bytes) -> None:
+            seen.add(one)
+
+        draw()
+        self.assertGreater(len(seen), 10)
+        self.assertTrue(any(len(one) > 6 for one in seen) and any(len(one) < 6 for one in seen))
+
+
 class DocumentTests(SynchronousTestCase):
     """Documents are valid, and say what they were made from."""
 

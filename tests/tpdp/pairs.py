@@ -24,11 +24,16 @@ class Pair:
         identity: SigningKey | None = None,
         expected: SigningKey = NODE,
         aegis: tuple[bool, bool] = (True, True),
+        padding: tuple[bool, bool] = (True, True),
         ready: bool = True,
     ) -> None:
         rng = random.Random(1).randbytes
-        self.initiator = Link.initiator(expected.node_id, rng=rng, now=0.0, identity=identity, aegis=aegis[0])
-        self.responder = Link.responder(NODE, rng=rng, now=0.0, wall_clock=lambda: CLOCK, aegis=aegis[1], seen=SEEN)
+        self.initiator = Link.initiator(
+            expected.node_id, rng=rng, now=0.0, identity=identity, aegis=aegis[0], padding=padding[0]
+        )
+        self.responder = Link.responder(
+            NODE, rng=rng, now=0.0, wall_clock=lambda: CLOCK, aegis=aegis[1], seen=SEEN, padding=padding[1]
+        )
         self.now = 1.0
         self.wire = b""
         self.told: tuple[list[LinkEvent], list[LinkEvent]] = ([], [])

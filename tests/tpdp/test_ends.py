@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import random
+from itertools import count
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.tpdp.chain import Chain, message
 from torpydo.errors import LocalProtocolError, RemoteProtocolError
 from torpydo.tpdp.address import Address
-from torpydo.tpdp.constants import ACK_INTERVAL, BUFFER_HIGH, BULK, CELL, EARLY, MAX_STREAMS, STREAM_CREDIT, EndReason
+from torpydo.tpdp.constants import (
+    ACK_INTERVAL,
+    BACKWARD_OVERHEAD,
+    BUFFER_HIGH,
+    BULK,
+    CELL,
+    EARLY,
+    FORWARD_OVERHEAD,
+    MAX_STREAMS,
+    STREAM_CREDIT,
+    WINDOW_START,
+    EndReason,
+)
 from torpydo.tpdp.ends import CircuitEnd
 from torpydo.tpdp.events import StreamData, StreamEnded, StreamEOF, StreamRequested, StreamWritable
 from torpydo.tpdp.messages import (
@@ -20,6 +35,8 @@ from torpydo.tpdp.messages import (
     encode_resolved,
     encode_wanted_size,
 )
+from torpydo.tpdp.origin import OriginEnd
+from torpydo.tpdp.transit import ExitEnd
 
 BEGIN = encode_begin("a.example", 80)
 CONNECTED = encode_connected(Address(bytes(4), 80), 1)
@@ -137,6 +154,15 @@ class ForwardViolationTests(EndCase):
         self.assertEqual(len([event for event in chain.take_exit() if isinstance(event, StreamRequested)]), MAX_STREAMS)
         last = [StreamEnded(MAX_STREAMS + number, EndReason.RESOURCE_LIMIT) for number in (1, 2)]
         self.assertEqual(chain.take_origin(), last)
+
+    def test_streams_that_are_never_ended(self) -> None:
+        """A client that answers no END may have as many again; with one more it loses the circuit."""
+        chain = Chain(1)
+        for number in range(1, 2 * MAX_STREAMS + 1, 20):
+            chain.say_forward(*[message(Type.RESOLVE, number + one, b"a") for one in range(20)])
+            chain.move_forward(0)
+        self.assertEqual(chain.exit.end.streams, 2 * MAX_STREAMS)
+        self.refused_forward(chain, message(Type.RESOLVE, 2 * MAX_STREAMS + 1, b"a"))
 
     def test_drop_is_free(self) -> None:
         """A forward cell of DROP, or of nothing, is the client's cover."""
@@ -325,6 +351,71 @@ class IntervalTests(EndCase):
             self.assertGreater(len(drops), 50)
             self.assertEqual((len(set(drops)), {len(data) for data in drops}), (len(drops), {16}))
 
+    def ready(self, side: int) -> tuple[CircuitEnd, list[tuple[bytes, bytes]]]:
+        """An end with a stream that is open and has any credit, and the cells that it makes: MAC and payload."""
+        made: list[tuple[bytes, bytes]] = []
+        numbers = count()
+
+        def seal(command: int, payload: bytes) -> tuple[bytes, bytes]:
+            tag = next(numbers).to_bytes(16, "big")
+            made.append((tag, payload))
+            return payload, tag
+
+        rng = random.Random(side).randbytes
+        end: CircuitEnd
+        if side:
+            end = ExitEnd(seal, BACKWARD_OVERHEAD, rng)
+            asked = message(Type.WINDOW, 0, encode_wanted_size(BULK)) + message(Type.BEGIN, 1, BEGIN)
+            end.receive_payload(CELL, asked, b"", 0.0)
+            end.connected(1, Address(bytes(4), 80), 1)
+        else:
+            end = OriginEnd(seal, FORWARD_OVERHEAD, rng, 0)
+            end.built = True
+            end.begin("a.example", 80)
+        end._streams[1].credit = 1 << 40
+        return end, made
+
+    def test_ten_thousand_intervals(self) -> None:
+        """Each of them, both ways, ends with a cell that has 16 random bytes, and no other cell has any (row F2)."""
+        for side in (0, 1):
+            end, made = self.ready(side)
+            drops: set[bytes] = set()
+            intervals = 0
+            while intervals < 10_000:
+                made.clear()
+                end.send_data(1, bytes(130_000))
+                end.cells_to_send(0.0)
+                closing = [tag for tag, _, _ in end.window._expected]
+                for tag, payload in made:
+                    found = [data for kind, _, data in decode_payload(payload) if kind is Type.DROP]
+                    self.assertEqual([len(data) for data in found], [16] * (tag in closing))
+                    drops.update(found)
+                for tag in closing:
+                    end.window.acknowledged(tag, 0.0)
+                intervals += len(closing)
+            self.assertEqual(len(drops), intervals)
+
+    def test_acknowledging_what_was_not_seen(self) -> None:
+        """A client that acknowledges cells which it has not got gets one window and no byte more (row F1): before the
+        cell was sent, by chance, with another cell's MAC, or twice.
+        """
+        for guess in ("early", "short", "by chance", "of the next", "twice"):
+            chain = Chain(1)
+            end = chain.exit.end
+            assert end is not None
+            for stream in [chain.open_stream() for _ in range(8)]:
+                end.send_data(stream, bytes(STREAM_CREDIT))
+            if guess != "early":
+                sent = sum(len(body) for _, body in end.cells_to_send(0.0))
+                self.assertTrue(WINDOW_START - 1024 < sent <= WINDOW_START)
+            tags = [tag for tag, _, _ in end.window._expected]
+            answers = {"short": [tag[:15] for tag in tags[:1]], "of the next": tags[1:2], "twice": tags[:1] * 2}
+            for tag in answers.get(guess, [bytes(16)]):
+                chain.say_forward(message(Type.WINDOW, 0, encode_ack(tag)))
+            with self.assertRaises(RemoteProtocolError):
+                chain.move_forward(0)
+            self.assertEqual(chain.backward[0], [])
+
     def test_acknowledged_after_32_kib(self) -> None:
         """Not before."""
         chain = Chain(1)
@@ -367,6 +458,99 @@ class IntervalTests(EndCase):
         end.send_data(stream, bytes(STREAM_CREDIT))
         self.assertEqual([command for command, _ in end.cells_to_send(0.0)], [BULK, BULK])
         self.assertEqual(end.cells_to_send(0.0), [])
+
+
+class UnansweredTests(EndCase):
+    """A stream that only one side has ended (row F8)."""
+
+    def half_closed(self, side: int, *, rtt: float | None = None) -> tuple[Chain, int]:
+        """A stream whose END of one side has gone, at second 10, and is never answered."""
+        chain = Chain(1)
+        stream = chain.open_stream()
+        end: CircuitEnd = chain.exit.end if side else chain.origin.end
+        chain.now = 10.0
+        end.rtt = rtt
+        end.finish(stream, EndReason.MISC)
+        end.cells_to_send(chain.now)
+        chain.forward[0].clear()
+        chain.backward[0].clear()
+        return chain, stream
+
+    def hear(self, chain: Chain, side: int, *messages: bytes) -> None:
+        """The side gets a cell."""
+        if side:
+            chain.say_forward(*messages)
+            chain.move_forward(0)
+        else:
+            chain.say_backward(*messages)
+            chain.move_backward(0)
+
+    def test_what_comes_in_time_is_dropped(self) -> None:
+        """For sixty seconds, and as long as a round trip of the circuit if that is more; then the END may come."""
+        for side in (0, 1):
+            for rtt, seconds in ((None, 60.0), (2.0, 60.0), (75.0, 75.0)):
+                chain, stream = self.half_closed(side, rtt=rtt)
+                for now in (10.0, 40.0, 10.0 + seconds):
+                    chain.now = now
+                    self.hear(chain, side, message(Type.DATA, stream, b"x"))
+                self.hear(chain, side, message(Type.END, stream, END))
+                self.assertEqual(chain.take_origin() + chain.take_exit(), [StreamEnded(stream, EndReason.DONE)])
+
+    def test_what_comes_later_destroys_the_circuit(self) -> None:
+        """DATA of that stream, or anything else while the END is missing: whoever is honest has answered it."""
+        for side in (0, 1):
+            for rtt, seconds in ((None, 60.0), (75.0, 75.0)):
+                for kind, data in ((Type.DATA, b"x"), (Type.CLOSE_WRITE, b""), (Type.WINDOW, b"\0\0\0\1")):
+                    chain, stream = self.half_closed(side, rtt=rtt)
+                    chain.now = 10.1 + seconds
+                    with self.assertRaises(RemoteProtocolError) as caught:
+                        self.hear(chain, side, message(kind, stream, data))
+                    self.assertIn("not answered in time", str(caught.exception))
+
+    def test_late_answer(self) -> None:
+        """It is one: nothing is left that would have to be destroyed."""
+        for side in (0, 1):
+            chain, stream = self.half_closed(side)
+            chain.now = 500.0
+            self.hear(chain, side, message(Type.END, stream, END))
+            end: CircuitEnd = chain.exit.end if side else chain.origin.end
+            self.assertEqual((end.streams, end._ended), (0, {}))
+
+    def test_the_oldest_counts(self) -> None:
+        """Others that were ended later, or were answered, change nothing."""
+        chain = Chain(1)
+        streams = [chain.open_stream() for _ in range(4)]
+        end = chain.origin.end
+        for now, stream in enumerate(streams):
+            chain.now = 10.0 * now
+            end.finish(stream, EndReason.MISC)
+            chain.origin_turn()
+        chain.forward[0].clear()
+        for stream in (streams[0], streams[2]):
+            chain.say_backward(message(Type.END, stream, END))
+        chain.move_backward(0)
+        for now, refused in ((70.0, False), (70.1, True)):
+            chain.now = now
+            chain.say_backward(message(Type.DATA, streams[3], b"x"))
+            if refused:
+                self.assertRaises(RemoteProtocolError, chain.move_backward, 0)
+            else:
+                chain.move_backward(0)
+
+    def test_time_begins_when_it_is_sent(self) -> None:
+        """An END that waits for what is queued before it, or for its turn, is not missing yet."""
+        chain = Chain(1)
+        stream = chain.open_stream()
+        chain.origin.end.send_data(stream, bytes(10))
+        chain.origin.end.finish(stream, EndReason.DONE)
+        chain.now = 1000.0
+        chain.origin_turn()
+        self.assertEqual(chain.origin.end._ended, {stream: 1000.0})
+        other = chain.open_stream()
+        chain.origin.end.finish(other, EndReason.MISC)
+        chain.now = 1010.0
+        chain.say_backward(message(Type.DATA, other, b"x"))
+        chain.move_backward(0)
 
 
 class StreamVerbTests(EndCase):

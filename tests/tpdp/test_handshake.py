@@ -11,6 +11,10 @@ from torpydo.crypto import DHPublicKey, DHSecretKey, NodeId, Person, Secret, Sig
 from torpydo.errors import BadKey, CryptoError, DecryptionFailed
 from torpydo.tpdp.constants import HANDSHAKE_SIZE, OPTIONS_SIZE
 from torpydo.tpdp.handshake import (
+    OPTION_CIPHERS,
+    OPTION_CLOCK,
+    OPTION_SEEN,
+    OPTION_VERSIONS,
     ClientHandshake,
     HandshakeKeys,
     Proto,
@@ -165,6 +169,10 @@ class OptionsTests(SynchronousTestCase):
         """Every dictionary comes back, in 464 bytes."""
         data = encode_options(options)
         self.assertEqual((decode_options(data), len(data)), (options, OPTIONS_SIZE))
+
+    def test_numbers(self) -> None:
+        """They are on the wire and never change (protocol, section Options)."""
+        self.assertEqual((OPTION_VERSIONS, OPTION_CIPHERS, OPTION_CLOCK, OPTION_SEEN), (1, 2, 3, 4))
 
     def test_golden(self) -> None:
         """In the order of their types."""

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.tpdp.pairs import NODE, PEER, SEEN, Pair
-from torpydo.crypto import Purpose
-from torpydo.errors import LinkError, LocalProtocolError
+from torpydo.crypto import DHSecretKey, Purpose
+from torpydo.errors import CryptoError, LinkError, LocalProtocolError
 from torpydo.tpdp.constants import (
     AUTH,
     BULK,
@@ -33,10 +33,13 @@ from torpydo.tpdp.events import (
     PeerAuthenticated,
 )
 from torpydo.tpdp.frames import encode_frame, pad_body, split_frames
+from torpydo.tpdp.handshake import OPTION_CIPHERS, OPTION_VERSIONS, ClientHandshake, Proto, encode_options
 from torpydo.tpdp.link import Link, LinkState
 
 MESSAGE = b"m" * 512
 BODY = b"c" * 1024
+ASKED = pad_body(MESSAGE)
+"""The body of a CREATE or CREATED."""
 
 
 def say(pair: Pair, *frames: tuple[int, int, bytes], side: int = 0) -> list[LinkEvent]:
@@ -50,12 +53,13 @@ def say(pair: Pair, *frames: tuple[int, int, bytes], side: int = 0) -> list[Link
 class LinkCase(SynchronousTestCase):
     """Base of the tests below."""
 
-    def assert_closed(self, link: Link, events: list[LinkEvent]) -> None:
+    def assert_closed(self, link: Link, events: list[LinkEvent], why: str = "") -> None:
         """The link is closed, said so exactly once and last, and says nothing more to the peer."""
         self.assertEqual([type(event) for event in events].count(LinkClosed), 1)
         closed = events[-1]
         assert isinstance(closed, LinkClosed)
         self.assertIsInstance(closed.error, LinkError)
+        self.assertIn(why, str(closed.error))
         self.assertIs(link.state, LinkState.CLOSED)
         self.assertEqual(link.data_to_send(), b"")
         self.assertEqual((link.open_circuits, link.data_to_send(), link.next_deadline()), (0, b"", None))
@@ -135,6 +139,35 @@ class HandshakeTests(LinkCase):
             changed[place] ^= 1
             self.assert_closed(pair.initiator, pair.initiator.receive_data(bytes(changed), 1.0))
 
+    def test_stripped_offer(self) -> None:
+        """Who takes the newest version, or the better cipher, out of a hello gets no link, although the node answers:
+        the whole hello is part of what the keys are made of (row L1).
+
+        The attacker of this test has the initiator's ephemeral key, which no attacker has.
+        """
+        newer = {OPTION_VERSIONS: b"\x02\x01", OPTION_CIPHERS: b"\x02\x01"}
+        for stripped in (
+            newer | {OPTION_VERSIONS: b"\x01"},
+            newer | {OPTION_CIPHERS: b"\x01"},
+            newer | {OPTION_VERSIONS: b"\x01\x02"},
+            newer | {99: b""},
+        ):
+            hello, told = (
+                ClientHandshake.start(
+                    Proto.LINK, NODE.node_id, NODE.node_id.dh_key(), DHSecretKey(b"\x07" * 32), encode_options(options)
+                )
+                for options in (newer, stripped)
+            )
+            for message in (hello, told):
+                responder = Pair(ready=False).responder
+                responder.receive_data(message.message, 1.0)
+                reply = responder.data_to_send()
+                self.assertEqual(len(reply), HANDSHAKE_SIZE)
+                if message is hello:
+                    hello.finish(reply)
+                else:
+                    self.assertRaises(CryptoError, hello.finish, reply)
+
     def test_deadline(self) -> None:
         """Neither side waits longer than the time-out."""
         for link in (Pair(ready=False).initiator, Pair(ready=False).responder):
@@ -144,7 +177,7 @@ class HandshakeTests(LinkCase):
 
     def test_a_ready_link_shows_that_it_lives(self) -> None:
         """Every thirty seconds there is a PADDING, and a peer that sends nothing for ninety is taken for dead."""
-        pair = Pair()
+        pair = Pair(identity=PEER)
         link = pair.initiator
         first = link.next_deadline()
         assert first is not None
@@ -197,18 +230,18 @@ class AuthTests(LinkCase):
         pair = Pair()
         circ_id = pair.responder.new_circuit_id()
         self.assertRaises(LocalProtocolError, pair.responder.send_create, circ_id, MESSAGE)
-        self.assert_closed(pair.initiator, say(pair, (1, CREATE, BODY), side=1))
+        self.assert_closed(pair.initiator, say(pair, (1, CREATE, ASKED), side=1), "towards a client")
 
     def test_another_signature(self) -> None:
         """A signature for another link, another key, or with a fill closes the link."""
-        for change in range(3):
+        for change in range(4):
             pair = Pair(ready=False)
             pair.move(0)
             pair.move(1)
             pair.initiator._queue.drop(0)
             bind = pair.initiator._bind if change else bytes(32)
             good = PEER.public + PEER.sign(Purpose.AUTH, bind)
-            body = [good, NODE.public + good[32:], good + b"\x01"][change]
+            body = [good, NODE.public + good[32:], good + b"\x01", good.ljust(1023, b"\0") + b"\x80"][change]
             events = say(pair, (0, AUTH, pad_body(body)))
             self.assert_closed(pair.responder, events)
             self.assertNotIn(PeerAuthenticated, [type(event) for event in events])
@@ -252,7 +285,7 @@ class CircuitTests(LinkCase):
         self.assertTrue(pair.initiator.is_open(ids[0]))
         pair.initiator.send_destroy(ids[0])
         self.assertNotIn(pair.initiator.new_circuit_id(), ids)
-        pair.initiator._next_id = INITIATOR_BIT - 1
+        pair.initiator._ids._next = INITIATOR_BIT - 1
         pair.initiator.new_circuit_id()
         self.assertRaises(LinkError, pair.initiator.new_circuit_id)
 
@@ -286,47 +319,120 @@ class CircuitTests(LinkCase):
         self.assertEqual(pair.initiator.queued(circ_id), 1024)
         pair.responder.send_cells(circ_id, [(CELL, BODY)])
         pair.move(1)
-        self.assertEqual(say(pair, (circ_id, CREATED, BODY), side=1), [])
+        self.assertEqual(say(pair, (circ_id, CREATED, ASKED), side=1), [])
         pair.pump()
         self.assertEqual(pair.told, ([], [DestroyReceived(circ_id)]))
         for link in (pair.initiator, pair.responder):
-            self.assertEqual((link.open_circuits, link._closing, link._unknown), (0, set(), 0))
+            self.assertEqual((link.open_circuits, link._ids._closing, link._ids._unknown), (0, set(), 0))
             link.send_cells(circ_id, [(CELL, BODY)])
             link.send_created(circ_id, MESSAGE)
             self.assertEqual(link.data_to_send(), b"")
 
+    def test_destroyed_before_the_peer_heard_of_it(self) -> None:
+        """A CREATE that still waits does not go, nor a DESTROY; the id is not used again."""
+        pair = Pair()
+        circ_id = pair.initiator.new_circuit_id()
+        pair.initiator.send_create(circ_id, MESSAGE)
+        pair.initiator.send_destroy(circ_id)
+        self.assertEqual((pair.initiator.data_to_send(), pair.initiator.open_circuits), (b"", 0))
+        self.assertEqual(pair.initiator._ids._closing, set())
+        other = pair.initiator.new_circuit_id()
+        self.assertNotEqual(other, circ_id)
+        pair.initiator.send_create(other, MESSAGE)
+        pair.pump()
+        self.assertEqual(pair.told, ([], [CreateReceived(other, MESSAGE)]))
+
     def test_duplicate_create(self) -> None:
         """It is counted, and the circuit that has the id is not touched (row L8); neither is it once destroyed."""
         pair, circ_id = self.opened()
-        self.assertEqual(say(pair, (circ_id, CREATE, BODY)), [])
+        self.assertEqual(say(pair, (circ_id, CREATE, ASKED)), [])
         self.assertEqual(pair.responder.open_circuits, 1)
         pair.initiator.send_destroy(circ_id)
         pair.pump()
-        self.assertEqual(say(pair, (circ_id, CREATE, BODY)), [])
-        self.assertEqual((pair.responder.open_circuits, pair.responder._unknown), (0, 2))
+        self.assertEqual(say(pair, (circ_id, CREATE, ASKED)), [])
+        self.assertEqual((pair.responder.open_circuits, pair.responder._ids._unknown), (0, 2))
+
+    def test_duplicate_create_does_not_touch_the_circuit(self) -> None:
+        """In either direction: the circuit goes on, the second CREATE is answered with nothing (row L8)."""
+        pair = Pair(identity=PEER)
+        links = (pair.initiator, pair.responder)
+        for side, opener in enumerate(links):
+            other = links[1 - side]
+            circ_id = opener.new_circuit_id()
+            opener.send_create(circ_id, MESSAGE)
+            pair.pump()
+            other.send_created(circ_id, MESSAGE)
+            pair.pump()
+            for body in (ASKED, pad_body(b"x" * 512)):
+                self.assertEqual(say(pair, (circ_id, CREATE, body), side=side), [])
+            self.assertEqual(other.data_to_send(), b"")
+            for told in pair.told:
+                told.clear()
+            for link in links:
+                link.send_cells(circ_id, [(CELL, BODY)])
+            pair.pump()
+            self.assertEqual(pair.told, ([CellsReceived(circ_id, [(CELL, BODY)])],) * 2)
+
+    def test_too_many_duplicates(self) -> None:
+        """A hundred a minute are dropped; one more closes the link."""
+        pair, circ_id = self.opened()
+        for _ in range(100):
+            self.assertEqual(say(pair, (circ_id, CREATE, ASKED)), [])
+        self.assertTrue(pair.responder.is_open(circ_id))
+        self.assert_closed(pair.responder, say(pair, (circ_id, CREATE, ASKED)), "too many")
+
+    def test_fill(self) -> None:
+        """A byte other than 0 where the protocol has zeros closes the link, with all that is on it: it can only be the
+        neighbour's, and says something that nobody may say (a covert channel).
+        """
+        for command, good, side in (
+            (PADDING, b"", 0),
+            (PADDING, b"", 1),
+            (CREATE, MESSAGE, 0),
+            (CREATED, MESSAGE, 1),
+            (DESTROY, b"", 0),
+            (DESTROY, b"", 1),
+        ):
+            for place in (len(good), len(good) + 1, 700, 1022, 1023):
+                body = bytearray(pad_body(good))
+                body[place] ^= 1 << place % 8
+                pair, circ_id = self.opened()
+                circ_id = {PADDING: 0, CREATE: circ_id + 1}.get(command, circ_id)
+                link = pair.initiator if side else pair.responder
+                events = say(pair, (circ_id, command, bytes(body)), side=side)
+                self.assert_closed(link, events, "fill")
+                self.assertEqual(len(events), 1)
+
+    def test_fill_of_an_unknown_circuit(self) -> None:
+        """It is looked at before the circuit is."""
+        for command in (CREATED, DESTROY):
+            pair, circ_id = self.opened()
+            events = say(pair, (circ_id + 9, command, BODY), side=1)
+            self.assert_closed(pair.initiator, events, "fill")
 
     def test_ids_of_the_wrong_side(self) -> None:
         """A CREATE with an id of the receiver's side, or a CREATED for one of the sender's, closes the link."""
         pair = Pair()
-        self.assert_closed(pair.responder, say(pair, (5, CREATE, BODY)))
+        self.assert_closed(pair.responder, say(pair, (5, CREATE, ASKED)), "wrong side")
         pair = Pair(identity=PEER)
-        self.assert_closed(pair.initiator, say(pair, (INITIATOR_BIT | 5, CREATE, BODY), side=1))
+        self.assert_closed(pair.initiator, say(pair, (INITIATOR_BIT | 5, CREATE, ASKED), side=1), "wrong side")
         pair, circ_id = self.opened()
-        self.assert_closed(pair.responder, say(pair, (circ_id, CREATED, BODY)))
+        self.assert_closed(pair.responder, say(pair, (circ_id, CREATED, ASKED)), "the other side")
 
     def test_circuit_zero(self) -> None:
         """It is the link itself: nothing but PADDING and AUTH is on it, and those are on no other."""
         for command in (CREATE, CREATED, DESTROY):
             pair = Pair()
-            self.assert_closed(pair.responder, say(pair, (0, command, BODY)))
+            self.assert_closed(pair.responder, say(pair, (0, command, bytes(1024))), "on circuit 0")
         for command in (PADDING, AUTH):
             pair = Pair()
-            self.assert_closed(pair.responder, say(pair, (INITIATOR_BIT | 1, command, BODY)))
+            events = say(pair, (INITIATOR_BIT | 1, command, bytes(1024)))
+            self.assert_closed(pair.responder, events, "on circuit 2147483649")
 
     def test_unknown_command(self) -> None:
         """It closes the link."""
         pair = Pair()
-        self.assert_closed(pair.responder, say(pair, (1, 7, BODY)))
+        self.assert_closed(pair.responder, say(pair, (1, 7, BODY)), "command")
 
     def test_unknown_circuits(self) -> None:
         """A hundred frames a minute are ignored, one more closes the link; the minute is counted anew."""
@@ -340,7 +446,7 @@ class CircuitTests(LinkCase):
             for _ in range(100):
                 self.assertEqual(say(pair, frame, side=side), [])
             pair.now += 59.0
-            self.assert_closed(pair.initiator if side else pair.responder, say(pair, frame, side=side))
+            self.assert_closed(pair.initiator if side else pair.responder, say(pair, frame, side=side), "too many")
 
     def test_destroy_of_an_unknown_circuit(self) -> None:
         """It is ignored, however often."""
@@ -377,7 +483,7 @@ class CircuitTests(LinkCase):
         for link in (pair.initiator, pair.responder):
             link.send_padding()
             link.send_cells(circ_id, [(CELL, BODY), (BULK, bytes(16384)), (EARLY, BODY)])
-            link._put(circ_id, CREATED, pad_body(MESSAGE))
+            link._put(circ_id, CREATED, ASKED)
             lengths |= {len(body) + 5 for _, _, body in split_frames(link._queue.take(10**6))}
             link.send_destroy(circ_id)
             lengths |= {len(body) + 5 for _, _, body in split_frames(link._queue.take(10**6))}

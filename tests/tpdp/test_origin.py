@@ -10,10 +10,23 @@ from tests.tpdp.chain import Chain, Node, message
 from torpydo.crypto import CELL_BACKWARD_ORIGIN, CELL_BACKWARD_PASS, CELL_FORWARD
 from torpydo.errors import CryptoError, DecryptionFailed, LocalProtocolError, RemoteProtocolError
 from torpydo.tpdp import layers
-from torpydo.tpdp.constants import CELL, EARLY, MAX_EARLY, ExtendStatus
-from torpydo.tpdp.events import HopAdded
+from torpydo.tpdp.constants import CELL, EARLY, MAX_EARLY, EndReason, ExtendStatus
+from torpydo.tpdp.events import HopAdded, PongReceived, StreamEnded
+from torpydo.tpdp.handshake import Proto, open_hello
 from torpydo.tpdp.messages import Type
 from torpydo.tpdp.origin import OriginCircuit, OriginState
+from torpydo.tpdp.transit import TransitCircuit
+
+
+class Heard(Chain):
+    """A chain that keeps the first message to each hop."""
+
+    said: list[bytes]
+
+    def accept(self, place: int, message: bytes) -> tuple[TransitCircuit, bytes]:
+        """As every chain."""
+        self.said = [*getattr(self, "said", []), message]
+        return super().accept(place, message)
 
 
 class BuildTests(SynchronousTestCase):
@@ -28,6 +41,16 @@ class BuildTests(SynchronousTestCase):
         for hops in (0, 9):
             path = [Node(place).hop for place in range(hops)]
             self.assertRaises(LocalProtocolError, OriginCircuit, path, rng=bytes)
+
+    def test_only_the_version_in_the_first_message(self) -> None:
+        """It has no forward secrecy: neither where the circuit leads nor who builds it is in it (row H4)."""
+        for hops in (1, 3, 8):
+            for seed in (1, 2):
+                chain = Heard(hops, seed=seed)
+                self.assertEqual(len(chain.said), hops)
+                for node, text in zip(chain.nodes, chain.said, strict=True):
+                    options = open_hello(Proto.HOP, node.identity.node_id, node.onion_key, text)[2]
+                    self.assertEqual(options, b"\x01\x00\x01\x01" + bytes(460))
 
     def test_no_stream_before_it_is_built(self) -> None:
         """No hop but the last may learn of a target."""
@@ -90,6 +113,22 @@ class BuildTests(SynchronousTestCase):
         self.assertRaises(RemoteProtocolError, chain.pump)
 
 
+class ReasonTests(SynchronousTestCase):
+    """What the exit learns of the end of a stream."""
+
+    def test_only_done_and_misc(self) -> None:
+        """Whatever the reason is at the client, the exit is told of a clean end or of none (row Z2)."""
+        self.assertEqual(len(EndReason), 11)
+        for reason in EndReason:
+            chain = Chain(1)
+            stream = chain.open_stream()
+            chain.origin.end.finish(stream, reason)
+            chain.origin_turn()
+            chain.move_forward(0)
+            told = EndReason.DONE if reason is EndReason.DONE else EndReason.MISC
+            self.assertEqual(chain.take_exit(), [StreamEnded(stream, told)])
+
+
 class BackwardTests(SynchronousTestCase):
     """Backward cells on their way to the builder."""
 
@@ -116,11 +155,22 @@ class BackwardTests(SynchronousTestCase):
                         for place in range(wire, -1, -1):
                             chain.move_backward(place)
 
-    def test_inserted_by_a_hop_in_the_middle(self) -> None:
-        """There is no leaky pipe: it does not open (row C8)."""
-        chain = Chain(3)
-        chain.say_backward(message(Type.PONG, 0, bytes(8)), place=1)
-        self.assertRaises(DecryptionFailed, chain.pump)
+    def test_inserted_by_another_hop(self) -> None:
+        """There is no leaky pipe: what any hop but the last originates does not open, in a circuit of any length; what
+        the last one says does (row C8).
+        """
+        for hops in range(1, 9):
+            for place in range(hops):
+                chain = Chain(hops)
+                chain.origin.end.ping(0.0)
+                [token] = chain.origin.end._pings
+                chain.say_backward(message(Type.PONG, 0, token), place=place)
+                if place < hops - 1:
+                    self.assertRaises(DecryptionFailed, chain.pump)
+                else:
+                    for wire in range(place, -1, -1):
+                        chain.move_backward(wire)
+                    self.assertEqual(chain.take_origin(), [PongReceived(0.0)])
 
     def test_another_command(self) -> None:
         """A guard cannot turn CELL into EARLY, whatever is in it."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.tpdp.chain import Chain, message
 from tests.tpdp.vectors import load
-from torpydo.crypto import DHSecretKey
+from torpydo.crypto import DHSecretKey, NodeId, keys
 from torpydo.errors import BadKey, CryptoError, DecryptionFailed, LocalProtocolError, RemoteProtocolError
+from torpydo.tpdp import handshake
 from torpydo.tpdp.constants import BULK, CELL, EARLY, ExtendStatus
 from torpydo.tpdp.events import ExtendRefused, ExtendRequested, HopAdded, Mine, PassOn
 from torpydo.tpdp.handshake import ClientHandshake, Proto
@@ -30,21 +34,32 @@ class AcceptTests(SynchronousTestCase):
         chain = Chain(1, build=False)
         node = chain.nodes[0]
         other = DHSecretKey(b"\x63" * 32)
-        for keys in ([node.onion_key, other], [other, node.onion_key]):
-            circuit, reply = TransitCircuit.accept(
-                chain.origin.create_message, node_id=node.identity.node_id, onion_keys=keys, rng=chain.random.randbytes
-            )
+        text, node_id, rng = chain.origin.create_message, node.identity.node_id, chain.random.randbytes
+        for onion_keys in ([node.onion_key, other], [other, node.onion_key]):
+            circuit, reply = TransitCircuit.accept(text, node_id=node_id, onion_keys=onion_keys, rng=rng)
             self.assertEqual((circuit.state, len(reply)), (TransitState.LAST, 512))
-        for keys in ([other], []):
+        for onion_keys in ([other], []):
             with self.assertRaises(CryptoError):
-                TransitCircuit.accept(
-                    chain.origin.create_message, node_id=node.identity.node_id, onion_keys=keys, rng=bytes
-                )
+                TransitCircuit.accept(text, node_id=node_id, onion_keys=onion_keys, rng=bytes)
+
+    def test_replayed(self) -> None:
+        """The same CREATE a hundred times: a hundred keys of the node's, and circuits that share nothing (row H5)."""
+        chain = Chain(1, build=False)
+        answers = [chain.accept(0, chain.origin.create_message) for _ in range(100)]
+        self.assertEqual(len({reply[:32] for _, reply in answers}), 100)
+        layers = [layer for circuit, _ in answers for layer in (circuit._forward, circuit._backward)]
+        self.assertEqual(len({layer._key for layer in layers}), 200)
 
     def test_low_order_points(self) -> None:
-        """Each is refused, no circuit is made (row H2)."""
-        for point in load("refused")["low_order_points"]:
-            self.assertRaises(BadKey, Chain(1, build=False).accept, 0, bytes.fromhex(point) + bytes(480))
+        """Each is refused: no circuit is made, nor any key (row H2)."""
+        points = load("refused")["low_order_points"]
+        self.assertEqual(len(points), 7)
+        node = Chain(1, build=False).nodes[0]
+        node_id, onion_keys = node.identity.node_id, [node.onion_key, DHSecretKey(b"\x63" * 32)]
+        for point in points:
+            text = bytes.fromhex(point) + bytes(480)
+            with self.assertRaises(BadKey):
+                TransitCircuit.accept(text, node_id=node_id, onion_keys=onion_keys, rng=self.fail)
 
     def test_options_that_are_malformed(self) -> None:
         """They are the client's fault."""
@@ -62,6 +77,74 @@ class AcceptTests(SynchronousTestCase):
             changed = bytearray(chain.origin.create_message)
             changed[place] ^= 4
             self.assertRaises(CryptoError, chain.accept, 0, bytes(changed))
+
+
+class RefusalTests(SynchronousTestCase):
+    """A CREATE that is refused tells nothing of the reason, neither by what is answered nor by the time (row H6).
+
+    The time is not measured here: it is what the same operations on as many bytes take.
+    """
+
+    def setUp(self) -> None:
+        self.done: list[tuple[str, tuple[int, ...]]] = []
+        for module, name in (
+            (keys, "crypto_box_beforenm"),
+            (keys, "crypto_scalarmult_base"),
+            (handshake, "blake"),
+            (handshake, "open_sealed"),
+            (handshake, "seal"),
+        ):
+            self.patch(module, name, self.recording(name, getattr(module, name)))
+
+    def recording(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Note the operation and how many bytes it is given."""
+
+        def recorded(*args: Any, **options: Any) -> Any:
+            self.done.append((name, tuple(len(one) for one in args if isinstance(one, bytes))))
+            return function(*args, **options)
+
+        return recorded
+
+    def refused(self, message: bytes, onion_keys: list[DHSecretKey]) -> tuple[str, list[tuple[str, tuple[int, ...]]]]:
+        """What node 0 answers, and what it does for that."""
+        node_id = Chain(1, build=False).nodes[0].identity.node_id
+        self.done.clear()
+        with self.assertRaises(CryptoError) as caught:
+            TransitCircuit.accept(message, node_id=node_id, onion_keys=onion_keys, rng=self.fail)
+        return str(caught.exception), list(self.done)
+
+    def test_same_work_for_each_reason(self) -> None:
+        """Another node's identity, an onion key that is another's, one that has expired, or a changed byte."""
+        chain = Chain(2, build=False)
+        mine, other = chain.nodes
+        current, previous, expired = mine.onion_key, DHSecretKey(b"\x61" * 32), DHSecretKey(b"\x62" * 32)
+
+        def hello(node_id: NodeId, onion_key: DHSecretKey) -> bytes:
+            ephemeral = DHSecretKey(b"\x05" * 32)
+            return ClientHandshake.start(Proto.HOP, node_id, onion_key.public, ephemeral, HOP_OPTIONS).message
+
+        good = hello(mine.identity.node_id, current)
+        for onion_keys in ([current], [current, previous]):
+            reasons = [
+                self.refused(message, onion_keys)
+                for message in (
+                    hello(other.identity.node_id, current),
+                    hello(mine.identity.node_id, other.onion_key),
+                    hello(mine.identity.node_id, expired),
+                    good[:100] + bytes([good[100] ^ 1]) + good[101:],
+                )
+            ]
+            self.assertEqual(reasons, reasons[:1] * len(reasons))
+            names = [name for name, _ in reasons[0][1]]
+            self.assertEqual(names, ["crypto_box_beforenm", "blake", "open_sealed"] * len(onion_keys))
+
+    def test_the_work_is_seen(self) -> None:
+        """One that is accepted is more work: a key, another agreement, a seal."""
+        chain = Chain(1, build=False)
+        self.done.clear()
+        chain.create()
+        names = {name for name, _ in self.done}
+        self.assertEqual(names, {"crypto_box_beforenm", "crypto_scalarmult_base", "blake", "open_sealed", "seal"})
 
 
 class ForwardTests(SynchronousTestCase):
@@ -162,6 +245,15 @@ class ForwardTests(SynchronousTestCase):
     def test_extend_that_is_malformed(self) -> None:
         """It is the client's fault."""
         self.refused(Chain(1), message(Type.EXTEND, 0, b"short"), command=EARLY)
+
+    def test_extend_to_nobody(self) -> None:
+        """A node id of zeros, or another that is no key (row L7)."""
+        for node_id in (bytes(32), b"\x01" + bytes(31), b"\xff" * 32):
+            chain = Chain(1)
+            hop = chain.nodes[0].hop
+            data = node_id + Extend(hop.node_id, hop.address, b"h" * 512).encode()[32:]
+            self.refused(chain, message(Type.EXTEND, 0, data), command=EARLY)
+            self.assertIs(chain.exit.state, TransitState.LAST)
 
     def test_another_extend_after_a_failed_one(self) -> None:
         """The node is the last one again."""

@@ -1,13 +1,14 @@
-"""What a running client says about itself: JSON lines on a Unix socket in its state directory.
+"""What a running client, node or pool says about itself: JSON lines on a Unix socket in its state directory.
 
-The socket has mode 0600 in a directory of mode 0700, so only the client's own user gets to it. One request is one
-line, its answer is one line: ``status`` gives the client's status as an object; anything else gives ``{"error": …}``.
+The socket has mode 0600 in a directory of mode 0700, so only the service's own user gets to it. One request is one
+line, its answer is one line: ``status`` gives the status as an object; anything else gives ``{"error": …}``.
 """
 
 from __future__ import annotations
 
 import json
-import os.path
+import os
+from collections.abc import Sequence
 from typing import Any
 from typing import Protocol as TypingProtocol
 
@@ -25,25 +26,27 @@ __all__ = ["STATUS_SOCKET", "HasStatus", "StatusFactory", "read_status", "status
 
 STATUS_SOCKET = "status.sock"
 
-# A request is one word; an answer names every circuit of the client.
+# A request is one word; an answer names every circuit of a client.
 REQUEST_LIMIT = 100
 ANSWER_LIMIT = 16 * 1024 * 1024
+# Bytes of the path of a socket (Linux); with a longer one Twisted fails in a way of its own.
+PATH_LIMIT = 107
 # Seconds for one question and its answer.
 ANSWER_TIME = 10.0
 
 
 class HasStatus(TypingProtocol):
-    """A client, as far as this module knows it."""
+    """A client, a node, a pool or their process, as far as this module knows it."""
 
     def status(self) -> Any:
-        """A frozen attrs value that holds nothing but what JSON can say."""
+        """A frozen attrs value that holds nothing but what JSON can say; ``None``: nothing for now."""
 
 
 class StatusProtocol(Protocol):
     """Answers one request after the other; hangs up on a line that is too long, and after a time of silence."""
 
-    def __init__(self, client: HasStatus, reactor: IReactorTime) -> None:
-        self._client = client
+    def __init__(self, sources: Sequence[HasStatus], reactor: IReactorTime) -> None:
+        self._sources = sources
         self._reactor = reactor
         self._received = b""
         self._silence: IDelayedCall | None = None
@@ -65,7 +68,9 @@ class StatusProtocol(Protocol):
 
     def _answer(self, request: bytes) -> bytes:
         if request == b"status":
-            return json.dumps(attrs.asdict(self._client.status())).encode()
+            parts = [source.status() for source in self._sources]
+            facts = {name: value for part in parts if part is not None for name, value in attrs.asdict(part).items()}
+            return json.dumps(facts).encode()
         return json.dumps({"error": "the only request is: status"}).encode()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -74,29 +79,35 @@ class StatusProtocol(Protocol):
 
 
 class StatusFactory(Factory):
-    """Serves a client's status.
+    """Serves a status.
 
-    :param client: the running client
+    :param service: the running client, node or pool
+    :param also: what has more to say; all of it is one answer, in this order
     """
 
     noisy = False
 
-    def __init__(self, client: HasStatus, reactor: IReactorTime) -> None:
-        self._client = client
+    def __init__(self, service: HasStatus, reactor: IReactorTime, *also: HasStatus) -> None:
+        self._sources = (service, *also)
         self._reactor = reactor
 
     def buildProtocol(self, addr: IAddress | None) -> StatusProtocol:
-        protocol = StatusProtocol(self._client, self._reactor)
+        protocol = StatusProtocol(self._sources, self._reactor)
         protocol.factory = self
         return protocol
 
 
 def status_endpoint(reactor: IReactorUNIX, state_dir: str) -> UNIXServerEndpoint:
-    """Where a client with this state directory serves its status.
+    """Where a service with this state directory serves its status.
 
-    The lock file beside the socket lets a socket be replaced that a killed client left behind.
+    The lock file beside the socket lets a socket be replaced that a killed process left behind.
     """
-    return UNIXServerEndpoint(reactor, os.path.join(state_dir, STATUS_SOCKET), mode=0o600, wantPID=True)
+    return UNIXServerEndpoint(reactor, _socket_path(state_dir), mode=0o600, wantPID=True)
+
+
+def _socket_path(state_dir: str) -> str:
+    # As the state directory itself is found, of which "~" may be the beginning.
+    return os.path.join(os.path.abspath(os.path.expanduser(state_dir)), STATUS_SOCKET)
 
 
 class _Question(Protocol):
@@ -123,21 +134,23 @@ class _Question(Protocol):
 
 
 async def read_status(reactor: Any, state_dir: str) -> dict[str, Any]:
-    """Ask the client that uses *state_dir* for its status.
+    """Ask the client, node or pool that uses *state_dir* for its status.
 
-    :raises StateError: if no client answers there
+    :raises StateError: if none answers there
     """
-    path = os.path.join(state_dir, STATUS_SOCKET)
+    path = _socket_path(state_dir)
+    if len(os.fsencode(path)) > PATH_LIMIT:
+        raise StateError(f"{path}: no socket has a path of more than {PATH_LIMIT} bytes; choose a shorter --state-dir")
     question = _Question()
     try:
         await connectProtocol(UNIXClientEndpoint(reactor, path, timeout=ANSWER_TIME), question)
         line, end, _ = (await question.answer.addTimeout(ANSWER_TIME, reactor)).partition(b"\n")
     except (ConnectError, TimeoutError) as error:
-        raise StateError(f"no client answers at {path}; is one running with this --state-dir?") from error
+        raise StateError(f"nothing answers at {path}; does it run, with this --state-dir?") from error
     try:
         answer = json.loads(line)
-    except ValueError as error:
-        raise StateError(f"what answers at {path} is not a torpydo client") from error
+    except (ValueError, RecursionError) as error:
+        raise StateError(f"what answers at {path} is not torpydo") from error
     if not end or not isinstance(answer, dict):
-        raise StateError(f"what answers at {path} is not a torpydo client")
+        raise StateError(f"what answers at {path} is not torpydo")
     return answer

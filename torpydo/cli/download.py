@@ -6,6 +6,7 @@ A download is whole, or it is an error: a torn connection, a body shorter than a
 from __future__ import annotations
 
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 import attrs
@@ -41,11 +42,15 @@ from torpydo.cli.output import Output
 from torpydo.cli.progress import Progress
 from torpydo.errors import ConfigurationError, StreamFailed, StreamReset, TorpydoError
 
-__all__ = ["Download", "Target", "download", "read_url", "request"]
+__all__ = ["NO_URL", "Download", "Target", "download", "read_url", "request"]
 
 # Seconds without a byte, before and during the answer.
 SILENCE = 60.0
 
+# What hyperlink raises for a text that is no URL; the last for a host with a colon and with bytes that are no text.
+NO_URL = (ValueError, NotImplementedError, UnboundLocalError)
+
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _TORN = "the connection was torn before its end; what came is not whole"
 
 # What an agent's request fails with when it is not one of our own errors.
@@ -96,9 +101,10 @@ def read_url(text: str) -> Target:
         # An IPv6 literal is no name that could be encoded.
         url = url.replace(host="ipv6").asURI().replace(host=url.host) if ":" in url.host else url.asURI()
         port = url.port
-    except ValueError as error:
-        raise ConfigurationError(f"{text!r} is not a URL: {error}") from error
-    if url.scheme not in ("http", "https") or not url.host or port is None:
+    except NO_URL as error:
+        why = f": {error}" if isinstance(error, ValueError) else ""
+        raise ConfigurationError(f"{text!r} is not a URL{why}") from error
+    if url.scheme not in ("http", "https") or not url.host or port is None or not 1 <= port <= 65535:
         raise ConfigurationError(f"{text!r} is not an http or https URL; it must look like https://example.org/file")
     if url.userinfo:
         raise ConfigurationError("a URL with a user name or password is not supported")
@@ -166,8 +172,8 @@ class Answer:
 
     @property
     def status(self) -> str:
-        """``404 Not Found``."""
-        return f"{self.response.code} {self.response.phrase.decode('ascii', 'replace')}"
+        """``404 Not Found``, in the words of RFC 9110: a terminal might obey those of the server."""
+        return f"{self.response.code} {_PHRASES.get(self.response.code, '')}".rstrip()
 
     @property
     def length(self) -> int | None:
@@ -178,8 +184,10 @@ class Answer:
     @property
     def location(self) -> str | None:
         """Where the server sends us instead."""
-        values = self.response.headers.getRawHeaders("location")
-        return values[0] if values and self.response.code in (301, 302, 303, 307, 308) else None
+        values: list[bytes] | None = self.response.headers.getRawHeaders(b"location")
+        if not values or self.response.code not in (301, 302, 303, 307, 308):
+            return None
+        return values[0].decode("utf-8", "replace")
 
     def drop(self) -> None:
         """The body is of no interest."""

@@ -13,7 +13,7 @@ from twisted.python.url import URL
 
 from torpydo.cli.circuits import build_for_port
 from torpydo.cli.clients import client_arguments, open_client
-from torpydo.cli.download import Answer, Download, Target, download, read_url, request
+from torpydo.cli.download import NO_URL, Answer, Download, Target, download, read_url, request
 from torpydo.cli.output import FileOutput, Output, standard_output
 from torpydo.cli.progress import progress_on
 from torpydo.cli.text import path_summary, rate, size
@@ -54,7 +54,7 @@ def redirected(target: Target, location: str) -> Target:
     """
     try:
         there = URL.fromText(target.url).click(location).asText()
-    except (ValueError, NotImplementedError) as error:
+    except NO_URL as error:
         raise AnswerRefused("the server redirects to something that is not a URL") from error
     if target.url.startswith("https:") and not there.startswith("https:"):
         raise AnswerRefused("the server redirects from https to http; fetch that URL itself if this is meant")

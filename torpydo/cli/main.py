@@ -20,9 +20,11 @@ __all__ = ["COMMANDS", "CommandParser", "main"]
 
 COMMANDS = {
     "demo": ("torpydo.cli.demo", "run a whole network on this machine and fetch a file through it"),
-    "status": ("torpydo.cli.status", "show what a running client is doing"),
+    "status": ("torpydo.cli.status", "show what a running client, node or pool is doing"),
     "fetch": ("torpydo.cli.fetch", "fetch an http or https URL through the network"),
     "path": ("torpydo.cli.path", "build a circuit to HOST:PORT and show it"),
+    "doctor": ("torpydo.cli.doctor.command", "look for what is wrong, and say what helps"),
+    "identity": ("torpydo.cli.identity", "show, copy or restore the identity of a node or a pool"),
     "bench": ("torpydo.cli.bench.command", "measure the speed of a network on this machine"),
 }
 
@@ -41,7 +43,7 @@ def _top_parser() -> CommandParser:
         prog="torpydo",
         usage="torpydo [--version] [--help] COMMAND [OPTION ...]",
         description="An onion-routing network.",
-        epilog="commands:\n" + "\n".join(f"  {name:8}{summary}" for name, summary in rows)
+        epilog="commands:\n" + "\n".join(f"  {name:10}{summary}" for name, summary in rows)
         + "\n\n'torpydo COMMAND --help' shows the options of a command.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

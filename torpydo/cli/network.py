@@ -5,6 +5,7 @@ Everything it keeps is in one directory; every process is the same command that 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -97,13 +98,18 @@ class ProcessNetwork:
         self.pool_url = url_file.getContent().decode("ascii").strip()
         return child
 
-    def start_node(self, name: str) -> ChildProcess:
-        """Start a node that exits to this machine."""
+    def start_node(self, name: str, *options: str, files: int | None = None) -> ChildProcess:
+        """Start a node that exits to this machine.
+
+        :param options: more of them
+        :param files: file descriptors that it may have, if not as many as this process
+        """
         port = self._port()
-        return self.processes.start(
-            name, "-m", "torpydo", "node", f"--listen=tcp:{port}:interface={LOOPBACK}", self._state(name),
-            f"--advertise={LOOPBACK}:{self.advertised(port)}", f"--pool={self.pool_url}", f"--nickname={name}",
-            "--exit-policy=accept 127.0.0.0/8:*",
+        limited = () if files is None else ("/bin/sh", "-c", f'ulimit -n {files}; exec "$@"', "sh")
+        return self.processes.start_program(
+            name, *limited, sys.executable, "-m", "torpydo", "node", f"--listen=tcp:{port}:interface={LOOPBACK}",
+            self._state(name), f"--advertise={LOOPBACK}:{self.advertised(port)}", f"--pool={self.pool_url}",
+            f"--nickname={name}", "--exit-policy=accept 127.0.0.0/8:*", *options,
         )  # fmt: skip
 
     async def start_web(self) -> ChildProcess:

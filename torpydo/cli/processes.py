@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from twisted.internet.defer import Deferred, TimeoutError, race
@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from twisted.python.filepath import FilePath
 
 from torpydo.errors import ListenError, TorpydoError
+from torpydo.net import DEBUGGABLE
 
 __all__ = ["ChildProcess", "ChildProcesses", "free_port", "wait_until"]
 
@@ -162,12 +163,17 @@ class ChildProcesses:
         reading = _readable(stdin)
         try:
             descriptors = {0: reading, 1: log, 2: log}
-            self._reactor.spawnProcess(child, command[0], command, env=os.environ, childFDs=descriptors)
+            # The benchmark looks into them while they run.
+            environment = os.environ | {DEBUGGABLE: "1"}
+            self._reactor.spawnProcess(child, command[0], command, env=environment, childFDs=descriptors)
         finally:
             os.close(reading)
             os.close(log)
         self._children.append(child)
         return child
+
+    def __iter__(self) -> Iterator[ChildProcess]:
+        return iter(self._children)
 
     def check(self) -> None:
         """Raise if one of the processes has ended.

@@ -1,6 +1,6 @@
-"""Show what a running client is doing.
+"""Show what a running client, node or pool is doing.
 
-It asks the client over the Unix socket in its state directory; only the client's own user can do that.
+It asks over the Unix socket in the state directory; only the user who runs the service can do that.
 """
 
 from __future__ import annotations
@@ -14,14 +14,19 @@ from torpydo.apps.status import read_status
 
 __all__ = ["arguments", "outline", "run"]
 
+DEEPEST = 8
+"""Levels of a status that are shown: no service has so many."""
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``torpydo status``."""
-    parser.add_argument("--state-dir", required=True, metavar="DIR", help="the running client's --state-dir")
+    parser.add_argument("--state-dir", required=True, metavar="DIR", help="the --state-dir of what runs")
     parser.add_argument("--json", action="store_true", help="print the status as JSON")
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, deep: int = DEEPEST) -> str:
+    if not deep:
+        return "..."
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -29,10 +34,17 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3f}"
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_cell(item)}" for key, item in value.items()) or "-"
+        # Of counts, those that there are: a service has thirty causes for a refusal.
+        there = {key: item for key, item in value.items() if item != 0 or isinstance(item, bool)}
+        return ", ".join(f"{key} {_cell(item, deep - 1)}" for key, item in there.items()) or "-"
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return ", ".join(map(_cell, value)) or "-"
+        return ", ".join(_cell(item, deep - 1) for item in value) or "-"
     return str(value)
+
+
+def _printable(line: str) -> str:
+    """Names in a status may be a stranger's choice: no terminal obeys them."""
+    return "".join(char if char.isprintable() else "?" for char in line)
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -55,7 +67,7 @@ def outline(status: Mapping[str, Any]) -> str:
             lines += [f"{title}:", *_table(value)]
         else:
             lines.append(f"{title}: {_cell(value)}")
-    return "\n".join(lines)
+    return "\n".join(map(_printable, lines))
 
 
 async def run(reactor: Any, options: argparse.Namespace) -> int:

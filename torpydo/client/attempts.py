@@ -8,12 +8,13 @@ if the exit has said that it did not connect, or if none of them had left; a dou
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as WaitTimeout
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from torpydo.client.builds import UsableCircuit
@@ -21,6 +22,9 @@ from torpydo.client.circuitpool import CircuitPool
 from torpydo.client.firstdata import FirstData
 from torpydo.client.paths import Want
 from torpydo.errors import CircuitLost, ConnectTimeout, ExitPolicyRefused, NodeOverloaded, PathError, TorpydoError
+
+RETRY_PAUSE: Final = 0.05
+"""Seconds after the loss of a circuit: those that went the same way are lost with it, one after another."""
 
 T = TypeVar("T")
 
@@ -44,6 +48,8 @@ async def attempt(
     """
     last: TorpydoError | None = None
     for seconds in tries:
+        if isinstance(last, CircuitLost) and not pool.is_closed:
+            await deferLater(clock, RETRY_PAUSE, lambda: None)
         try:
             circuit = await pool.use(want)
         except PathError:

@@ -132,7 +132,7 @@ class Builds:
         self._late: list[Build] = []
         self._backoff: IDelayedCall | None = None
         self.failures = 0
-        """In a row."""
+        """Times in a row that builds failed; those that fail together are one."""
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -242,8 +242,10 @@ class Builds:
         self._paths.failed(one.path, error, late=late)
         if late and isinstance(error, CircuitBuildError) and error.hop > 1:
             self._times.known.failed(len(one.path))
-        self.failures += 1
         if self._backoff is None:
+            # Those that fail in a pause belong to it: a guard that is lost takes all of its builds along, and that is
+            # no reason to wait as long as after so many attempts (SECURITY section 3, 1: a new circuit within 10 s).
+            self.failures += 1
             delay = min(FIRST_BACKOFF * 2.0 ** min(self.failures - 1, 16), LAST_BACKOFF)
             jitter = 0.5 + self._randbelow(1001) / 2000
             self._backoff = self._clock.callLater(delay * jitter, self._resume)

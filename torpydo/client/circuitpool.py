@@ -372,6 +372,11 @@ class CircuitPool:
             entry.circuit.close()
 
     @property
+    def is_closed(self) -> bool:
+        """Whether no circuit can be had any more."""
+        return self._closed
+
+    @property
     def pending(self) -> int:
         """Circuits that are being built."""
         return len(self._builds)

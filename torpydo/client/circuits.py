@@ -249,6 +249,10 @@ class Circuit:
         """Destroy the circuit with all its streams."""
         self._destroy(CircuitLost(why))
 
+    def abort(self, why: str) -> None:
+        """The same, for a turn in which it could not send (``net.Turn``)."""
+        self.close(why)
+
     def _exit_silent(self) -> None:
         # It holds what is nobody's any more.
         self._destroy(CircuitLost("the exit did not answer the end of a stream"))

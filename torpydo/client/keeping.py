@@ -42,7 +42,7 @@ class KeptTimes:
         except StateError as error:
             torn = error
         try:
-            self._file.set_aside(blob, torn)
+            self._file.set_aside(torn)
         except StateError as error:
             self.log.warn("it could not be set aside, and will be written over: {error}", error=str(error))
         return BuildTimes()

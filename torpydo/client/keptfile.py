@@ -40,20 +40,17 @@ class KeptFile:
         """
         return None if self._state is None else self._state.read(self._name)
 
-    def set_aside(self, blob: bytes, error: StateError) -> None:
-        """Keep what was read for whoever wants to look at it: *error* says why it is of no use.
+    def set_aside(self, error: StateError) -> None:
+        """Rename it for whoever wants to look at it: *error* says why it is of no use.
 
         :raises StateError: if that is impossible
         """
         if self._state is None:
             return
+        path = self._state.set_aside(self._name)
         self.log.warn(
-            "{path} is set aside as .bad, {anew}: {error}",
-            path=self._state.path(self._name),
-            anew=self._anew,
-            error=str(error),
+            "{anew}; what was read is set aside as {path}: {error}", anew=self._anew, path=path, error=str(error)
         )
-        self._state.write(f"{self._name}.bad", blob)
 
     def write(self, blob: bytes) -> None:
         """Replace it; failures that follow each other are told once."""

@@ -11,10 +11,12 @@ from ipaddress import ip_address
 
 import attrs
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from torpydo.client.keptfile import KeptFile
 from torpydo.crypto import NodeId
-from torpydo.directory import ANY_PORT, Descriptor, GuardBias, GuardSample, NetDir, choose_path
+from torpydo.directory import ANY_PORT, Descriptor, GuardBias, GuardSample, NetDir, check_view, choose_path
 from torpydo.errors import CircuitBuildError, PathError, StateError, TooFewNodes, TorpydoError
 from torpydo.net import StateDirectory
 
@@ -74,6 +76,8 @@ class Paths:
     :param wall_clock: seconds since 1970, for the life of guards
     """
 
+    log = Logger()
+
     def __init__(
         self,
         *,
@@ -102,6 +106,10 @@ class Paths:
         """
         if self.netdir is None:
             raise TooFewNodes(want.hops, 0, "no listing yet")
+        if not self.netdir.is_backed:
+            raise TooFewNodes(want.hops, 0, "too few pools gave a listing that can be used")
+        # Before the guards: they are kept for months, and must not be drawn from what one pool shows (SECURITY P3).
+        check_view(self.netdir, want.hops)
         guards: tuple[NodeId, ...] = ()
         if want.hops > 1:
             guards = self._guards.order(self.netdir, self._wall_clock(), self._randbelow)
@@ -115,8 +123,18 @@ class Paths:
             # Better a node that failed a moment ago than no path at all.
             self._forget(want.port)
             path = self._draw(self.netdir, want, guards, want.refused)
+        finally:
+            self._tell_broken(self.netdir)
         self.guard = path[0].node_id
         return path
+
+    def _tell_broken(self, netdir: NetDir) -> None:
+        for node_id, error in netdir.nodes.take_broken():
+            self.log.failure(
+                "the descriptor of node {node}, which enough pools list, cannot be read and is not used",
+                Failure(error),
+                node=node_id.hex()[:8],
+            )
 
     def _draw(
         self, netdir: NetDir, want: Want, guards: tuple[NodeId, ...], exclude: frozenset[NodeId]
@@ -195,9 +213,24 @@ class Paths:
         self._suspects.clear()
         self._refusals = {key: until for key, until in self._refusals.items() if key[1] != port}
 
+    def why_not(self, hops: int) -> PathError | None:
+        """Why no path of so many hops can be chosen, as far as the nodes that are known decide that."""
+        if self.netdir is None:
+            return TooFewNodes(hops, 0, "no listing yet")
+        try:
+            check_view(self.netdir, hops)
+        except PathError as error:
+            return error
+        known = len(self.netdir.nodes)
+        return TooFewNodes(hops, known) if known < hops else None
+
     def biased(self) -> tuple[GuardBias, ...]:
         """Guards that lose so many circuits that a user should hear of it (SECURITY G3)."""
         return self._guards.biased()
+
+    def warnings(self) -> tuple[str, ...]:
+        """The same for people. The client stays with such a guard: the next one may be worse."""
+        return tuple(map(_warning, self.biased()))
 
     # -- The file
 
@@ -209,7 +242,7 @@ class Paths:
             return GuardSample.decode(blob)
         except StateError as error:
             # If it cannot be set aside it is not written over either: the error ends the start.
-            self._file.set_aside(blob, error)
+            self._file.set_aside(error)
         return GuardSample()
 
     def _save(self) -> None:
@@ -224,3 +257,10 @@ class Paths:
         self._counted = self._guards.changed = False
         self._saved_at = self._clock.seconds()
         self._file.write(self._guards.encode())
+
+
+def _warning(bias: GuardBias) -> str:
+    text = f"guard {bias.node_id.short} lets only {bias.rate:.0%} of the circuits through it be built"
+    if not bias.strong:
+        return text
+    return f"{text}: it may be choosing which ones; to leave it, move the file {GUARDS_FILE} away and start again"

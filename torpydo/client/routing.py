@@ -148,7 +148,7 @@ class Routing:
             return
         if not isinstance(error, TorpydoError):
             failure.raiseException()
-        elif self._listings.netdir is None:
+        elif self._listings.netdir is None or not self._listings.netdir.is_backed:
             self._bootstrap.fail(error)
         elif not self._bootstrap.ready:
             self._bootstrap.reach(CACHED)
@@ -203,6 +203,8 @@ class Routing:
         return Deferred.fromCoroutine(self._build(path, begun))
 
     async def _build(self, path: Sequence[Descriptor], begun: Callable[[], None]) -> Any:
+        # Again, whoever chose it and however long ago (SECURITY P2).
+        check_path(path, test_network=self.test_network)
         try:
             link = await self.links.get(path[0])
         except LinkError as error:
@@ -228,7 +230,6 @@ class Routing:
             chosen = self._paths.choose(Want("", port, hops))
         else:
             chosen = tuple(self._node(node_id) for node_id in path)
-            check_path(chosen, test_network=self.test_network)
         try:
             circuit = await self._build(chosen, lambda: None)
         except CircuitBuildError as error:
@@ -314,14 +315,14 @@ class Routing:
         now = self._world.wall_clock()
         netdir = self._paths.netdir
         guard = None if netdir is None or self._paths.guard is None else netdir.get(self._paths.guard)
-        bootstrap = self._bootstrap
+        bootstrap, reason = self._bootstrap, self._why_not()
         return ClientStatus(
             percent=bootstrap.progress.percent,
             tag=bootstrap.progress.tag,
             summary=bootstrap.progress.summary,
-            ready=bootstrap.ready,
-            reason=None if bootstrap.reason is None else str(bootstrap.reason),
-            pools=tuple(self._pool_status(url, now) for url in self._settings.urls),
+            ready=bootstrap.ready and reason is None,
+            reason=None if reason is None else str(reason),
+            pools=tuple(PoolStatus.of(url, self._listings, now) for url in self._settings.urls),
             nodes=0 if netdir is None else len(netdir.nodes),
             guard=None if guard is None else guard.name,
             circuits=self._circuits.status(),
@@ -330,20 +331,17 @@ class Routing:
             skew=self.skew,
             test_network=self.test_network,
             queued=self.links.congestion.queued,
-            warnings=tuple(
-                f"guard {bias.node_id.short} lets only {bias.rate:.0%} of the circuits through it be built"
-                for bias in self._paths.biased()
-            ),
+            warnings=(*self._paths.warnings(), *self._listings.remarks),
         )
 
-    def _pool_status(self, url: PoolURL, now: float) -> PoolStatus:
-        listing = self._listings.listing(url)
-        error = self._listings.last_error(url)
-        return PoolStatus(
-            str(url),
-            None if listing is None else now - listing.sequence / 1000,
-            None if error is None else str(error),
-        )
+    def _why_not(self) -> TorpydoError | None:
+        """Why no circuit can be built now, as far as is known."""
+        if self._bootstrap.reason is not None or not self._bootstrap.ready:
+            return self._bootstrap.reason
+        netdir = self._paths.netdir
+        if netdir is not None and not netdir.is_backed:
+            return self._listings.trouble()
+        return self._paths.why_not(self._settings.hops)
 
     def close(self) -> Deferred[None]:
         """Stop everything and free it; fires when the links are gone."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import attrs
+
+from torpydo.directory import PoolURL
+from torpydo.net import ListingRefresh
 
 
 @attrs.frozen
@@ -16,6 +19,25 @@ class PoolStatus:
     """Seconds since the listing in use was signed; ``None`` without one."""
     error: str | None
     """Why it was not reached the last time."""
+    digest: str | None = None
+    """Names what it says of the network: who is told the same by it shows the same (SECURITY N9)."""
+    nodes: int | None = None
+    """Nodes that it lists."""
+    missing: int | None = None
+    """Nodes in use that it does not list."""
+
+    @classmethod
+    def of(cls, url: PoolURL, listings: ListingRefresh, now: float) -> Self:
+        """What is known of the pool at *url*."""
+        listing, error, view = listings.listing(url), listings.last_error(url), listings.view(url)
+        return cls(
+            url=str(url),
+            listing_age=None if listing is None else now - listing.sequence / 1000,
+            error=None if error is None else str(error),
+            digest=listings.digest(url),
+            nodes=None if view is None else view.listed,
+            missing=None if view is None else view.missing,
+        )
 
 
 @attrs.frozen

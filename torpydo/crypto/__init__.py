@@ -31,6 +31,7 @@ from torpydo.crypto.keys import (
     VerifyKey,
     same,
 )
+from torpydo.crypto.passphrase import open_with_passphrase, seal_with_passphrase
 
 __all__ = [
     "AEGIS_OVERHEAD",
@@ -57,7 +58,9 @@ __all__ = [
     "cell_nonce",
     "document_hash",
     "open_sealed",
+    "open_with_passphrase",
     "record_nonce",
     "same",
     "seal",
+    "seal_with_passphrase",
 ]

@@ -3,6 +3,7 @@
 No I/O, clock or randomness of its own. Only what is named here is used from outside this room.
 """
 
+from torpydo.directory.agreement import PoolView
 from torpydo.directory.descriptor import (
     MAX_AGE,
     MAX_DESCRIPTOR,
@@ -21,8 +22,10 @@ from torpydo.directory.heartbeat import (
     sign_heartbeat,
 )
 from torpydo.directory.listing import (
+    GRACE,
     LISTING_LIFE,
     MAX_LISTING,
+    MAX_NODES,
     TEST_NETWORK,
     Listing,
     ListingEntry,
@@ -33,19 +36,21 @@ from torpydo.directory.listing import (
     sign_listing,
 )
 from torpydo.directory.netdir import ANY_PORT, NetDir, majority
-from torpydo.directory.path import MAX_HOPS, check_path, choose_path
+from torpydo.directory.path import MAX_HOPS, check_path, check_view, choose_path
 from torpydo.directory.policy import ExitPolicy
 from torpydo.directory.poolurl import PoolURL
 from torpydo.directory.ranges import is_local, is_loopback, is_private
 
 __all__ = [
     "ANY_PORT",
+    "GRACE",
     "LISTING_LIFE",
     "MAX_AGE",
     "MAX_DESCRIPTOR",
     "MAX_HEARTBEAT",
     "MAX_HOPS",
     "MAX_LISTING",
+    "MAX_NODES",
     "REPUBLISH_AFTER",
     "TEST_NETWORK",
     "Descriptor",
@@ -59,8 +64,10 @@ __all__ = [
     "NetDir",
     "Parameter",
     "PoolURL",
+    "PoolView",
     "check_descriptor_times",
     "check_path",
+    "check_view",
     "choose_path",
     "is_local",
     "is_loopback",

@@ -17,8 +17,10 @@ from torpydo.directory.descriptor import MAX_DESCRIPTOR
 from torpydo.errors import BadKey, BadSignature, ListingError, LocalProtocolError
 
 __all__ = [
+    "GRACE",
     "LISTING_LIFE",
     "MAX_LISTING",
+    "MAX_NODES",
     "TEST_NETWORK",
     "Listing",
     "ListingEntry",
@@ -33,7 +35,7 @@ Parameter = bool | int | str
 
 MAX_LISTING: Final = 16 * 1024 * 1024
 """Bytes of a listing (tor's bound for a consensus)."""
-MAX_ENTRIES: Final = 32_768
+MAX_NODES: Final = 32_768
 """Nodes in a listing."""
 LISTING_LIFE: Final = 3 * 3600
 """Seconds that a pool lets its listings be valid."""
@@ -77,7 +79,7 @@ class _Body(msgspec.Struct, array_like=True, frozen=True):
     fresh_until: _Time
     valid_until: _Time
     parameters: Annotated[tuple[tuple[_Name, bool | _Integer | _Text], ...], msgspec.Meta(max_length=64)]
-    entries: Annotated[tuple[ListingEntry, ...], msgspec.Meta(max_length=MAX_ENTRIES)]
+    entries: Annotated[tuple[ListingEntry, ...], msgspec.Meta(max_length=MAX_NODES)]
 
 
 class _Head(msgspec.Struct, array_like=True, frozen=True):
@@ -113,6 +115,16 @@ class Listing:
     def is_expired(self, now: float) -> bool:
         """Whether it is past valid-until: it is used for another day, with a warning."""
         return now >= self.valid_until
+
+    @property
+    def digest(self) -> str:
+        """Names what the pool says of the network, all its times left out (SECURITY N9).
+
+        As long as the nodes are the same, so is this, however often the pool signs anew, and so is that of another
+        pool with the same nodes. Two people whom one pool tells different things see different digests.
+        """
+        nodes = sorted((entry.document, entry.measured) for entry in self.entries)
+        return document_hash(_encoder.encode((sorted(self.parameters.items()), nodes))).hex()
 
     def is_usable(self, now: float) -> bool:
         """Whether it is neither from the future nor more than a day past valid-until."""

@@ -15,6 +15,7 @@ from typing import Final, Self
 import attrs
 
 from torpydo.crypto import NodeId, PoolId, document_hash
+from torpydo.directory.agreement import POSITIONS, PoolView, path_share, view_of
 from torpydo.directory.descriptor import Descriptor, times_fit
 from torpydo.directory.listing import TEST_NETWORK, Listing, Parameter
 from torpydo.directory.nodes import Document, ListedNode, Lottery, NodeMap
@@ -81,11 +82,14 @@ class _Vote:
     measured: list[int] = attrs.field(factory=list)
 
 
-def _votes(listings: Sequence[Listing], known: dict[bytes, Document]) -> dict[bytes, _Vote]:
+def _votes(
+    listings: Sequence[Listing], known: dict[bytes, Document]
+) -> tuple[dict[bytes, _Vote], dict[PoolId, set[bytes]]]:
     votes: dict[bytes, _Vote] = {}
+    listed: dict[PoolId, set[bytes]] = {}
     decoded: dict[bytes, Document | None] = dict(known)
     for listing in listings:
-        seen: set[bytes] = set()
+        seen = listed[listing.pool_id] = set()
         for entry in listing.entries:
             raw = entry.document
             if raw not in decoded:
@@ -100,7 +104,12 @@ def _votes(listings: Sequence[Listing], known: dict[bytes, Document]) -> dict[by
             vote.documents.append(document)
             if entry.measured:
                 vote.measured.append(entry.measured)
-    return votes
+    return votes, listed
+
+
+def _fits(document: Document, test_network: bool) -> bool:
+    """Whether a node may be used, as far as its address and its protocol go."""
+    return (test_network or not is_private(document.body.ip)) and _PROTOCOL in document.body.protocols
 
 
 def _best_first(documents: list[Document]) -> list[Document]:
@@ -111,24 +120,29 @@ def _best_first(documents: list[Document]) -> list[Document]:
     return sorted(distinct, key=lambda document: (document.body.sequence, document.raw), reverse=True)
 
 
-def _weigh(nodes: Sequence[ListedNode], votes: Mapping[bytes, _Vote], threshold: int) -> None:
-    """Give each node its weight (SECURITY N6).
+def _claim(documents: Iterable[Document]) -> int:
+    # Not opened yet: of several documents the highest claim counts, so a forged one cannot take weight away.
+    return max(document.body.bandwidth for document in documents)
+
+
+def _weigh(nodes: Sequence[ListedNode], votes: Mapping[bytes, _Vote], threshold: int) -> int:
+    """Give each node its weight (SECURITY N6), and tell the cap.
 
     A measured node weighs what at least t pools say that it carries. A claim counts up to one and a half
     times the median claim: whoever claims a thousand times more is chosen half as often again, no more.
     """
-    # Not opened yet: of several documents the highest claim counts, so a forged one cannot take weight away.
-    claims = {node.raw_id: max(document.body.bandwidth for document in node.documents) for node in nodes}
+    claims = {node.raw_id: _claim(node.documents) for node in nodes}
     ordered = sorted(claims.values())
     cap = ordered[(len(ordered) - 1) // 2] * 3 // 2 if ordered else 0
     for node in nodes:
         measured = sorted(votes[node.raw_id].measured, reverse=True)
         weight = measured[threshold - 1] if len(measured) >= threshold else min(claims[node.raw_id], cap)
         node.weight = max(weight, 1)
+    return cap
 
 
-def _may_be_exit(node: ListedNode) -> bool:
-    return any(document.body.exit_policy != _CLOSED for document in node.documents)
+def _may_be_exit(documents: Iterable[Document]) -> bool:
+    return any(document.body.exit_policy != _CLOSED for document in documents)
 
 
 def _by_policy(nodes: Iterable[ListedNode]) -> dict[str | None, list[ListedNode]]:
@@ -183,6 +197,8 @@ class NetDir:
     :ivar pools_used: how many pools' listings went in
     :ivar threshold: how many of them had to list a node
     :ivar listed: how many nodes were listed by enough pools, whether or not their descriptors can be used
+    :ivar configured: how many pools there are, whether or not they gave a listing
+    :ivar pools: what each pool lists beside this view
     :ivar everyone: the nodes, to draw from
     :ivar exits: those with an open exit policy
     """
@@ -194,6 +210,8 @@ class NetDir:
     pools_used: int
     threshold: int
     listed: int
+    configured: int
+    pools: tuple[PoolView, ...]
     everyone: Lottery
     exits: Lottery
     _groups: Mapping[str | None, list[ListedNode]] = attrs.field(repr=False)
@@ -227,23 +245,30 @@ class NetDir:
         parameters = _parameters(used, needed)
         # A pool that could set this flag for clients elsewhere would put all hops into one of its subnets.
         test_network = parameters.get(TEST_NETWORK) is True and all(url.is_private_or_loopback for url in urls)
-        votes = _votes(used, previous.documents() if previous else {})
-        nodes: dict[bytes, ListedNode] = {}
-        listed = 0
-        for raw_id, vote in votes.items():
-            if len(vote.documents) < needed:
-                continue
-            usable = [
-                document
-                for document in vote.documents
-                if (test_network or not is_private(document.body.ip)) and _PROTOCOL in document.body.protocols
-            ]
-            listed += bool(usable)
-            current = [document for document in usable if times_fit(document.body, now)]
-            if current:
-                nodes[raw_id] = ListedNode(raw_id, _best_first(current))
-        _weigh(list(nodes.values()), votes, needed)
-        exits = list(filter(_may_be_exit, nodes.values()))
+        votes, listed = _votes(used, previous.documents() if previous else {})
+        # What could be used if enough pools listed it.
+        fitting = {
+            raw_id: documents
+            for raw_id, vote in votes.items()
+            if (documents := [document for document in vote.documents if _fits(document, test_network)])
+        }
+        enough = {raw_id for raw_id in fitting if len(votes[raw_id].documents) >= needed}
+        nodes = {
+            raw_id: ListedNode(raw_id, _best_first(current))
+            for raw_id in fitting
+            if raw_id in enough
+            and (current := [document for document in fitting[raw_id] if times_fit(document.body, now)])
+        }
+        cap = _weigh(list(nodes.values()), votes, needed)
+        exits = [node for node in nodes.values() if _may_be_exit(node.documents)]
+        weights = {
+            raw_id: nodes[raw_id].weight if raw_id in nodes else max(min(_claim(documents), cap), 1)
+            for raw_id, documents in fitting.items()
+        }
+        # A node that too few pools list says nothing while all pools are heard: anybody can register with one pool
+        # only. While one is not heard, its vote is missing, and the node may be hidden by another.
+        counted = frozenset(enough if len(used) == count else fitting)
+        open_exits = frozenset(raw_id for raw_id, documents in fitting.items() if _may_be_exit(documents))
         return cls(
             nodes=NodeMap(nodes),
             parameters=parameters,
@@ -251,7 +276,12 @@ class NetDir:
             digest=_digest(nodes, test_network),
             pools_used=len(used),
             threshold=needed,
-            listed=listed,
+            listed=len(enough),
+            configured=count,
+            pools=tuple(
+                view_of(pool_id, raw_ids, weights=weights, exits=open_exits, used=nodes, counted=counted)
+                for pool_id, raw_ids in listed.items()
+            ),
             everyone=Lottery.of(nodes.values()),
             exits=Lottery.of(exits),
             groups=_by_policy(exits),
@@ -266,9 +296,22 @@ class NetDir:
         return {document.raw: document for node in self.nodes.listed.values() for document in node.documents}
 
     @property
-    def usable_fraction(self) -> float:
-        """How many of the listed nodes have a descriptor that is not known to be unusable."""
-        return len(self.nodes) / self.listed if self.listed else 1.0
+    def is_backed(self) -> bool:
+        """Whether enough pools stand behind it: otherwise there is no node in it."""
+        return self.pools_used >= self.threshold
+
+    def says_the_same(self, other: NetDir) -> bool:
+        """Whether nobody needs this view who has the *other*."""
+        mine = self.digest, self.pools, self.pools_used, self.configured, self.parameters
+        return mine == (other.digest, other.pools, other.pools_used, other.configured, other.parameters)
+
+    def path_share(self, hops: int) -> float:
+        """Which part of all paths of so many hops can be used (SECURITY P3); 0 if fewer than t pools gave a listing."""
+        if not self.is_backed or not self.nodes.listed:
+            return 0.0
+        # What was found to be forged since is taken off from every position alike.
+        alive = len(self.nodes) / len(self.nodes.listed)
+        return path_share(self.pools, self.threshold, hops) * alive ** min(hops, POSITIONS)
 
     def allows(self, node: ListedNode, destination: Destination) -> bool:
         """Whether the exit policy of *node* may allow *destination*."""

@@ -31,12 +31,14 @@ class Document(msgspec.Struct, eq=False, gc=False):
 
     :ivar raw: its bytes
     :ivar body: what it says; not to be believed before :meth:`open`
+    :ivar broken: what reading it raised that nothing should raise; until somebody was told
     """
 
     raw: bytes
     body: DescriptorBody
     _descriptor: Descriptor | None = None
     _refused: bool = False
+    broken: Exception | None = None
 
     @classmethod
     def decode(cls, raw: bytes) -> Self | None:
@@ -53,6 +55,10 @@ class Document(msgspec.Struct, eq=False, gc=False):
                 self._descriptor = open_descriptor(self.raw, self.body)
             except DescriptorError:
                 self._refused = True
+            except Exception as error:
+                # Pools wrote it, and it is opened in the middle of choosing a path: whatever it breaks costs itself,
+                # as any refused one, and whoever chooses says so (SECURITY N7).
+                self._refused, self.broken = True, error
         return self._descriptor
 
 
@@ -132,13 +138,24 @@ class NodeMap(Mapping[NodeId, Descriptor]):
 
     listed: dict[bytes, ListedNode]
     dead: set[bytes] = attrs.field(factory=set)
+    _broken: list[tuple[bytes, Exception]] = attrs.field(factory=list, init=False)
 
     def open(self, node: ListedNode) -> Descriptor | None:
         """The checked descriptor of *node*; None, and it is counted as dead, if it has none."""
+        documents = tuple(node.documents)
         descriptor = node.open()
         if descriptor is None:
             self.dead.add(node.raw_id)
+        for document in documents:
+            if document.broken is not None:
+                self._broken.append((node.raw_id, document.broken))
+                document.broken = None
         return descriptor
+
+    def take_broken(self) -> list[tuple[bytes, Exception]]:
+        """The nodes with a document that could not even be refused in order, and what it raised: each told once."""
+        broken, self._broken = self._broken, []
+        return broken
 
     def __getitem__(self, node_id: NodeId) -> Descriptor:
         descriptor = self.open(self.listed[node_id.raw])

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from itertools import combinations
-from math import ceil
 from typing import Final
 
 import attrs
@@ -21,18 +20,36 @@ from torpydo.directory.nodes import ListedNode, Lottery
 from torpydo.directory.ranges import subnet
 from torpydo.errors import ConfigurationError, NoExit, PathError, TooFewNodes
 
-__all__ = ["MAX_HOPS", "check_path", "choose_path"]
+__all__ = ["MAX_HOPS", "check_path", "check_view", "choose_path"]
 
 MAX_HOPS: Final = 8
 """One CREATE and seven EXTEND: what nodes accept on a circuit."""
 MIN_PATH_FRACTION: Final = 0.6
 """Share of all paths that must be usable (tor's min_paths_for_circs_pct), or someone may be hiding nodes."""
-_POSITIONS: Final = 3  # guard, middle, exit: a longer path only repeats the middle
 _DRAWS: Final = 48  # before all nodes are looked at: what a tenth of the nodes can be is missed once in 150 times
 # A family that is not transitive can leave no middle between this guard and this exit: choose both anew.
 # In a network of more nodes than this a dead end is no accident.
 _SMALL: Final = 64
 _ATTEMPTS: Final = {True: 16, False: 2}
+
+
+def check_view(netdir: NetDir, hops: int) -> None:
+    """Refuse to choose from a view in which too much is missing (SECURITY P3); guards are not sampled from it either.
+
+    :raises PathError: if less than 60 % of all paths can be used. A view without nodes passes: it has no path
+    """
+    share = netdir.path_share(hops)
+    if share >= MIN_PATH_FRACTION or not netdir.nodes.listed:
+        return
+    if netdir.pools_used < netdir.configured:
+        silent = netdir.configured - netdir.pools_used
+        why = f"{silent} of {netdir.configured} pools gave no listing, and the others do not list the same nodes"
+    else:
+        why = f"of {netdir.listed} listed nodes only {len(netdir.nodes)} have a descriptor that is valid now"
+    raise PathError(
+        f"only {share:.0%} of all paths can be used, {MIN_PATH_FRACTION:.0%} must be, or somebody may be hiding nodes:"
+        f" {why}; the pools are asked again"
+    )
 
 
 def check_path(path: Sequence[Descriptor], *, test_network: bool) -> None:
@@ -173,10 +190,7 @@ def choose_path(
     known = len(nodes) - sum(raw_id in nodes.listed and raw_id not in nodes.dead for raw_id in excluded)
     if known < hops:
         raise TooFewNodes(hops, known)
-    positions = min(hops, _POSITIONS)
-    if netdir.usable_fraction**positions < MIN_PATH_FRACTION:
-        needed = ceil(netdir.listed * MIN_PATH_FRACTION ** (1 / positions))
-        raise TooFewNodes(needed, len(nodes), f"{netdir.listed} are listed, the others' descriptors cannot be used")
+    check_view(netdir, hops)
     destinations = _destinations(netdir, port, exit_host_ip)
     most = 0
     for start in _starts(netdir, guard if hops > 1 else None, excluded):
@@ -190,7 +204,7 @@ def choose_path(
     if destinations and not any(netdir.exits_for(destination).nodes for destination in destinations):
         if port == ANY_PORT:
             raise PathError("no listed node has an open exit policy, so no name can be resolved; another pool may work")
-        raise NoExit(destinations[0].port)
+        raise NoExit(destinations[0].port, literal=exit_host_ip is not None)
     raise TooFewNodes(hops, most, "the others are excluded, no exits, or share a family or a subnet with these")
 
 

@@ -3,23 +3,31 @@
 from torpydo.net.buckets import Buckets, host_key
 from torpydo.net.collector import settle_collector
 from torpydo.net.console import ConsoleObserver, is_loopback_host
+from torpydo.net.dialling import connect_link, link_endpoint, probe_link
 from torpydo.net.fetch import Fetched, fetch
 from torpydo.net.files import FileBudget, raise_file_limit
+from torpydo.net.gate import Gate, GateRefusal
+from torpydo.net.hardening import DEBUGGABLE, harden_process
 from torpydo.net.limits import Limit, Limits, limit
-from torpydo.net.links import LinkFactory, LinkOwner, LinkProtocol, connect_link, link_endpoint, probe_link
+from torpydo.net.links import LinkFactory, LinkOwner, LinkProtocol, peer_address
+from torpydo.net.listedpool import read_skew
 from torpydo.net.listings import ListingRefresh
+from torpydo.net.looplag import LoopLag
 from torpydo.net.refusals import Refusals
 from torpydo.net.slices import Later, Slices
 from torpydo.net.state import StateDirectory
 from torpydo.net.streams import StreamTransport
 from torpydo.net.turn import Turn
-from torpydo.net.waiting import Holder, Waiting
+from torpydo.net.waiting import Holder, Queue, Waiting
 
 __all__ = [
+    "DEBUGGABLE",
     "Buckets",
     "ConsoleObserver",
     "Fetched",
     "FileBudget",
+    "Gate",
+    "GateRefusal",
     "Holder",
     "Later",
     "Limit",
@@ -28,6 +36,8 @@ __all__ = [
     "LinkOwner",
     "LinkProtocol",
     "ListingRefresh",
+    "LoopLag",
+    "Queue",
     "Refusals",
     "Slices",
     "StateDirectory",
@@ -36,11 +46,14 @@ __all__ = [
     "Waiting",
     "connect_link",
     "fetch",
+    "harden_process",
     "host_key",
     "is_loopback_host",
     "limit",
     "link_endpoint",
+    "peer_address",
     "probe_link",
     "raise_file_limit",
+    "read_skew",
     "settle_collector",
 ]

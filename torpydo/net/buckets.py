@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from ipaddress import IPv6Address
 from typing import Final
@@ -41,17 +42,22 @@ class Buckets:
     rate: float
     burst: float
     _buckets: dict[bytes, _Bucket] = attrs.field(factory=dict, init=False)
+    _prune_at: int = attrs.field(default=0, init=False)
 
     def __len__(self) -> int:
         return len(self._buckets)
 
     def take(self, key: bytes) -> bool:
-        """Take a token from the bucket of *key*; ``False`` if there is none."""
+        """Take a token from the bucket of *key*; ``False`` if there is none. One without an end has always some."""
+        if self.burst == math.inf:
+            return True
         now = self.clock()
         bucket = self._buckets.get(key)
         if bucket is None:
-            if len(self._buckets) >= MAX_BUCKETS:
+            if len(self._buckets) >= max(self._prune_at, MAX_BUCKETS):
                 self.prune()
+                # Most may be in use: a look for each new one would take longer than what it saves.
+                self._prune_at = 2 * len(self._buckets)
             bucket = self._buckets[key] = _Bucket(self.burst, now)
         bucket.tokens = self._level(bucket, now)
         bucket.filled_at = now

@@ -9,20 +9,25 @@ import errno
 import os
 import resource
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Self
 
 import attrs
+from twisted.logger import Logger
 
 __all__ = ["FileBudget", "count_open_files", "raise_file_limit"]
 
 RESERVE: Final = 32
 """File descriptors that no connection of a stranger gets (D4): for logs, state, pools, lookups."""
 PRESSED: Final = 0.9
-"""The part in use above which what is idle is closed (D4)."""
+"""The part in use of those that connections may get, above which what is idle is closed (D4)."""
+FEW: Final = 1000
+"""File descriptors below which an operator should know (tor's ConnLimit, D4)."""
 MOST: Final = 1 << 20
 """File descriptors beyond which more are of no use, however many the system lets a process have."""
 LOOK: Final = 1.0
-"""Seconds between two looks at how many there are: a look takes a millisecond for some thousand."""
+"""Seconds between two looks at how many there are, up to as many as are seen in a few milliseconds ..."""
+SEEN: Final = 10_000
+"""... which are these; when there are more, looks are rarer."""
 FOLDERS: Final = ("/proc/self/fd", "/dev/fd")
 
 
@@ -47,7 +52,11 @@ def raise_file_limit() -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = MOST if hard == resource.RLIM_INFINITY else min(hard, MOST)
     if soft != resource.RLIM_INFINITY and soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        except (OSError, ValueError):
+            # The system has a bound of its own below the one that it names.
+            return soft
     return most
 
 
@@ -56,21 +65,37 @@ class FileBudget:
     """The file descriptors of this process.
 
     :param clock: seconds that never go back
-    :param most: how many it may have
+    :ivar most: how many it may have; ``None``: nobody counts
     :param count: how many it has; for tests
     """
 
     _clock: Callable[[], float]
-    most: int
+    most: int | None = None
     _count: Callable[[], int | None] = count_open_files
-    _used: int = 0
-    _looked_at: float = float("-inf")
+    _used: int = attrs.field(default=0, init=False)
+    _looked_at: float = attrs.field(default=float("-inf"), init=False)
+
+    @classmethod
+    def of_process(cls, clock: Callable[[], float]) -> Self:
+        """The budget of this process, after its limit was raised as far as the system lets it.
+
+        Fewer than tor asks for are no reason not to start (SECURITY D4), but one to say so.
+        """
+        most = raise_file_limit()
+        if most < FEW:
+            Logger(namespace=__name__).warn(
+                "this process may have {most} file descriptors only, one for each connection; allow it {few} or more,"
+                " with LimitNOFILE= in its systemd unit or with ulimit -n",
+                most=most,
+                few=FEW,
+            )
+        return cls(clock, most)
 
     @property
     def used(self) -> int:
-        """How many are in use: as of the last look, and those that were granted since."""
+        """How many are in use: as of the last look, and those that were granted since; 0 if nobody counts."""
         now = self._clock()
-        if now - self._looked_at >= LOOK:
+        if self.most is not None and now - self._looked_at >= LOOK * max(1.0, self._used / SEEN):
             self._looked_at = now
             count = self._count()
             # Where it cannot be counted there is no limit but the system's own.
@@ -79,12 +104,18 @@ class FileBudget:
 
     def grant(self) -> bool:
         """Whether a connection may be taken or opened now; it is counted as open if so."""
+        if self.most is None:
+            return True
         if self.used + RESERVE >= self.most:
             return False
         self._used += 1
         return True
 
+    def release(self) -> None:
+        """What was granted is closed: the next look would show it, and until then it is counted."""
+        self._used = max(0, self._used - 1)
+
     @property
-    def is_pressed(self) -> bool:
-        """Whether so many are in use that what is idle must be closed."""
-        return self.used >= self.most * PRESSED - RESERVE
+    def excess(self) -> int:
+        """How many connections must be closed until it is not pressed any more."""
+        return 0 if self.most is None else max(0, self.used - int((self.most - RESERVE) * PRESSED))

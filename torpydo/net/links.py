@@ -11,28 +11,29 @@ import socket
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
-from twisted.internet.interfaces import IAddress, IPushProducer, IStreamClientEndpoint, ITCPTransport
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IPushProducer, ITCPTransport
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from torpydo.crypto import NodeId, SigningKey
-from torpydo.errors import CryptoError, LinkError, TorpydoError
+from torpydo.crypto import SigningKey
+from torpydo.errors import LinkError, TorpydoError
+from torpydo.net.gate import Gate
 from torpydo.net.turn import Turn
 from torpydo.tpdp import MAX_RECORD_FRAMES, Address, Cell, Link, LinkClosed, LinkEvent, LinkReady
 
-LINK_TIMEOUT = 10.0
-"""Seconds for connection and handshake (docs/threat-model, time-outs)."""
 READ_SIZE = MAX_RECORD_FRAMES + 256
 """Bytes that one read takes at the most: a whole record, for before its last byte nothing of it can be passed on."""
 UNSENT = 128 * 1024
 """Bytes that the kernel takes beyond what is under way: enough to be busy until the next turn of the reactor."""
 LINGER = 2.0
 """Seconds that a link which we closed may take to deliver what was written."""
+BEFORE_READY = 4096
+"""Bytes that are read of whoever connected before its handshake is done (SECURITY L5): a hello and a record of one
+frame have less than half of it."""
 
 Rng = Callable[[int], bytes]
 
@@ -56,15 +57,23 @@ class LinkProtocol(TwistedProtocol):
     """One link. What is sent while its owner takes events leaves when it has taken them, anything else at the end of
     the turn.
 
+    :param gate: told how far it is, if it asked for this link
     :ivar paused: whether the transport does not take more for now; what is sent waits in the core
+    :ivar received: bytes that were read
+    :ivar sent: bytes that were given to the transport
+    :ivar at_fault: whether it was closed because the other side broke the protocol
     """
 
-    def __init__(self, core: Link, owner: LinkOwner, reactor: Any) -> None:
+    def __init__(self, core: Link, owner: LinkOwner, reactor: Any, gate: Gate | None = None) -> None:
         self.core = core
         self.paused = False
+        self.received = 0
+        self.sent = 0
+        self.at_fault = False
         self.peer_address: Address | None = None
         self._owner = owner
         self._reactor = reactor
+        self._gate = gate
         self._ready = False
         self._gone = False
         self._waiter: Deferred[LinkProtocol] | None = None
@@ -84,11 +93,12 @@ class LinkProtocol(TwistedProtocol):
         self.core.send_created(circ_id, message)
         self._owner.turn.add(self)
 
-    def send_cells(self, circ_id: int, cells: list[Cell]) -> None:
-        """Send cells of a circuit, in order."""
-        if cells:
-            self.core.send_cells(circ_id, cells)
-            self._owner.turn.add(self)
+    def send_cells(self, circ_id: int, cells: list[Cell]) -> int:
+        """Send cells of a circuit, in order; gives how many bytes that are."""
+        if not cells:
+            return 0
+        self._owner.turn.add(self)
+        return self.core.send_cells(circ_id, cells)
 
     def send_destroy(self, circ_id: int) -> None:
         """Destroy a circuit."""
@@ -109,6 +119,14 @@ class LinkProtocol(TwistedProtocol):
         self.core.close()
         self._end(LinkError(why))
 
+    def abort(self, why: str) -> None:
+        """Close the link at once; what waits is lost, the owner hears of it if the link was ready."""
+        if self._gone:
+            return
+        self._drop_transport()
+        self.core.close()
+        self._end(LinkError(why))
+
     def flush(self) -> None:
         """Write now what the transport takes; the rest waits in the core, where circuits take turns."""
         while not self.paused and not self._gone and self.transport is not None:
@@ -116,9 +134,11 @@ class LinkProtocol(TwistedProtocol):
             if not data:
                 break
             self._write(data)
+            self.core.written(self._reactor.seconds())
 
     def _write(self, data: bytes) -> None:
         transport: Any = self.transport
+        self.sent += len(data)
         if not self._direct:
             transport.write(data)
             return
@@ -144,8 +164,8 @@ class LinkProtocol(TwistedProtocol):
             sock = transport.socket
             if hasattr(socket, "TCP_NOTSENT_LOWAT") and sock.family != socket.AF_UNIX:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
-        transport.bufferSize = READ_SIZE
-        self.peer_address = _address(transport.getPeer())
+        transport.bufferSize = READ_SIZE if self.core.is_initiator else BEFORE_READY
+        self.peer_address = peer_address(transport.getPeer())
         self._arm()
         # Only a socket of our own tells at once when it has nothing left; others ask a pull producer without end.
         transport.registerProducer(self, not self._direct)
@@ -154,15 +174,29 @@ class LinkProtocol(TwistedProtocol):
     def dataReceived(self, data: bytes) -> None:
         if self._gone:
             return
+        self.received += len(data)
         turn = self._owner.turn
         turn.begin()
         try:
-            self._handle(self.core.receive_data(data, self._reactor.seconds()))
+            self._handle(self.core.receive_data(data, self._reactor.seconds()), at_fault=True)
         finally:
             turn.add(self)
             turn.end()
+        if not self._ready and not self.core.is_initiator:
+            self._read_little()
+
+    def _read_little(self) -> None:
+        """Nobody is known at the other end yet."""
+        transport: Any = self.transport
+        left = BEFORE_READY - self.received
+        # The next one shows that there is more.
+        transport.bufferSize = max(left, 1)
+        if left < 0:
+            self.abort("too much before the end of the handshake")
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._gate is not None:
+            self._gate.closed()
         if self._linger is not None and self._linger.active():
             self._linger.cancel()
         if not self._gone:
@@ -193,7 +227,7 @@ class LinkProtocol(TwistedProtocol):
             self._arm()
             self.flush()
 
-    def _handle(self, events: list[LinkEvent]) -> None:
+    def _handle(self, events: list[LinkEvent], *, at_fault: bool = False) -> None:
         if not events:
             return
         closed = events.pop() if isinstance(events[-1], LinkClosed) else None
@@ -203,14 +237,26 @@ class LinkProtocol(TwistedProtocol):
             if not self._gone:
                 self._owner.link_events(self, events)
         if isinstance(closed, LinkClosed):
-            transport: Any = self.transport
-            if transport is not None:
-                transport.unregisterProducer()
-                transport.abortConnection()
+            self.at_fault = at_fault
+            self._drop_transport()
             self._end(closed.error)
+
+    def _drop_transport(self) -> None:
+        transport: Any = self.transport
+        if transport is not None:
+            transport.unregisterProducer()
+            transport.abortConnection()
 
     def _became_ready(self) -> None:
         self._ready = True
+        if self.core.is_initiator:
+            # What proves who we are goes out alone: before it is read, the other side reads little.
+            self.flush()
+        else:
+            transport: Any = self.transport
+            transport.bufferSize = READ_SIZE
+        if self._gate is not None:
+            self._gate.ready(self)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -229,6 +275,8 @@ class LinkProtocol(TwistedProtocol):
         if self._waiter is not None:
             waiter, self._waiter = self._waiter, None
             waiter.errback(error)
+        if self._gate is not None:
+            self._gate.gone(self)
         if self._ready:
             self._owner.link_closed(self, error)
 
@@ -239,7 +287,10 @@ class LinkProtocol(TwistedProtocol):
 
 
 class LinkFactory(Factory):
-    """Makes the links that others open to this node."""
+    """Makes the links that others open to this node.
+
+    :param gate: asked before each of them
+    """
 
     noisy = False
 
@@ -252,6 +303,7 @@ class LinkFactory(Factory):
         rng: Rng,
         wall_clock: Callable[[], float],
         aegis: bool = True,
+        gate: Gate | None = None,
     ) -> None:
         self._identity = identity
         self._owner = owner
@@ -259,104 +311,29 @@ class LinkFactory(Factory):
         self._rng = rng
         self._wall_clock = wall_clock
         self._aegis = aegis
+        self._gate = gate
 
-    def buildProtocol(self, addr: IAddress | None) -> LinkProtocol:
+    def buildProtocol(self, addr: IAddress | None) -> LinkProtocol | None:
+        address = peer_address(addr)
+        gate = self._gate
+        if gate is not None and not gate.admits(address):
+            return None
         core = Link.responder(
             self._identity,
             rng=self._rng,
             now=self._reactor.seconds(),
             wall_clock=self._wall_clock,
             aegis=self._aegis,
-            seen=_address(addr),
+            seen=address,
         )
-        return LinkProtocol(core, self._owner, self._reactor)
+        link = LinkProtocol(core, self._owner, self._reactor, gate)
+        if gate is not None:
+            gate.begun(link, address)
+        return link
 
 
-class _Connecting(Factory):
-    noisy = False
-
-    def __init__(self, make: Callable[[], LinkProtocol]) -> None:
-        self._make = make
-
-    def buildProtocol(self, addr: IAddress | None) -> LinkProtocol:
-        return self._make()
-
-
-def connect_link(
-    reactor: Any,
-    endpoint: IStreamClientEndpoint,
-    node_id: NodeId,
-    owner: LinkOwner,
-    *,
-    identity: SigningKey | None = None,
-    rng: Rng,
-    aegis: bool = True,
-    timeout: float = LINK_TIMEOUT,
-) -> Deferred[LinkProtocol]:
-    """Open a link to *node_id*.
-
-    :param identity: a node's own identity, which it proves to the other
-    :return: fires when the handshake is done; cancellable; fails with :class:`LinkError`
-    """
-
-    def make() -> LinkProtocol:
-        core = Link.initiator(node_id, rng=rng, now=reactor.seconds(), identity=identity, aegis=aegis)
-        return LinkProtocol(core, owner, reactor)
-
-    def failed(failure: Failure) -> Failure:
-        if failure.check(CancelledError):
-            why = f"no link handshake within {timeout:.0f} s"
-        elif failure.check(CryptoError):
-            why = "its identity is no key"
-        else:
-            why = failure.getErrorMessage()
-        return Failure(LinkError(f"no link to node {node_id.short}: {why}"))
-
-    deferred: Deferred[Any] = endpoint.connect(_Connecting(make))
-    deferred.addCallback(lambda protocol: protocol.when_ready())
-    timer = reactor.callLater(timeout, deferred.cancel)
-
-    def done(result: Any) -> Any:
-        if timer.active():
-            timer.cancel()
-        return result
-
-    return deferred.addBoth(done).addErrback(failed)
-
-
-def link_endpoint(reactor: Any, address: Address, timeout: float = LINK_TIMEOUT) -> IStreamClientEndpoint:
-    """The TCP endpoint of an address; nothing is resolved."""
-    kind = TCP4ClientEndpoint if len(address.ip) == 4 else TCP6ClientEndpoint
-    return kind(reactor, address.host, address.port, timeout=timeout)
-
-
-class _Nobody:
-    """The owner of a link that is only tried."""
-
-    def __init__(self, reactor: Any) -> None:
-        self.turn = Turn(reactor)
-
-    def link_events(self, link: LinkProtocol, events: list[LinkEvent]) -> None:
-        """Nothing is expected."""
-
-    def link_closed(self, link: LinkProtocol, error: TorpydoError) -> None:
-        """Nothing depends on it."""
-
-
-def probe_link(
-    reactor: Any, address: Address, node_id: NodeId, *, rng: Rng, timeout: float = LINK_TIMEOUT
-) -> Deferred[None]:
-    """Try whether *node_id* answers at *address*: a whole handshake, then the link is closed.
-
-    :return: cancellable; fails with :class:`LinkError`
-    """
-    endpoint = link_endpoint(reactor, address, timeout)
-    return connect_link(reactor, endpoint, node_id, _Nobody(reactor), rng=rng, timeout=timeout).addCallback(
-        lambda link: link.close()
-    )
-
-
-def _address(address: Any) -> Address | None:
+def peer_address(address: Any) -> Address | None:
+    """An address of Twisted's as one of ours; ``None`` for what has no IP address."""
     host = getattr(address, "host", None)
     port = getattr(address, "port", None)
     if not isinstance(host, str) or not isinstance(port, int):

@@ -91,23 +91,32 @@ class ListingCache:
         try:
             cached = CachedListing.decode(blob)
         except ListingError as error:
-            self.log.warn("{path} is set aside as .bad: {error}", path=self._state.path(name), error=str(error))
-            self._write(f"{name}.bad", blob)
+            self._set_aside(self._state, name, error)
             return None
         return cached if url.pool_id in (None, cached.pool_id) else None
 
     def save(self, url: PoolURL, cached: CachedListing) -> None:
         """Keep *cached*. A disk that is full costs one line, not the listing."""
-        self._write(cache_name(url), cached.encode())
-
-    def _write(self, name: str, blob: bytes) -> None:
         if self._state is None:
             return
         try:
-            self._state.write(name, blob)
+            self._state.write(cache_name(url), cached.encode())
         except StateError as error:
-            if not self._failing:
-                self.log.warn("listings are not kept on disk: {error}", error=str(error))
-            self._failing = True
+            self._failed(error)
         else:
             self._failing = False
+
+    def _set_aside(self, state: StateDirectory, name: str, why: ListingError) -> None:
+        try:
+            path = state.set_aside(name)
+        except StateError as error:
+            # It is written over soon. The mark below which no listing is taken goes with it (SECURITY N3): who can tear
+            # this file could delete it as well.
+            self._failed(error)
+        else:
+            self.log.warn("a cached listing is set aside as {path}: {error}", path=path, error=str(why))
+
+    def _failed(self, error: StateError) -> None:
+        if not self._failing:
+            self.log.warn("listings are not kept on disk: {error}", error=str(error))
+        self._failing = True

@@ -2,6 +2,9 @@
 
 Every pool is asked on its own, so that one that hangs, lies or is down costs nothing but itself. Nothing here
 decides what a listing means (directory does) or how HTTP is spoken (fetch does). Called by client and node.
+
+Whatever a pool sends, the next try of that pool is set: a listing is taken only after it was merged with the others,
+so one that breaks the merge is refused like any other, and the last good one stays (SECURITY N7).
 """
 
 from __future__ import annotations
@@ -9,14 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-import attrs
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
-from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from torpydo.crypto import PoolId
-from torpydo.directory import Listing, NetDir, PoolURL, listing_etag, majority, parse_listing, peek_pool_id
+from torpydo.directory import Listing, NetDir, PoolURL, PoolView, listing_etag, majority, parse_listing, peek_pool_id
 from torpydo.errors import (
     ConfigurationError,
     CryptoError,
@@ -26,43 +26,23 @@ from torpydo.errors import (
     TorpydoError,
 )
 from torpydo.net.fetch import Fetched, fetch
-from torpydo.net.listingcache import CachedListing, ListingCache
+from torpydo.net.listedpool import ListedPool, describe_skew, read_skew
+from torpydo.net.listingcache import ListingCache
+from torpydo.net.remarks import Remarks
 from torpydo.net.state import StateDirectory
 
 LISTING_PATH = "/v1/listing"
 TIME_PATH = "/v1/time"
 
-FIRST_RETRY = 1.0
-LAST_RETRY = 600.0
-"""Seconds between two tries of a pool that fails: doubled each time, from the first to the last."""
-SHORTEST_REFRESH = 10.0
-LONGEST_REFRESH = 3600.0
-"""Seconds to the next fetch, whatever ``fresh_until`` a pool writes."""
-NAMED_SKEW = 300.0
-"""Seconds of clock difference that are worth telling: beyond it listings are refused."""
+TIME_LIMIT = 64
+"""Bytes that a pool has to say what the time is."""
 
 T = TypeVar("T")
 
 FetchFunction = Callable[..., Deferred[Fetched]]
 """Called like :func:`torpydo.net.fetch.fetch`."""
-
-
-@attrs.define(eq=False)
-class _Pool:
-    """What is known of one pool."""
-
-    url: PoolURL
-    pool_id: PoolId | None
-    """Pinned: from the URL, from the disk, or at first use."""
-    sequence: int = 0
-    """The highest that was ever taken: nothing older is (SECURITY N3)."""
-    data: bytes = b""
-    listing: Listing | None = None
-    error: TorpydoError | None = None
-    failures: int = 0
-    timer: IDelayedCall | None = None
-    fetching: Deferred[None] | None = None
-    waiting: list[Deferred[None]] = attrs.field(factory=list)
+MergeFunction = Callable[..., NetDir]
+"""Called like :meth:`torpydo.directory.NetDir.merge`."""
 
 
 class ListingRefresh:
@@ -76,6 +56,8 @@ class ListingRefresh:
     :param randbelow: for the jitter
     :param on_change: called with each view that differs from the last, the first included
     :param fetch: for tests
+    :param merge: for tests
+    :ivar netdir: the view, ``None`` before there is one
     :raises ConfigurationError: if *urls* is empty or *threshold* cannot be reached
     """
 
@@ -92,6 +74,7 @@ class ListingRefresh:
         randbelow: Callable[[int], int],
         on_change: Callable[[NetDir], None],
         fetch: FetchFunction = fetch,
+        merge: MergeFunction = NetDir.merge,
     ) -> None:
         self._urls = tuple(dict.fromkeys(urls))
         if not self._urls:
@@ -108,11 +91,13 @@ class ListingRefresh:
         self._randbelow = randbelow
         self._on_change = on_change
         self._fetch = fetch
-        self._pools = [_Pool(url, url.pool_id) for url in self._urls]
+        self._merge = merge
+        self._remarks = Remarks()
+        self._pools = [ListedPool(url, url.pool_id) for url in self._urls]
         self._first: list[Deferred[NetDir]] = []
         self._running = False
+        self._broken = False
         self.netdir: NetDir | None = None
-        self.skew: float | None = None
 
     # -- What a caller asks
 
@@ -122,9 +107,7 @@ class ListingRefresh:
         :return: fires with the first view in which enough pools take part; does not fail but by ``stop``
         """
         self._running = True
-        for pool in self._pools:
-            self._load(pool)
-        self._merge()
+        self._load()
         for pool in self._pools:
             self._begin(pool)
         return self.when_usable()
@@ -181,127 +164,198 @@ class ListingRefresh:
 
     def listing(self, url: PoolURL) -> Listing | None:
         """The listing of a pool that is in use."""
-        return next((pool.listing for pool in self._pools if pool.url == url), None)
+        return next((pool.usable for pool in self._pools if pool.url == url), None)
+
+    def digest(self, url: PoolURL) -> str | None:
+        """Names what a pool says of the network; who is told the same sees the same (SECURITY N9)."""
+        return next((pool.digest for pool in self._pools if pool.url == url), None)
+
+    def view(self, url: PoolURL) -> PoolView | None:
+        """What a pool lists beside the nodes that are used; ``None`` while its listing is not used."""
+        listing = self.listing(url)
+        if listing is None or self.netdir is None:
+            return None
+        return next((view for view in self.netdir.pools if view.pool_id == listing.pool_id), None)
+
+    def trouble(self) -> TorpydoError:
+        """Why there are too few listings, in one error."""
+        errors = [pool.error for pool in self._pools if pool.error is not None]
+        if len(errors) == len(self._pools) == 1:
+            return errors[0]
+        reasons = "; ".join(str(error) for error in errors) or "all listings come from the same pool"
+        gave = len(self._pools) - len(errors)
+        text = f"{gave} of {len(self._pools)} pools gave a listing, {self._needed} needed: {reasons}"
+        unreachable = all(isinstance(error, PoolUnreachable) for error in errors)
+        return PoolUnreachable(text) if unreachable else ListingError(text)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a person should know of the pools, beside their errors."""
+        return self._remarks.texts
+
+    @property
+    def skew(self) -> float | None:
+        """Seconds that this computer's clock is ahead, as far as enough pools say so; ``None`` if none does."""
+        known = sorted((pool.skew for pool in self._pools if pool.skew is not None), key=abs)
+        return known[min(self._needed, len(known)) - 1] if known else None
 
     # -- One pool: ask, take, try again
 
-    def _ask(self, pool: _Pool) -> Deferred[None]:
+    def _ask(self, pool: ListedPool) -> Deferred[None]:
         waiter: Deferred[None] = Deferred(lambda cancelled: _forget(pool.waiting, waiter))
         pool.waiting.append(waiter)
         if pool.fetching is None:
             self._begin(pool)
         return waiter
 
-    def _begin(self, pool: _Pool) -> None:
+    def _begin(self, pool: ListedPool) -> None:
         if pool.timer is not None:
             pool.timer.cancel()
             pool.timer = None
         # Assigned before the callbacks are added: a fetch may be over already.
         fetching = pool.fetching = Deferred.fromCoroutine(self._refresh(pool))
-        fetching.addCallbacks(lambda _: self._succeeded(pool), lambda failure: self._failed(pool, failure))
-        fetching.addCallback(lambda _: self._finished(pool))
+        fetching.addCallbacks(self._succeeded, self._failed, callbackArgs=(pool,), errbackArgs=(pool,))
+        # Nothing is known that could fail there, and nothing may keep the next try from being set.
+        fetching.addErrback(lambda failure: self.log.failure("a pool could not be judged", failure))
+        fetching.addCallback(self._finished, pool)
         fetching.addErrback(lambda failure: self.log.failure("a new view of the network was not taken", failure))
 
-    async def _refresh(self, pool: _Pool) -> None:
+    async def _refresh(self, pool: ListedPool) -> NetDir:
         # The ETag is ours, computed from the bytes we hold: a pool cannot use it to recognise us.
         etag = listing_etag(pool.data) if pool.data else None
         answer = await self._fetch(self._reactor, pool.url.host, pool.url.port, LISTING_PATH, etag=etag)
-        if answer.not_modified and pool.data:
-            return
-        if answer.not_modified or answer.status != 200:
-            raise PoolUnreachable(f"the pool at {pool.url.host}:{pool.url.port} answered with status {answer.status}")
+        view: NetDir | None = None
+        if not (answer.not_modified and pool.data):
+            if answer.not_modified or answer.status != 200:
+                raise PoolUnreachable(f"the pool at {pool.name} answered with status {answer.status}")
+            try:
+                view = self._adopt(pool, answer.body)
+            except (DirectoryError, CryptoError) as error:
+                await self._find_skew(pool)
+                raise ListingError(
+                    f"the listing of {pool.name} was refused: {error}{describe_skew(pool.skew)}"
+                ) from error
+        assert pool.listing is not None
         now = self._wall_clock()
-        try:
-            self._adopt(pool, answer.body, now)
-        except (DirectoryError, CryptoError) as error:
-            skew = await self._find_skew(pool)
-            raise ListingError(
-                f"the listing of {pool.url.host}:{pool.url.port} was refused: {error}{_describe_skew(skew)}"
-            ) from error
-        self.skew = 0.0
-        if pool.listing is not None and now > pool.listing.fresh_until:
-            skew = await self._find_skew(pool)
-            if skew is not None and abs(skew) > NAMED_SKEW:
-                self.log.warn("the listing of {pool} is not fresh{skew}", pool=_name(pool), skew=_describe_skew(skew))
+        if pool.listing.is_fresh(now) and pool.listing.is_usable(now):
+            pool.skew = 0.0
+        else:
+            # It was given just now, so our clock is off, or a mirror keeps old ones.
+            await self._find_skew(pool)
+            view = None
+        if pool.is_off or not pool.listing.is_usable(now):
+            raise ListingError(f"the listing of {pool.name} is not used{describe_skew(pool.skew)}")
+        return view or self._view(self._listings())
 
-    def _adopt(self, pool: _Pool, data: bytes, now: float) -> None:
+    def _adopt(self, pool: ListedPool, data: bytes) -> NetDir:
         pool_id = pool.pool_id or peek_pool_id(data)
-        listing = parse_listing(data, pool_id, now, pool.sequence)
-        if listing.sequence == pool.sequence and pool.data and data != pool.data:
-            raise ListingError("it is another listing with the sequence of the last one")
+        listing = parse_listing(data, pool_id, self._wall_clock(), pool.sequence)
+        pool.check(listing, data)
+        # Before it is taken: what breaks here is this pool's fault, and it costs only this pool.
+        view = self._view({**self._listings(), pool.url: listing})
         if pool.pool_id is None:
             self.log.warn(
                 "the URL of pool {pool} has no key; the key {key} that it shows now is pinned",
-                pool=_name(pool),
+                pool=pool.name,
                 key=str(pool_id),
             )
-        pool.pool_id, pool.sequence, pool.data, pool.listing = pool_id, listing.sequence, data, listing
-        self._cache.save(pool.url, CachedListing(pool_id, listing.sequence, data))
+        before = pool.digest
+        self._cache.save(pool.url, pool.take(listing, data))
+        if pool.digest != before:
+            # Two people who compare this line know whether the pool tells them the same (SECURITY N9).
+            self.log.info(
+                "pool {pool} lists {nodes} nodes, digest {digest}",
+                pool=pool.name,
+                nodes=len(listing.entries),
+                digest=pool.digest,
+            )
+        return view
 
-    async def _find_skew(self, pool: _Pool) -> float | None:
-        """How far this computer's clock is ahead of the pool's. Unsigned, so only people are told."""
+    async def _find_skew(self, pool: ListedPool) -> None:
+        """Ask the pool for the time. The answer is not signed: it can stop its own listing from being used, no more."""
         try:
-            answer = await self._fetch(self._reactor, pool.url.host, pool.url.port, TIME_PATH, limit=64, timeout=10.0)
-            self.skew = self._wall_clock() - int(answer.body)
-        except (PoolUnreachable, ValueError):
-            return None
-        return self.skew
-
-    def _succeeded(self, pool: _Pool) -> None:
-        if pool.error is not None:
-            self.log.info("pool {pool} answers again", pool=_name(pool))
-        pool.error = None
-        pool.failures = 0
-
-    def _failed(self, pool: _Pool, failure: Failure) -> None:
-        if failure.check(CancelledError):
+            options = {"limit": TIME_LIMIT, "timeout": 10.0}
+            answer = await self._fetch(self._reactor, pool.url.host, pool.url.port, TIME_PATH, **options)
+        except PoolUnreachable:
             return
-        error = failure.value
-        if not isinstance(error, TorpydoError):
-            # A document that breaks the parser must not end the refresh (SECURITY N7).
-            self.log.failure("the listing of {pool} could not be read", failure, pool=_name(pool))
-            error = ListingError(f"the listing of {_name(pool)} could not be read")
-        elif type(error) is not type(pool.error):
-            self.log.warn("pool {pool}: {error}", pool=_name(pool), error=str(error))
-        pool.error = error
-        pool.failures += 1
+        skew = read_skew(answer, self._wall_clock())
+        pool.skew = pool.skew if skew is None else skew
 
-    def _finished(self, pool: _Pool) -> None:
+    def _succeeded(self, netdir: NetDir, pool: ListedPool) -> NetDir:
+        if pool.error is not None:
+            self.log.info("pool {pool} answers again", pool=pool.name)
+        pool.error, pool.unexpected, pool.failures = None, False, 0
+        return netdir
+
+    def _failed(self, failure: Failure, pool: ListedPool) -> NetDir | None:
+        if failure.check(CancelledError):
+            return None
+        error = failure.value
+        if isinstance(error, TorpydoError):
+            if type(error) is not type(pool.error):
+                self.log.warn("pool {pool}: {error}", pool=pool.name, error=str(error))
+            pool.error, pool.unexpected = error, False
+        else:
+            # A document that breaks the parser must not end the refresh (SECURITY N7), nor fill the log.
+            if not pool.unexpected:
+                self.log.failure("the listing of {pool} could not be read", failure, pool=pool.name)
+            pool.error = ListingError(f"the listing of {pool.name} could not be read; the log says more")
+            pool.unexpected = True
+        pool.failures += 1
+        # Its clock may have made it unusable, and time alone ends the use of the others.
+        return self._view_again()
+
+    def _finished(self, netdir: NetDir | None, pool: ListedPool) -> None:
         pool.fetching = None
         waiting, pool.waiting = pool.waiting, []
         try:
             if self._running:
-                pool.timer = self._reactor.callLater(self._delay(pool), self._again, pool)
-                self._merge()
+                pause = pool.pause(self._wall_clock(), self._randbelow(1001) / 1000)
+                pool.timer = self._reactor.callLater(pause, self._again, pool)
+                if netdir is not None:
+                    self._show(netdir)
         finally:
             for waiter in waiting:
                 if not waiter.called:
                     waiter.callback(None)
 
-    def _again(self, pool: _Pool) -> None:
+    def _again(self, pool: ListedPool) -> None:
         pool.timer = None
         self._begin(pool)
 
-    def _delay(self, pool: _Pool) -> float:
-        jitter = self._randbelow(1001) / 1000
-        if pool.failures:
-            return min(FIRST_RETRY * 2.0 ** min(pool.failures - 1, 16), LAST_RETRY) * (0.5 + jitter / 2)
-        fresh = pool.listing.fresh_until - self._wall_clock() if pool.listing is not None else 0.0
-        return min(max(fresh, SHORTEST_REFRESH), LONGEST_REFRESH) * (1 + jitter / 10)
-
     # -- All pools: merge, tell
 
-    def _merge(self) -> None:
-        listings = {pool.url: pool.listing for pool in self._pools if pool.listing is not None}
-        netdir = NetDir.merge(listings, self._urls, self._threshold, self._wall_clock(), previous=self.netdir)
-        if self.netdir is None:
-            if netdir.pools_used < netdir.threshold:
-                return
-        elif netdir.digest == self.netdir.digest:
+    def _listings(self) -> dict[PoolURL, Listing]:
+        return {pool.url: pool.usable for pool in self._pools if pool.usable is not None}
+
+    def _view(self, listings: dict[PoolURL, Listing]) -> NetDir:
+        return self._merge(listings, self._urls, self._threshold, self._wall_clock(), previous=self.netdir)
+
+    def _view_again(self) -> NetDir | None:
+        """The view of what was merged before; ``None`` if that fails all the same, which is said once."""
+        try:
+            view = self._view(self._listings())
+        except Exception:
+            # As above: whatever is in a listing, the next fetches must come.
+            if not self._broken:
+                self.log.failure("the view of the network cannot be made")
+            self._broken = True
+            return None
+        self._broken = False
+        return view
+
+    def _show(self, netdir: NetDir) -> None:
+        last = self.netdir
+        if last is None and not netdir.is_backed:
+            return
+        if netdir.is_backed:
+            self._remarks.update(self._pools, netdir, self._wall_clock())
+        if last is not None and netdir.says_the_same(last):
             return
         self.netdir = netdir
-        # Two people who compare this line know whether their pools tell them the same (SECURITY N9).
-        self.log.info("{nodes} nodes are known, digest {digest}", nodes=len(netdir.nodes), digest=netdir.digest)
+        if last is None or netdir.digest != last.digest:
+            # Two people who compare this line know whether their pools tell them the same (SECURITY N9).
+            self.log.info("{nodes} nodes are known, digest {digest}", nodes=len(netdir.nodes), digest=netdir.digest)
         self._on_change(netdir)
         waiting, self._first = self._first, []
         for waiter in waiting:
@@ -309,50 +363,35 @@ class ListingRefresh:
                 waiter.callback(netdir)
 
     def _answer(self, result: Deferred[NetDir]) -> None:
-        errors = [pool.error for pool in self._pools if pool.error is not None]
-        if self.netdir is not None and len(errors) < len(self._pools):
+        if self.netdir is not None and any(pool.error is None for pool in self._pools):
             result.callback(self.netdir)
         elif not self._running:
             result.cancel()
-        elif len(errors) == len(self._pools) == 1:
-            result.errback(errors[0])
         else:
-            answered = len(self._pools) - len(errors)
-            reasons = "; ".join(str(error) for error in errors) or "all listings come from the same pool"
-            text = f"{answered} of {len(self._pools)} pools answered, {self._needed} needed: {reasons}"
-            unreachable = all(isinstance(error, PoolUnreachable) for error in errors)
-            result.errback(PoolUnreachable(text) if unreachable else ListingError(text))
+            result.errback(self.trouble())
 
     # -- The disk
 
-    def _load(self, pool: _Pool) -> None:
-        cached = self._cache.load(pool.url)
-        if cached is None:
+    def _load(self) -> None:
+        for pool in self._pools:
+            cached = self._cache.load(pool.url)
+            if cached is None:
+                continue
+            pool.pool_id, pool.sequence = cached.pool_id, cached.sequence
+            try:
+                pool.take(parse_listing(cached.data, cached.pool_id, self._wall_clock(), 0), cached.data)
+            except (DirectoryError, CryptoError) as error:
+                self.log.info("the cached listing of {pool} is not used: {error}", pool=pool.name, error=str(error))
+        view = self._view_again()
+        if view is not None:
+            self._show(view)
             return
-        pool.pool_id, pool.sequence = cached.pool_id, cached.sequence
-        try:
-            pool.listing = parse_listing(cached.data, cached.pool_id, self._wall_clock(), 0)
-        except (DirectoryError, CryptoError) as error:
-            self.log.info("the cached listing of {pool} is not used: {error}", pool=_name(pool), error=str(error))
-        else:
-            pool.data = cached.data
+        # Pools wrote these, and an older version of torpydo took them: they must not keep this one from starting.
+        for pool in self._pools:
+            pool.drop()
 
 
 def _forget(waiting: list[Deferred[T]], waiter: Deferred[T]) -> None:
     """Take *waiter* out; it is not there any more if it is cancelled by one that was told before it."""
     if waiter in waiting:
         waiting.remove(waiter)
-
-
-def _name(pool: _Pool) -> str:
-    return f"{pool.url.host}:{pool.url.port}"
-
-
-def _describe_skew(skew: float | None) -> str:
-    """A sentence for people, empty when the clocks agree."""
-    if skew is None or abs(skew) <= NAMED_SKEW:
-        return ""
-    minutes = round(abs(skew) / 60)
-    amount = f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
-    where = "ahead of" if skew > 0 else "behind"
-    return f"; this computer's clock is {amount} {where} the pool's: set the clock"

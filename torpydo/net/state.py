@@ -35,6 +35,8 @@ _REMEDIES: Final = {
     errno.EACCES: "give it to the user who runs torpydo, or choose another directory",
     errno.EPERM: "give it to the user who runs torpydo, or choose another directory",
     errno.ELOOP: "it is a symbolic link; name what it points to",
+    errno.ENOTDIR: "it or something above it is a file; move that away, or choose another directory",
+    errno.ENOENT: "something above it leads nowhere; make that directory, or choose another one",
 }
 
 
@@ -61,23 +63,23 @@ class StateDirectory:
 
         :raises StateError: if it is not private, not ours, not a directory, unwritable, or in use
         """
-        absolute = path.path if isinstance(path, FilePath) else os.path.abspath(os.path.expanduser(path))
+        absolute = _absolute(path)
+        directory = _open_private(absolute, make=True)
         try:
-            _make(absolute)
-            _check_parents(absolute)
-            directory = os.open(absolute, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except OSError as error:
-            # O_DIRECTORY is looked at before O_NOFOLLOW: a link is "not a directory" too.
-            if error.errno == errno.ENOTDIR and os.path.islink(absolute):
-                error.errno = errno.ELOOP
-            raise _failed(absolute, error) from error
-        try:
-            _check_private(absolute, os.fstat(directory), stat.S_IFDIR)
             lock = _take_lock(absolute, directory)
         except BaseException:
             os.close(directory)
             raise
         return cls(absolute, directory, lock)
+
+    @classmethod
+    def look(cls, path: str | FilePath[str]) -> Self:
+        """Open a directory that another process may be using, to read from it and nothing else.
+
+        :raises StateError: if it is missing, not private, not ours, or not a directory
+        """
+        absolute = _absolute(path)
+        return cls(absolute, _open_private(absolute, make=False), -1)
 
     def close(self) -> None:
         """Let another process have the directory. Twice does no harm."""
@@ -93,6 +95,22 @@ class StateDirectory:
             raise StateError(f"{name!r} cannot be the name of a file in {self._path}")
         return os.path.join(self._path, name)
 
+    def faults(self) -> list[StateError]:
+        """What is wrong with files in it, one error for each that others may read or change."""
+        found = []
+        try:
+            for name in sorted(os.listdir(self._directory)):
+                status = os.lstat(name, dir_fd=self._directory)
+                # Sockets have a mode of their own, and what is beside them is no file.
+                if stat.S_ISREG(status.st_mode):
+                    try:
+                        _check_private(os.path.join(self._path, name), status, stat.S_IFREG)
+                    except StateError as error:
+                        found.append(error)
+        except OSError as error:
+            found.append(_failed(self._path, error))
+        return found
+
     # -- Files
 
     def read(self, name: str) -> bytes | None:
@@ -103,19 +121,22 @@ class StateDirectory:
         path = self.path(name)
         try:
             with os.fdopen(self._open(name, os.O_RDONLY), "rb") as file:
-                data = file.read(_MAX_READ + 1)
+                # Before anything of it is in memory.
+                if os.fstat(file.fileno()).st_size > _MAX_READ:
+                    raise StateError(
+                        f"{path}: it is larger than {_MAX_READ} bytes, so torpydo did not write it; move it away"
+                    )
+                return file.read()
         except FileNotFoundError:
             return None
         except OSError as error:
             raise _failed(path, error) from error
-        if len(data) > _MAX_READ:
-            raise StateError(f"{path}: it is larger than {_MAX_READ} bytes, so torpydo did not write it; move it away")
-        return data
 
     def write(self, name: str, data: bytes) -> None:
-        """Replace a file: afterwards it holds *data*, and before that what it held, whenever power fails.
+        """Replace a file: afterwards it holds *data*, and before that what it held, whenever power fails (SECURITY X2).
 
-        :raises StateError: if that is impossible; the old file is intact then
+        :raises StateError: if that is impossible; the old file is intact then, or the new one is there and may be lost
+            when power fails
         """
         path = self.path(name)
         # A leftover of a crash can be removed: the lock says that nobody is writing it now.
@@ -123,10 +144,23 @@ class StateDirectory:
         try:
             self._unlink(temporary)
             self._write_new(temporary, data)
-            os.rename(temporary, name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
-            os.fsync(self._directory)
+            self._rename(temporary, name)
+        except OSError as error:
+            self._forget(temporary)
+            raise _failed(path, error) from error
+
+    def set_aside(self, name: str) -> str:
+        """Rename a file that is of no use so that a new one can take its place; an older one set aside is lost.
+
+        :return: the full path that it has now
+        :raises StateError: if that is impossible; nothing of it is lost then
+        """
+        path, aside = self.path(name), f"{name}.bad"
+        try:
+            self._rename(name, aside)
         except OSError as error:
             raise _failed(path, error) from error
+        return self.path(aside)
 
     def delete(self, name: str) -> None:
         """Remove a file; it may be missing.
@@ -217,16 +251,23 @@ class StateDirectory:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(name, flags, 0o600, dir_fd=self._directory)
         try:
-            try:
-                rest = memoryview(data)
-                while rest:
-                    rest = rest[os.write(descriptor, rest) :]
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _rename(self, name: str, other: str) -> None:
+        os.rename(name, other, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+        os.fsync(self._directory)
+
+    def _forget(self, temporary: str) -> None:
+        try:
+            self._unlink(temporary)
         except OSError:
-            self._unlink(name)
-            raise
+            # The next write removes it, or says why that is impossible.
+            return
 
     def _unlink(self, name: str) -> None:
         try:
@@ -237,6 +278,29 @@ class StateDirectory:
 
 def _key_file(seed: bytes) -> bytes:
     return _KEY_MAGIC + seed + document_hash(_KEY_MAGIC + seed)
+
+
+def _absolute(path: str | FilePath[str]) -> str:
+    return path.path if isinstance(path, FilePath) else os.path.abspath(os.path.expanduser(path))
+
+
+def _open_private(path: str, *, make: bool) -> int:
+    try:
+        if make:
+            _make(path)
+        _check_parents(path)
+        directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        # O_DIRECTORY is looked at before O_NOFOLLOW: a link is "not a directory" too.
+        if error.errno == errno.ENOTDIR and os.path.islink(path):
+            error.errno = errno.ELOOP
+        raise _failed(path, error) from error
+    try:
+        _check_private(path, os.fstat(directory), stat.S_IFDIR)
+    except BaseException:
+        os.close(directory)
+        raise
+    return directory
 
 
 def _make(path: str) -> None:
@@ -279,6 +343,9 @@ def _check_private(path: str, status: os.stat_result, kind: int) -> None:
     if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         mode = "700" if kind == stat.S_IFDIR else "600"
         raise StateError(f"{path}: others may read or change it; run chmod {mode} {path}")
+    # Root could go on, and would leave files that the next user of the directory cannot replace.
+    if kind == stat.S_IFDIR and status.st_mode & stat.S_IRWXU != stat.S_IRWXU:
+        raise StateError(f"{path}: it is read-only; run chmod 700 {path}, or choose another directory")
 
 
 def _take_lock(path: str, directory: int) -> int:

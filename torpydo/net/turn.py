@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from twisted.logger import Logger
+
 
 class Flushable(Protocol):
     """A link."""
@@ -11,12 +13,17 @@ class Flushable(Protocol):
     def flush(self) -> None:
         """Write what waits."""
 
+    def abort(self, why: str) -> None:
+        """End at once."""
+
 
 class Turn:
     """The links of a process that have something to send, until all events of one read are taken.
 
     So one read leads to one write for each link, however many circuits it was for, and nothing waits for a timer.
     """
+
+    log = Logger()
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
@@ -40,12 +47,18 @@ class Turn:
             while self._links:
                 link = next(iter(self._links))
                 del self._links[link]
-                link.flush()
+                self._flush(link)
         finally:
             self._reading = False
-            # If one fails, the others have a turn of their own, even if nothing is read any more.
-            if self._links:
-                self._schedule()
+
+    def _flush(self, link: Flushable) -> None:
+        try:
+            link.flush()
+        except Exception:
+            # Whatever it is must cost this link, and neither the one that was read, whose transport would hear of it,
+            # nor those that come after it (SECURITY Z1).
+            self.log.failure("a link could not be written to and is closed")
+            link.abort("an error of this side")
 
     def _schedule(self) -> None:
         if not self._scheduled:

@@ -6,7 +6,7 @@ heartbeats) does not care which one it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Protocol
 
 import attrs
@@ -16,15 +16,17 @@ from twisted.internet.protocol import Factory
 
 from torpydo.crypto import DHSecretKey, SigningKey
 from torpydo.directory import ExitPolicy, NetDir
-from torpydo.net import LinkFactory, LinkProtocol, connect_link
-from torpydo.node import limits
+from torpydo.net import FileBudget, Gate, LinkFactory, LinkProtocol, connect_link, host_key
+from torpydo.node.bounds import Bounds
 from torpydo.node.exits import Exits
+from torpydo.node.limits import DEFAULT_LIMITS, NodeLimits
+from torpydo.node.refusal import BY_GATE
 from torpydo.node.resolver import Resolver
 from torpydo.node.router import Router
 from torpydo.node.status import NodeStatus
 from torpydo.tpdp import Address
 
-__all__ = ["Carrier", "OwnCarrier"]
+__all__ = ["Carrier", "OwnCarrier", "addresses_of", "hosts_of", "open_gate"]
 
 RESOLVER_THREADS: Final = 32
 """Lookups of the system's resolver that run at one time; each blocks a thread for as long as DNS takes."""
@@ -37,8 +39,15 @@ class Carrier(Protocol):
     def factory(self) -> Factory:
         """What connections to the node's port are for."""
 
+    @property
+    def gate(self) -> Gate:
+        """Who may connect."""
+
     def start(self) -> None:
         """Begin."""
+
+    def drain(self, seconds: float) -> Deferred[None]:
+        """Take nothing new, and end the circuits that fall idle; fires when none is left, or then. A stop follows."""
 
     def stop(self) -> Deferred[None]:
         """Destroy every circuit and close every link; fires when they are gone, or after a few seconds."""
@@ -61,6 +70,7 @@ class OwnCarrier:
     """Everything in this process. Made by :meth:`open`."""
 
     factory: Factory
+    gate: Gate
     router: Router
     exits: Exits
     _reactor: Any
@@ -79,15 +89,20 @@ class OwnCarrier:
         rng: Callable[[int], bytes],
         wall_clock: Callable[[], float],
         connect: Callable[..., Deferred[LinkProtocol]] = connect_link,
-        memory: int = limits.NODE_MEMORY,
+        limits: NodeLimits = DEFAULT_LIMITS,
+        files: FileBudget | None = None,
+        counts_connects: bool = True,
         closed: Callable[[LinkProtocol], None] = lambda link: None,
     ) -> OwnCarrier:
         """Wire everything.
 
-        :param memory: bytes that may wait in it
+        :param files: the file descriptors of this process; without it nobody counts them
+        :param counts_connects: whether connections come from the port itself; otherwise somebody else has counted how
+            fast they come
         :param closed: told of each link that is gone
         """
-        exits = Exits(reactor, exit_policy, resolver)
+        bounds = Bounds.open(reactor, limits, files)
+        exits = Exits(reactor, exit_policy, resolver, bounds)
         router = Router(
             reactor,
             identity,
@@ -97,11 +112,11 @@ class OwnCarrier:
             allow_single_hop=allow_single_hop,
             aegis=aegis,
             connect=connect,
-            memory=memory,
             closed=closed,
         )
-        factory = LinkFactory(identity, router, reactor=reactor, rng=rng, wall_clock=wall_clock, aegis=aegis)
-        return cls(factory, router, exits, reactor)
+        gate = open_gate(bounds, reactor, counts_connects=counts_connects)
+        factory = LinkFactory(identity, router, reactor=reactor, rng=rng, wall_clock=wall_clock, aegis=aegis, gate=gate)
+        return cls(factory, gate, router, exits, reactor)
 
     def start(self) -> None:
         """Begin."""
@@ -109,13 +124,17 @@ class OwnCarrier:
             self._reactor.suggestThreadPoolSize(RESOLVER_THREADS)
         self.router.start()
 
+    def drain(self, seconds: float) -> Deferred[None]:
+        """Take nothing new, and end the circuits that fall idle; fires when none is left, or then. A stop follows."""
+        return self.router.drain(seconds)
+
     def stop(self) -> Deferred[None]:
         """Destroy every circuit and close every link; fires when they are gone, or after a few seconds."""
         return self.router.close()
 
     def status(self) -> NodeStatus:
         """Counts of what is open."""
-        return self.router.status()
+        return attrs.evolve(self.router.status(), pending=self.gate.pending)
 
     def add_own(self, address: Address) -> None:
         """The node is reached at *address*."""
@@ -124,9 +143,35 @@ class OwnCarrier:
 
     def network_changed(self, netdir: NetDir) -> None:
         """The listings say something new."""
-        nodes = [Address(document.body.ip, document.body.port) for document in netdir.documents().values()]
+        nodes = addresses_of(netdir)
         self.exits.network_changed(nodes, test_network=netdir.test_network)
         self.router.network_changed(netdir)
+        self.gate.known = hosts_of(nodes)
 
     def keys_changed(self) -> None:
         """Nothing to do: they are asked for with each circuit."""
+
+
+def open_gate(bounds: Bounds, reactor: Any, *, counts_connects: bool = True) -> Gate:
+    """The gate of a process.
+
+    :param counts_connects: whether how fast connections come is counted here
+    """
+
+    return Gate(
+        reactor.seconds,
+        lambda: bounds.limits,
+        bounds.files,
+        lambda refusal: bounds.refuse(BY_GATE[refusal]),
+        counts_connects=counts_connects,
+    )
+
+
+def addresses_of(netdir: NetDir) -> list[Address]:
+    """Where the nodes of a network are."""
+    return [Address(document.body.ip, document.body.port) for document in netdir.documents().values()]
+
+
+def hosts_of(nodes: Iterable[Address]) -> frozenset[bytes]:
+    """The hosts that they are on."""
+    return frozenset(host_key(node.ip) for node in nodes)

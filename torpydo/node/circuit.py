@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import Enum, auto
 
 import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
+from torpydo.net import Queue
 from torpydo.node.exits import ExitStreams
 from torpydo.node.neighbours import Neighbour
 from torpydo.tpdp import TransitCircuit
@@ -37,6 +39,8 @@ class RoutedCircuit:
     :ivar linking: the link that the next hop needs
     :ivar timer: for the next hop's answer
     :ivar streams: made for the first stream
+    :ivar sent_back: bytes of cells that were given to the link to the previous hop so far
+    :ivar sent_on: the same for the next hop
     """
 
     transit: TransitCircuit
@@ -48,6 +52,8 @@ class RoutedCircuit:
     linking: Deferred[None] | None = None
     timer: IDelayedCall | None = None
     streams: ExitStreams | None = None
+    sent_back: int = 0
+    sent_on: int = 0
 
     @property
     def queued(self) -> int:
@@ -56,6 +62,16 @@ class RoutedCircuit:
         if self.next is not None:
             waiting += self.next.link.core.queued(self.next_id)
         return waiting if self.streams is None else waiting + self.streams.held
+
+    def queues(self) -> Iterator[Queue]:
+        """The same, one by one (``node.Keeper``)."""
+        waiting = self.previous.link.core.queued(self.previous_id)
+        yield "back", waiting, self.sent_back - waiting
+        if self.next is not None:
+            waiting = self.next.link.core.queued(self.next_id)
+            yield "on", waiting, self.sent_on - waiting
+        if self.streams is not None:
+            yield from self.streams.queues()
 
     def stop_extending(self) -> None:
         """Wait for no next hop any more."""

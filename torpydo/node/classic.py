@@ -27,6 +27,7 @@ from torpydo.directory import ExitPolicy, PoolURL
 from torpydo.errors import TorpydoError
 from torpydo.net import ConsoleObserver, is_loopback_host
 from torpydo.node.config import Advertised, NodeConfig
+from torpydo.node.limits import DEFAULT_LIMITS, NodeLimits
 from torpydo.node.service import NodeService
 from torpydo.node.status import NodeStatus
 
@@ -43,6 +44,7 @@ class Node:
     :param exit_policy: which destinations it opens; ``None``: 127.0.0.0/8 if *host* is a loopback address, else none
     :param state_dir: where the keys survive
     :param nickname: for people
+    :param limits: what it bounds
     :param reactor: by default Twisted's
     :param wall_clock: seconds since 1970
     :param rng: gives that many random bytes
@@ -57,6 +59,7 @@ class Node:
         exit_policy: str | None = None,
         state_dir: str | None = None,
         nickname: str = "",
+        limits: NodeLimits = DEFAULT_LIMITS,
         reactor: Any = None,
         wall_clock: Callable[[], float] = time.time,
         rng: Callable[[int], bytes] = os.urandom,
@@ -67,6 +70,7 @@ class Node:
         self._exit_policy = exit_policy
         self._state_dir = state_dir
         self._nickname = nickname
+        self._limits = limits
         self._reactor = reactor
         self._wall_clock = wall_clock
         self._rng = rng
@@ -131,6 +135,7 @@ class Node:
             advertise=Advertised.parse(where) if self._port else None,
             exit_policy=ExitPolicy.parse(policy),
             nickname=self._nickname,
+            limits=self._limits,
         )
         return NodeService(reactor, config, wall_clock=self._wall_clock, rng=self._rng)
 

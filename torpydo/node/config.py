@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 from torpydo.crypto import NodeId, SigningKey
 from torpydo.directory import ExitPolicy, PoolURL
 from torpydo.errors import ConfigurationError
+from torpydo.node.limits import DEFAULT_LIMITS, NodeLimits
 from torpydo.node.resolver import parse_literal
 from torpydo.tpdp import Address
 
@@ -22,6 +23,8 @@ MAX_BANDWIDTH: Final = 10**12
 MAX_NICKNAME: Final = 32
 MAX_FAMILY: Final = 32
 """What a descriptor can hold."""
+MAX_DRAIN: Final = 3600.0
+"""Seconds: who waits for longer than that waits for a circuit that never ends."""
 MAX_WORKERS: Final = 64
 """Processes of a node: more than a machine has cores for is a mistake."""
 
@@ -76,6 +79,8 @@ class NodeConfig:
     :ivar allow_single_hop: whether clients may use it as exit of a circuit of one hop
     :ivar aegis: whether AEGIS-256 is offered and accepted for the links
     :ivar workers: processes that carry circuits; 1: the one that runs the service does
+    :ivar limits: what it bounds
+    :ivar drain: seconds that circuits in use have when it stops
     :ivar identity: the key to use instead of the one in the state directory; for tests and simulations
     :raises ConfigurationError: if something cannot be used
     """
@@ -92,6 +97,8 @@ class NodeConfig:
     allow_single_hop: bool = False
     aegis: bool = True
     workers: int = 1
+    limits: NodeLimits = DEFAULT_LIMITS
+    drain: float = 0.0
     identity: SigningKey | None = None
 
     def __attrs_post_init__(self) -> None:
@@ -103,5 +110,7 @@ class NodeConfig:
             raise ConfigurationError(f"a family has at most {MAX_FAMILY} nodes")
         if not 0 < self.bandwidth <= MAX_BANDWIDTH:
             raise ConfigurationError(f"the bandwidth is 1 to {MAX_BANDWIDTH} bytes a second")
+        if not 0 <= self.drain <= MAX_DRAIN:
+            raise ConfigurationError(f"circuits are waited for 0 to {MAX_DRAIN:.0f} seconds")
         if not 1 <= self.workers <= MAX_WORKERS:
             raise ConfigurationError(f"a node has 1 to {MAX_WORKERS} workers; one for each core is enough")

@@ -7,7 +7,8 @@ at again (SECURITY E1, E2). Knows no cells and no links. Called by router.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 import attrs
@@ -20,9 +21,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from torpydo.directory import ExitPolicy, is_private
-from torpydo.net import Buckets
-from torpydo.node import limits
+from torpydo.net import Buckets, Queue
+from torpydo.node.bounds import Bounds
 from torpydo.node.exitstream import ExitStream, OneStream
+from torpydo.node.limits import CONNECT_ADDRESSES
+from torpydo.node.refusal import NodeRefusal
 from torpydo.node.resolver import NAME_LIFE, Resolver
 from torpydo.tpdp import (
     Address,
@@ -67,12 +70,14 @@ class Exits:
     :param reactor: connects and keeps time
     :param policy: which destinations are opened
     :param resolver: for names
+    :param bounds: of this process
     """
 
-    def __init__(self, reactor: Any, policy: ExitPolicy, resolver: Resolver) -> None:
+    def __init__(self, reactor: Any, policy: ExitPolicy, resolver: Resolver, bounds: Bounds) -> None:
         self.reactor = reactor
         self.policy = policy
         self.resolver = resolver
+        self.bounds = bounds
         self.streams = 0
         """Streams and lookups that are open or being opened."""
         self.test_network = False
@@ -94,15 +99,26 @@ class Exits:
 
     def linger(self, stream: ExitStream) -> IDelayedCall:
         """Abort *stream* if its last bytes are not taken in time."""
-        seconds = limits.LINGER + stream.unpaid / limits.LINGER_RATE
-        call: IDelayedCall = self.reactor.callLater(seconds, stream.transport.abortConnection)
+        limits = self.bounds.limits
+        seconds = limits.linger + stream.queued / limits.linger_rate
+        call: IDelayedCall = self.reactor.callLater(seconds, self.cut, stream)
         self._lingering.add(stream)
         return call
+
+    def cut(self, stream: ExitStream) -> None:
+        """The destination takes the last bytes of *stream* too slowly, or there is no room for them any more."""
+        self.bounds.refuse(NodeRefusal.STREAMS_LINGERING)
+        stream.transport.abortConnection()
+
+    def orphaned(self, stream: ExitStream) -> None:
+        """The circuit of *stream* is gone, and counts it no more."""
+        self.bounds.waiting.note(stream)
 
     def gone(self, stream: ExitStream) -> None:
         """*stream* is closed."""
         self.streams -= 1
         self._lingering.discard(stream)
+        self.bounds.waiting.forget(stream)
 
     def close(self) -> None:
         """The node stops: there is no time for last bytes."""
@@ -130,9 +146,11 @@ class Exits:
         found = await self.resolver.resolve(host)
         if isinstance(found, EndReason):
             return found
-        allowed = [ip for ip in found if self.allows(ip, port)][: limits.CONNECT_ADDRESSES]
+        allowed = [ip for ip in found if self.allows(ip, port)][:CONNECT_ADDRESSES]
+        if allowed and not self._may_connect():
+            return EndReason.RESOURCE_LIMIT
         reason = EndReason.EXIT_POLICY
-        until = self.reactor.seconds() + limits.CONNECT_TIMEOUT
+        until = self.reactor.seconds() + self.bounds.limits.stream_connect
         for left, ip in zip(range(len(allowed), 0, -1), allowed, strict=True):
             # Each address gets its share of the time, so that a silent first one does not use it up.
             timeout = max((until - self.reactor.seconds()) / left, 0.1)
@@ -146,6 +164,13 @@ class Exits:
             else:
                 return None
         return reason
+
+    def _may_connect(self) -> bool:
+        """Whether a file descriptor is left; half of them are for links, or a few clients could close the node."""
+        files = self.bounds.files
+        if files.most is not None and (files.excess or self.streams > files.most // 2):
+            return False
+        return files.grant()
 
 
 @attrs.define(eq=False)
@@ -172,8 +197,8 @@ class ExitStreams:
     log = Logger()
 
     def __attrs_post_init__(self) -> None:
-        rate, burst = limits.STREAMS_PER_SECOND, limits.STREAMS_BURST
-        self._asked = Buckets(self.exits.reactor.seconds, rate, burst)
+        limits = self.exits.bounds.limits
+        self._asked = Buckets(self.exits.reactor.seconds, limits.streams_per_second, limits.streams_burst)
 
     def __len__(self) -> int:
         return len(self._streams) + len(self._lookups)
@@ -181,7 +206,18 @@ class ExitStreams:
     @property
     def held(self) -> int:
         """Bytes that wait in the streams and in the circuit's end, which keeps those of streams that are over, too."""
-        return self.end.buffered_total + sum([stream.unpaid for stream in self._streams.values()])
+        return self.end.buffered_total + sum([stream.queued for stream in self._streams.values()])
+
+    def queues(self) -> Iterator[Queue]:
+        """The same, one by one."""
+        rest = self.end.buffered_total
+        for stream in self._streams.values():
+            out, back = stream.queues()
+            yield out
+            yield back
+            rest -= back[1]
+        # Of streams that are over.
+        yield "rest", rest, 0
 
     # -- From the circuit
 
@@ -197,6 +233,8 @@ class ExitStreams:
         self._closed = True
         for stream in list(self._streams.values()):
             stream.abandon()
+            if stream.is_flushing:
+                self.exits.orphaned(stream)
         for lookup in list(self._lookups.values()):
             lookup.cancel()
 
@@ -225,18 +263,33 @@ class ExitStreams:
 
     # -- New ones
 
-    def _refusal(self) -> EndReason | None:
-        if not self.exits.policy.is_open or not self._may_exit():
-            return EndReason.EXIT_POLICY
-        # Benchmarks and test suites on one machine open streams faster than any person.
-        if not self.exits.test_network and not self._asked.take(b""):
-            return EndReason.RESOURCE_LIMIT
-        return None
+    def _is_refused(self, stream: int) -> bool:
+        """Refuse a stream or a lookup if it is one too many."""
+        limits = self.exits.bounds.limits
+        reason = EndReason.RESOURCE_LIMIT
+        if not self.exits.policy.is_open:
+            refusal, reason = NodeRefusal.EXIT_POLICY, EndReason.EXIT_POLICY
+        elif not self._may_exit():
+            refusal, reason = NodeRefusal.SINGLE_HOP, EndReason.EXIT_POLICY
+        elif len(self) >= limits.streams_per_circuit:
+            refusal = NodeRefusal.STREAMS_PER_CIRCUIT
+        elif not math.isinf(limits.streams_burst) and not self._asked.take(b""):
+            refusal = NodeRefusal.STREAMS_TOO_FAST
+        else:
+            return False
+        self.exits.bounds.refuse(refusal)
+        self.end.finish(stream, reason)
+        return True
+
+    def _count(self, reason: EndReason) -> None:
+        """A stream or a lookup has failed; what others are to blame for is no refusal."""
+        if reason is EndReason.EXIT_POLICY:
+            self.exits.bounds.refuse(NodeRefusal.EXIT_POLICY)
+        elif reason is EndReason.RESOURCE_LIMIT:
+            self.exits.bounds.refuse(NodeRefusal.STREAMS_RESOURCE_LIMIT)
 
     def _requested(self, event: StreamRequested) -> None:
-        refusal = self._refusal()
-        if refusal is not None:
-            self.end.finish(event.stream, refusal)
+        if self._is_refused(event.stream):
             return
         stream = self._streams[event.stream] = ExitStream(self, event.stream)
         self.exits.streams += 1
@@ -250,6 +303,7 @@ class ExitStreams:
         reason = await self.exits.open(stream, host, port)
         stream.opening = None
         if reason is not None:
+            self._count(reason)
             stream.refuse(reason)
 
     def _broke(self, failure: Failure, stream: ExitStream) -> None:
@@ -258,9 +312,7 @@ class ExitStreams:
         stream.refuse(EndReason.MISC)
 
     def _resolve_requested(self, event: ResolveRequested) -> None:
-        refusal = self._refusal()
-        if refusal is not None:
-            self.end.finish(event.stream, refusal)
+        if self._is_refused(event.stream):
             return
         self.exits.streams += 1
         lookup = Deferred.fromCoroutine(self._resolve(event.stream, event.host))
@@ -272,6 +324,7 @@ class ExitStreams:
     async def _resolve(self, stream: int, host: str) -> None:
         found = await self.exits.resolver.resolve(host)
         if isinstance(found, EndReason):
+            self._count(found)
             self.end.finish(stream, found)
         else:
             answers = [(ip, self.ttl) for ip in found if self.exits.may_tell(ip)]

@@ -13,6 +13,7 @@ close as DONE, everything else as torn. Made and fed by exits.
 from __future__ import annotations
 
 from enum import Enum, auto
+from typing import Any
 from typing import Protocol as Interface
 
 from twisted.internet.defer import Deferred
@@ -22,6 +23,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from torpydo.net import Queue
 from torpydo.node.limits import READ_HIGH
 from torpydo.tpdp import EXIT_READ, Address, EndReason
 
@@ -109,8 +111,11 @@ class ExitStream(Protocol):
         self._over = False
         # What the client sent before the connection was open; its credit bounds it.
         self._early: list[bytes] = []
-        # Bytes of the client that the socket has not taken yet.
+        # Bytes of the client for which it got no new credit: those that came since the transport was full.
         self._unpaid = 0
+        # All bytes of the client, and all of the destination.
+        self._from_client = 0
+        self._from_server = 0
         self._write_paused = False
         self._read_paused = False
         self._client_closed = False
@@ -120,15 +125,31 @@ class ExitStream(Protocol):
         self._linger: IDelayedCall | None = None
 
     @property
-    def unpaid(self) -> int:
+    def queued(self) -> int:
         """Bytes of the client that wait here, for the connection to open or for the socket to take them."""
-        return self._unpaid
+        if self.stage is Stage.OPENING:
+            return self._unpaid
+        return 0 if self.stage is Stage.GONE else _unwritten(self.transport)
+
+    def queues(self) -> tuple[Queue, Queue]:
+        """What waits for the connection, and what waits for the circuit."""
+        out, back = self.queued, self.owner.end.buffered(self.number)
+        return (
+            ((self.number, "out"), out, self._from_client - out),
+            ((self.number, "back"), back, self._from_server - back),
+        )
+
+    @property
+    def is_flushing(self) -> bool:
+        """Whether the client has closed it, and the destination has not taken the last bytes yet."""
+        return self.stage is Stage.FLUSHING
 
     # -- From the circuit
 
     def write(self, data: list[bytes]) -> None:
         """The client sent bytes."""
         count = sum([len(part) for part in data])
+        self._from_client += count
         if self.stage is Stage.OPENING:
             self._early.extend(data)
             self._unpaid += count
@@ -136,9 +157,9 @@ class ExitStream(Protocol):
         elif self.stage is Stage.OPEN:
             self._unpaid += count
             self.transport.writeSequence(data)
-            if self._write_paused:
-                self.owner.stalled()
-            else:
+            # Whether or not it is full: it has them.
+            self.owner.stalled()
+            if not self._write_paused:
                 self._pay()
 
     def client_closed(self) -> None:
@@ -228,6 +249,7 @@ class ExitStream(Protocol):
         if self._over:
             return
         owner = self.owner
+        self._from_server += len(data)
         owner.end.send_data(self.number, data)
         owner.flush()
         waiting = owner.end.buffered(self.number)
@@ -296,6 +318,11 @@ class ExitStream(Protocol):
     def _pay(self) -> None:
         count, self._unpaid = self._unpaid, 0
         self.owner.end.consumed(self.number, count)
+
+
+def _unwritten(transport: Any) -> int:
+    """Bytes that a transport of Twisted's has and its socket has not taken: there is no public name for all of them."""
+    return len(transport.dataBuffer) - int(transport.offset) + int(transport._tempDataLen)
 
 
 class OneStream(Factory):

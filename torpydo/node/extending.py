@@ -16,9 +16,10 @@ from twisted.python.failure import Failure
 from torpydo.crypto import NodeId
 from torpydo.directory import NetDir, is_private
 from torpydo.errors import LinkError, NodeOverloaded, RemoteProtocolError
-from torpydo.node import limits
+from torpydo.node.bounds import Bounds
 from torpydo.node.circuit import RoutedCircuit, Way
 from torpydo.node.neighbours import Neighbour, Neighbours
+from torpydo.node.refusal import BY_STATUS
 from torpydo.tpdp import Address, ExtendRequested, ExtendStatus
 
 __all__ = ["Extending"]
@@ -38,6 +39,7 @@ class Extending:
     _reactor: Any
     _node_id: NodeId
     _neighbours: Neighbours
+    _bounds: Bounds
     _attach: Callable[[RoutedCircuit], None]
     _detach: Callable[[RoutedCircuit], None]
     _flush: Callable[[RoutedCircuit], None]
@@ -83,7 +85,7 @@ class Extending:
         circuit.next = neighbour
         circuit.way = Way.ASKED
         self._attach(circuit)
-        circuit.timer = self._reactor.callLater(limits.EXTEND_ANSWER, self._timed_out, circuit)
+        circuit.timer = self._reactor.callLater(self._bounds.limits.extend_answer, self._timed_out, circuit)
         neighbour.link.send_create(circuit.next_id, message)
 
     def _unlinked(self, failure: Failure, circuit: RoutedCircuit, begun: float) -> None:
@@ -93,7 +95,7 @@ class Extending:
         failure.trap(LinkError, NodeOverloaded)
         if failure.check(NodeOverloaded):
             status = ExtendStatus.RESOURCE_LIMIT
-        elif self._reactor.seconds() - begun >= limits.LINK_CONNECT:
+        elif self._reactor.seconds() - begun >= self._bounds.limits.link_connect:
             # A node with another identity is silent, too: it does not say that it is not the one.
             status = ExtendStatus.TIMEOUT
         else:
@@ -127,6 +129,7 @@ class Extending:
     def _fail(self, circuit: RoutedCircuit, status: ExtendStatus) -> None:
         if circuit.way is Way.GONE:
             return
+        self._bounds.refuse(BY_STATUS[status])
         circuit.way = Way.NONE
         circuit.transit.extend_failed(status)
         self._flush(circuit)

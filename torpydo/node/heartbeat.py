@@ -1,7 +1,7 @@
 """Heartbeats: the node tells each of its pools that it is alive (DESIGN 5), each pool on its own.
 
 A pool that is down, or refuses, is said once, and so is its recovery; the tries go on with growing pauses. Nothing
-that a pool writes is ever repeated in the log. Called by service.
+that a pool writes is ever repeated in the log; the operator who asks for the status sees it. Called by service.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from twisted.python.failure import Failure
 from torpydo.crypto import PoolId, SigningKey
 from torpydo.directory import HeartbeatAnswer, PoolURL, sign_heartbeat
 from torpydo.errors import DirectoryError, PoolUnreachable
-from torpydo.net import Fetched, fetch
+from torpydo.net import Fetched, fetch, read_skew
+from torpydo.node.report import PoolStanding
 
 __all__ = ["Heartbeats"]
 
@@ -35,6 +36,8 @@ KEY_RETRY: Final = 1.0
 """Seconds between two looks whether the key of a pool has become known."""
 NAMED_SKEW: Final = 60.0
 """Seconds of clock difference that are worth telling; at five minutes pools refuse."""
+MOST_SAID: Final = 200
+"""Characters of a pool's own words that the status shows."""
 
 FetchFunction = Callable[..., Deferred[Fetched]]
 """Called like :func:`torpydo.net.fetch`."""
@@ -51,13 +54,18 @@ _REASONS: Final = {
 }
 
 
+_TRY_LATER: Final = (429, 503)
+"""Statuses that say nothing of the node."""
+
+
 class _Refused(DirectoryError):
     """A pool does not take the heartbeat."""
 
-    def __init__(self, status: int, detail: str = "") -> None:
+    def __init__(self, status: int, said: bytes, detail: str = "") -> None:
         unknown = f"it answers with status {status}; it may not be a torpydo pool"
         super().__init__(_REASONS.get(status, unknown) + detail)
         self.status = status
+        self.said = _printable(said)
 
 
 @attrs.define(eq=False)
@@ -68,9 +76,15 @@ class _Pool:
     failures: int = 0
     trouble: object = None
     """Which kind of trouble was said last; ``None``: it takes heartbeats."""
+    reason: str | None = None
+    said: str | None = None
+    """Why it took no heartbeat the last time, and its own words if it answered."""
+    heard_at: float | None = None
+    """When it took a heartbeat last, on the reactor's clock."""
     known: bool = False
     skewed: bool = False
     last_ms: int = 0
+    """The time in the last heartbeat that it may have taken: the next one's is later."""
     timer: IDelayedCall | None = None
     asking: Deferred[Any] | None = None
     again: bool = False
@@ -143,6 +157,25 @@ class Heartbeats:
             else:
                 self._begin(pool)
 
+    def standings(self) -> tuple[PoolStanding, ...]:
+        """What each pool makes of this node, in the order of the options."""
+        return tuple(self._standing(pool) for pool in self._pools)
+
+    def _standing(self, pool: _Pool) -> PoolStanding:
+        # One that cannot be asked, or has no time, may list the node for some time yet.
+        lists: bool | None = None
+        if pool.reason is None and pool.heard_at is not None:
+            lists = True
+        elif isinstance(pool.trouble, int) and pool.trouble not in _TRY_LATER:
+            lists = False
+        return PoolStanding(
+            pool=pool.name,
+            lists_this_node=lists,
+            heard=None if pool.heard_at is None else self._reactor.seconds() - pool.heard_at,
+            error=pool.reason,
+            says=pool.said or None,
+        )
+
     # -- One pool
 
     def _begin(self, pool: _Pool) -> None:
@@ -164,12 +197,16 @@ class Heartbeats:
         asking.addErrback(lambda failure: self.log.failure("a heartbeat could not be judged", failure))
 
     async def _beat(self, pool: _Pool, document: bytes, pool_id: PoolId) -> HeartbeatAnswer:
-        pool.last_ms = max(int(self._wall_clock() * 1000), pool.last_ms + 1)
+        before = pool.last_ms
+        pool.last_ms = max(int(self._wall_clock() * 1000), before + 1)
         body = sign_heartbeat(document, pool_id, pool.last_ms, self._key)
         answer = await self._ask(pool, PATH, method=b"POST", body=body, timeout=ANSWER_TIME)
         if answer.status == 200:
             return HeartbeatAnswer.parse(answer.body)
-        raise _Refused(answer.status, await self._skew_text(pool) if answer.status == 400 else "")
+        if answer.status == 400:
+            # It was not taken, perhaps for its time: a clock that has been set right begins from there.
+            pool.last_ms = before
+        raise _Refused(answer.status, answer.body, await self._skew_text(pool) if answer.status == 400 else "")
 
     def _ask(self, pool: _Pool, path: str, **options: Any) -> Deferred[Fetched]:
         return self._fetch(self._reactor, pool.url.host, pool.url.port, path, limit=ANSWER_LIMIT, **options)
@@ -177,15 +214,16 @@ class Heartbeats:
     async def _skew_text(self, pool: _Pool) -> str:
         try:
             answer = await self._ask(pool, TIME_PATH, timeout=10.0)
-            skew = self._wall_clock() - int(answer.body)
-        except (PoolUnreachable, ValueError):
+        except PoolUnreachable:
             return ""
-        return f"; {_describe_skew(skew)}" if abs(skew) > NAMED_SKEW else ""
+        skew = read_skew(answer, self._wall_clock())
+        return f"; {_describe_skew(skew)}" if skew is not None and abs(skew) > NAMED_SKEW else ""
 
     def _succeeded(self, answer: HeartbeatAnswer, pool: _Pool) -> None:
         if pool.trouble is not None or not pool.known:
             self.log.info("pool {pool} lists this node", pool=pool.name)
         pool.known, pool.trouble, pool.failures = True, None, 0
+        pool.reason, pool.said, pool.heard_at = None, None, self._reactor.seconds()
         skew = self._wall_clock() - answer.pool_time
         skewed = abs(skew) > NAMED_SKEW
         if skewed and not pool.skewed:
@@ -206,7 +244,8 @@ class Heartbeats:
         else:
             trouble = "unexpected"
             self.log.failure("a heartbeat to {pool} failed in an unexpected way", failure, pool=pool.name)
-        pool.trouble = trouble
+        pool.trouble, pool.reason = trouble, failure.getErrorMessage()
+        pool.said = failure.value.said if isinstance(failure.value, _Refused) else None
         pool.failures += 1
         longest = min(FIRST_RETRY * 2.0 ** min(pool.failures - 1, 16), LAST_RETRY)
         self._finished(pool, longest * (0.5 + self._randbelow(1001) / 2000))
@@ -220,3 +259,9 @@ class Heartbeats:
 def _describe_skew(skew: float) -> str:
     direction = "ahead of" if skew > 0 else "behind"
     return f"this computer's clock is {abs(skew):.0f} s {direction} the pool's; set the clock that is wrong"
+
+
+def _printable(said: bytes) -> str:
+    """What a stranger has written, as one short line that no terminal obeys."""
+    words = " ".join(said.decode("ascii", "replace").split())
+    return "".join(char if char.isascii() and char.isprintable() else "?" for char in words)[:MOST_SAID]

@@ -18,7 +18,8 @@ from torpydo.crypto import NodeId, SigningKey
 from torpydo.directory import NetDir
 from torpydo.errors import LinkError, NodeOverloaded
 from torpydo.net import LinkOwner, LinkProtocol, connect_link, host_key, link_endpoint
-from torpydo.node import limits
+from torpydo.node.bounds import Bounds
+from torpydo.node.refusal import NodeRefusal
 from torpydo.tpdp import Address, LinkState
 
 __all__ = ["ConnectFunction", "Neighbour", "Neighbours"]
@@ -39,6 +40,8 @@ class Neighbour:
     :ivar is_shared: whether circuits that did not ask for it may use it
     :ivar circuits: ids that are in use on it
     :ivar idle_since: when the last circuit left, on the reactor's clock
+    :ivar taken: bytes that the link had taken when it last took some ...
+    :ivar taken_at: ... and when that was seen
     """
 
     link: LinkProtocol
@@ -48,6 +51,8 @@ class Neighbour:
     idle_since: float
     circuits: set[int] = attrs.field(factory=set)
     closing: bool = False
+    taken: int = 0
+    taken_at: float = 0.0
 
     @property
     def peer(self) -> NodeId | None:
@@ -84,6 +89,7 @@ class Neighbours:
     :param identity: proven on each link that is opened
     :param connect: for tests
     :ivar netdir: the network, as soon as it is known
+    :ivar made: links that became ready so far
     """
 
     log = Logger()
@@ -93,6 +99,7 @@ class Neighbours:
         reactor: Any,
         owner: LinkOwner,
         identity: SigningKey,
+        bounds: Bounds,
         *,
         rng: Callable[[int], bytes],
         aegis: bool,
@@ -101,6 +108,7 @@ class Neighbours:
         self._reactor = reactor
         self._owner = owner
         self._identity = identity
+        self._bounds = bounds
         self._rng = rng
         self._aegis = aegis
         self._connect = connect
@@ -110,6 +118,9 @@ class Neighbours:
         self.netdir: NetDir | None = None
         self._hosts: dict[bytes, set[Neighbour]] = {}
         self._nodes: dict[NodeId, set[Neighbour]] = {}
+        self.made = 0
+        # Of links that are closed.
+        self._received = self._sent = 0
 
     def __len__(self) -> int:
         return len(self._table)
@@ -121,6 +132,16 @@ class Neighbours:
         """The neighbour at the other end of *link*, if it is open."""
         return self._table.get(link)
 
+    @property
+    def received(self) -> int:
+        """Bytes that came over all links so far."""
+        return self._received + sum([link.received for link in self._table])
+
+    @property
+    def sent(self) -> int:
+        """Bytes that went out over all links so far."""
+        return self._sent + sum([link.sent for link in self._table])
+
     # -- Links that come and go
 
     def opened(self, link: LinkProtocol) -> Neighbour:
@@ -130,8 +151,10 @@ class Neighbours:
             return known
         dialled = link.core.is_initiator
         # Whether a link that this node opens is shared is known when its dial ends.
-        neighbour = Neighbour(link, link.peer_address, dialled, not dialled, self._reactor.seconds())
+        now = self._reactor.seconds()
+        neighbour = Neighbour(link, link.peer_address, dialled, not dialled, now, taken_at=now)
         self._table[link] = neighbour
+        self.made += 1
         if neighbour.peer is not None:
             self._nodes.setdefault(neighbour.peer, set()).add(neighbour)
         if not dialled and neighbour.host is not None:
@@ -148,6 +171,8 @@ class Neighbours:
         """A link is gone."""
         neighbour = self._table.pop(link, None)
         if neighbour is not None:
+            self._received += link.received
+            self._sent += link.sent
             neighbour.closing = True
             if not neighbour.dialled:
                 self._remove(self._hosts, neighbour.host, neighbour)
@@ -176,14 +201,14 @@ class Neighbours:
 
     def find(self, node_id: NodeId, address: Address) -> Neighbour | None:
         """An open link that takes new circuits for that node at that address."""
-        now = self._reactor.seconds()
+        now, limits = self._reactor.seconds(), self._bounds.limits
         for one in self._nodes.get(node_id, ()):
             if (
                 one.is_shared
                 and not one.closing
                 and one.may_carry(node_id, address)
-                and now - one.link.core.opened_at < limits.LINK_MAX_AGE
-                and len(one.circuits) < limits.CIRCUITS_PER_LINK
+                and now - one.link.core.opened_at < limits.link_age
+                and len(one.circuits) < limits.circuits_per_link
             ):
                 return one
         return None
@@ -203,8 +228,10 @@ class Neighbours:
         key = (node_id, address)
         dial = self._dials.get(key) if shared else None
         if dial is None:
-            if len(self._dialling) >= limits.MAX_DIALS:
+            if len(self._dialling) >= self._bounds.limits.dials:
                 return fail(NodeOverloaded("too many links are being opened"))
+            if not self._bounds.files.grant():
+                return fail(NodeOverloaded("no file descriptor is left for a link"))
             dial = _Dial(key, shared)
             self._dialling.add(dial)
             if shared:
@@ -224,15 +251,16 @@ class Neighbours:
 
     def _dial(self, dial: _Dial) -> None:
         node_id, address = dial.key
+        timeout = self._bounds.limits.link_connect
         attempt = self._connect(
             self._reactor,
-            link_endpoint(self._reactor, address, limits.LINK_CONNECT),
+            link_endpoint(self._reactor, address, timeout),
             node_id,
             self._owner,
             identity=self._identity,
             rng=self._rng,
             aegis=self._aegis,
-            timeout=limits.LINK_CONNECT,
+            timeout=timeout,
         )
         dial.attempt = attempt.addCallbacks(self._reached, self._failed, callbackArgs=(dial,), errbackArgs=(dial,))
         dial.attempt.addErrback(lambda failure: self.log.failure("a link could not be used", failure))
@@ -307,10 +335,23 @@ class Neighbours:
             neighbour.closing = True
             neighbour.link.close()
 
-    def close_idle(self) -> None:
-        """End links without circuits: those that were idle for long, and those that take none any more."""
-        now = self._reactor.seconds()
+    def abort(self, neighbour: Neighbour, refusal: NodeRefusal) -> None:
+        """End a link at once, for that reason."""
+        if not neighbour.closing:
+            neighbour.closing = True
+            self._bounds.refuse(refusal)
+            neighbour.link.abort(f"this node has closed {refusal.value}")
+
+    def look(self) -> None:
+        """End links without circuits, those that were idle for long and those that take none any more; and links whose
+        other side takes nothing.
+        """
+        now, limits = self._reactor.seconds(), self._bounds.limits
         for one in self:
-            old = now - one.link.core.opened_at >= limits.LINK_MAX_AGE
-            if not one.circuits and (old or now - one.idle_since >= limits.LINK_IDLE):
+            old = now - one.link.core.opened_at >= limits.link_age
+            if not one.circuits and (old or now - one.idle_since >= limits.link_idle):
                 self.close(one)
+            elif not one.link.paused or one.link.sent != one.taken:
+                one.taken, one.taken_at = one.link.sent, now
+            elif now - one.taken_at >= limits.link_stuck:
+                self.abort(one, NodeRefusal.LINKS_STUCK)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import attrs
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -15,13 +15,14 @@ from twisted.python.failure import Failure
 from torpydo.crypto import KEY_SIZE, NodeId, PoolId, Secret, SigningKey
 from torpydo.directory import Listing, PoolURL
 from torpydo.errors import StateError
-from torpydo.net import Fetched, LinkProtocol, ListingRefresh, StateDirectory
+from torpydo.net import Fetched, FileBudget, LinkProtocol, ListingRefresh, StateDirectory
 from torpydo.node.carrier import Carrier, OwnCarrier
 from torpydo.node.config import Advertised, NodeConfig
 from torpydo.node.description import Description
 from torpydo.node.draw import make_randbelow
 from torpydo.node.heartbeat import Heartbeats
 from torpydo.node.onionkeys import OnionKeys
+from torpydo.node.report import NodeReport, PoolStanding
 from torpydo.node.resolver import Resolver
 from torpydo.node.workers import Launch, Supervisor
 from torpydo.tpdp import Address, EndReason
@@ -55,6 +56,7 @@ class Parts:
     _resolving: Deferred[None] | None = None
     _retry: IDelayedCall | None = None
     _unresolved: bool = False
+    _disk_fails: bool = False
 
     log = Logger()
 
@@ -74,9 +76,11 @@ class Parts:
         fetch: Callable[..., Deferred[Fetched]],
         connect: Callable[..., Deferred[LinkProtocol]],
         launch: Launch,
+        files: FileBudget | None,
     ) -> Parts:
         """Read the keys and wire everything.
 
+        :param files: the file descriptors of this process; without it nobody counts them
         :raises StateError: if a key file cannot be used
         """
         key = config.identity
@@ -84,7 +88,7 @@ class Parts:
             key = SigningKey(Secret(rng(KEY_SIZE))) if state is None else state.signing_key(KEY_FILE, rng)
         keys = OnionKeys.open(state, rng, wall_clock())
         randbelow = make_randbelow(rng)
-        resolver = Resolver(reactor, randbelow=randbelow)
+        resolver = Resolver(reactor, randbelow=randbelow, limits=config.limits)
         description = Description(key, wall_clock, config.exit_policy, config.family, config.nickname, config.bandwidth)
         heartbeats = Heartbeats(
             reactor,
@@ -118,6 +122,8 @@ class Parts:
                 rng=rng,
                 wall_clock=wall_clock,
                 connect=connect,
+                limits=config.limits,
+                files=files,
             )
         else:
             carrier = Supervisor(
@@ -128,6 +134,7 @@ class Parts:
                 listings=lambda: parts.listings(),
                 wall_clock=wall_clock,
                 launch=launch,
+                files=files,
             )
         parts = cls(
             key.node_id,
@@ -176,9 +183,14 @@ class Parts:
             self._retry = None
         if self._resolving is not None:
             self._resolving.cancel()
+        # The protocol has no word for leaving: pools drop a node that they do not hear.
         self._heartbeats.stop()
         self._refresh.stop()
-        return self.carrier.stop().addCallback(self._close)
+        drained: Deferred[None] = succeed(None)
+        if self._config.drain:
+            drained = self.carrier.drain(self._config.drain)
+            drained.addErrback(lambda failure: self.log.failure("circuits are not waited for", failure))
+        return drained.addCallback(lambda ignored: self.carrier.stop()).addCallback(self._close)
 
     def _close(self, ignored: object) -> None:
         self._resolver.close()
@@ -196,6 +208,31 @@ class Parts:
         """The listing of each pool that has one."""
         found = {url: self._refresh.listing(url) for url in self._config.pools}
         return {url: listing for url, listing in found.items() if listing is not None}
+
+    # -- What the operator asks
+
+    def report(self) -> NodeReport:
+        """Who and where the node is, and what its pools make of it."""
+        now, netdir, descriptor = self._wall_clock(), self._refresh.netdir, self._description.descriptor
+        standings = zip(dict.fromkeys(self._config.pools), self._heartbeats.standings(), strict=True)
+        pools = tuple(self._with_age(standing, url, now) for url, standing in standings)
+        return NodeReport(
+            node_id=str(self.node_id),
+            nickname=self._config.nickname,
+            address=None if self._address is None else str(self._address),
+            exit_policy=str(self._config.exit_policy),
+            onion_key_age=now - self._keys.made_at,
+            descriptor_age=None if descriptor is None else now - descriptor.published,
+            listed_by=[pool.lists_this_node for pool in pools].count(True),
+            pools=pools,
+            nodes=0 if netdir is None else len(netdir.nodes),
+            listing_digest=None if netdir is None else netdir.digest,
+            test_network=netdir is not None and netdir.test_network,
+        )
+
+    def _with_age(self, standing: PoolStanding, url: PoolURL, now: float) -> PoolStanding:
+        listing = self._refresh.listing(url)
+        return attrs.evolve(standing, listing_age=None if listing is None else now - listing.sequence / 1000)
 
     # -- Where the node is
 
@@ -241,8 +278,11 @@ class Parts:
         try:
             if self._keys.rotate(self._wall_clock()):
                 self.log.info("the onion key is a new one")
+            self._disk_fails = False
         except StateError as error:
-            self.log.warn("the onion key stays: {error}", error=str(error))
+            if not self._disk_fails:
+                self.log.warn("the onion key stays: {error}", error=str(error))
+            self._disk_fails = True
         advertise = self._config.advertise
         if advertise is not None and advertise.address is None and self._retry is None and self._resolving is None:
             self._resolve(advertise)

@@ -19,22 +19,20 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress, IDelayedCall, IHostResolution, IResolutionReceiver
 from zope.interface import implementer
 
+from torpydo.node.limits import DEFAULT_LIMITS, NodeLimits
 from torpydo.tpdp import EndReason
 
 __all__ = ["NAME_LIFE", "Resolver", "parse_literal"]
 
-TRIES: Final = 3
-TRY_TIME: Final = 1.0
-"""Seconds before the next try begins; the first answer to any of them counts (SECURITY, table T)."""
 NAME_LIFE: Final = 60
 """Seconds that an answer is used, and what clients are told: the system's resolver does not say how long it holds,
 and a figure of our own tells nobody when somebody else asked (TROVE-2021-009)."""
 FAILURE_LIFE: Final = 10
 """Seconds for which a name that does not resolve is remembered."""
-MAX_NAMES: Final = 10_000
-"""Names that are remembered (E5)."""
-MAX_LOOKUPS: Final = 1000
-"""Names that are being asked for at one time."""
+NAME_SIZE: Final = 400
+"""Bytes that a remembered name takes, beside itself and ..."""
+ADDRESS_SIZE: Final = 64
+"""... what each of its addresses does."""
 MAX_ADDRESSES: Final = 16
 """Addresses of a name that are kept."""
 
@@ -93,18 +91,23 @@ class Resolver:
 
     :param reactor: has the resolver and the time
     :param randbelow: for the jitter of what is remembered
+    :ivar held: bytes of what is remembered, about
     """
 
-    def __init__(self, reactor: Any, *, randbelow: Callable[[int], int]) -> None:
+    def __init__(
+        self, reactor: Any, *, randbelow: Callable[[int], int], limits: NodeLimits = DEFAULT_LIMITS
+    ) -> None:
+        self.held = 0
         self._reactor = reactor
         self._randbelow = randbelow
+        self._limits = limits
         self._known: OrderedDict[str, tuple[float, Outcome]] = OrderedDict()
         self._lookups: dict[str, _Lookup] = {}
 
     def resolve(self, host: str) -> Deferred[Outcome]:
         """The addresses of *host*, a name or an IP literal.
 
-        :return: fires always, within three seconds; cancellable
+        :return: fires always, within three seconds unless the limits say otherwise; cancellable
         """
         literal = parse_literal(host)
         if literal is not None:
@@ -117,7 +120,7 @@ class Resolver:
             return succeed(known[1])
         lookup = self._lookups.get(name)
         if lookup is None:
-            if len(self._lookups) >= MAX_LOOKUPS:
+            if len(self._lookups) >= self._limits.lookups:
                 return succeed(EndReason.RESOURCE_LIMIT)
             lookup = self._lookups[name] = _Lookup(name)
         joined = lookup
@@ -126,6 +129,15 @@ class Resolver:
         if not lookup.tries:
             self._try(lookup)
         return waiter
+
+    def cut(self, most: int) -> None:
+        """Forget names, those that were asked for first, until they take no more than *most* bytes."""
+        while self.held > most:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        name, (_, outcome) = self._known.popitem(last=False)
+        self.held -= _size(name, outcome)
 
     def close(self) -> None:
         """Ask for nothing more; who still waits is told that there is no answer."""
@@ -140,11 +152,11 @@ class Resolver:
 
     def _try(self, lookup: _Lookup) -> None:
         lookup.timer = None
-        if lookup.tries == TRIES:
+        if lookup.tries == self._limits.lookup_tries:
             self._finish(lookup, EndReason.RESOLVE_TIMEOUT)
             return
         lookup.tries += 1
-        lookup.timer = self._reactor.callLater(TRY_TIME, self._try, lookup)
+        lookup.timer = self._reactor.callLater(self._limits.lookup_try, self._try, lookup)
         # "localhost" is the one name that means this machine and not the Internet; policies refuse its address.
         name = lookup.name if lookup.name == "localhost" else f"{lookup.name}."
         receiver = _Try(lambda found: self._answered(lookup, found))
@@ -155,10 +167,13 @@ class Resolver:
         outcome: Outcome = found or EndReason.RESOLVE_FAILED
         life = NAME_LIFE if found else FAILURE_LIFE
         until = self._reactor.seconds() + life - life * self._randbelow(1001) / 4000
+        before = self._known.pop(lookup.name, None)
+        if before is not None:
+            self.held -= _size(lookup.name, before[1])
         self._known[lookup.name] = (until, outcome)
-        self._known.move_to_end(lookup.name)
-        if len(self._known) > MAX_NAMES:
-            self._known.popitem(last=False)
+        self.held += _size(lookup.name, outcome)
+        if len(self._known) > self._limits.names:
+            self._forget_oldest()
         self._finish(lookup, outcome)
 
     def _finish(self, lookup: _Lookup, outcome: Outcome) -> None:
@@ -171,3 +186,8 @@ class Resolver:
         for waiter in waiting:
             if not waiter.called:
                 waiter.callback(outcome)
+
+
+def _size(name: str, outcome: Outcome) -> int:
+    """Bytes that a name takes which is remembered, about."""
+    return NAME_SIZE + len(name) + (0 if isinstance(outcome, EndReason) else ADDRESS_SIZE * len(outcome))

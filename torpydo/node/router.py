@@ -4,7 +4,7 @@ Each batch of cells is for the next hop, for the previous hop, or for the exit o
 here for each cell. What a circuit does wrong costs that circuit, what a link does wrong costs that link.
 ::
 
-    link_events ─┬─ CREATE ──> handshakes ──> table
+    link_events ─┬─ CREATE ──> creates ──> table
                  ├─ CELLS ───> transit ─┬─ PassOn ──> next link
                  │                      └─ Mine ────> extending, streams (exits)
                  ├─ CELLS (backward) ──> transit ───> previous link
@@ -17,22 +17,23 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall, deferLater
-from twisted.logger import Logger
-from twisted.python.failure import Failure
+from twisted.internet.task import deferLater
 
 from torpydo.crypto import DHSecretKey, SigningKey
 from torpydo.directory import NetDir
 from torpydo.errors import CryptoError, RemoteProtocolError, TorpydoError
-from torpydo.net import Buckets, LinkProtocol, Turn, Waiting, connect_link
-from torpydo.node import limits
+from torpydo.net import LinkProtocol, Turn, connect_link
 from torpydo.node.circuit import RoutedCircuit, Way
+from torpydo.node.creates import Creates
+from torpydo.node.drain import drain, stop_time
+from torpydo.node.draw import make_randbelow
 from torpydo.node.exits import Exits, ExitStreams
 from torpydo.node.extending import Extending
-from torpydo.node.handshakes import Handshake, Handshakes
 from torpydo.node.neighbours import ConnectFunction, Neighbour, Neighbours
+from torpydo.node.refusal import NodeRefusal
 from torpydo.node.status import NodeStatus
 from torpydo.node.teardown import Teardown
+from torpydo.node.upkeep import Upkeep
 from torpydo.tpdp import (
     Address,
     Cell,
@@ -52,12 +53,8 @@ from torpydo.tpdp import (
 
 __all__ = ["Router"]
 
-SWEEP: Final = 1.0
-"""Seconds between two looks at memory and idle links."""
-STOP_TIME: Final = 4.0
-"""Seconds that the links have to send their last DESTROYs; a stop takes five at the most (SECURITY Z3)."""
 DRAIN_STEP: Final = 0.02
-"""Seconds between two looks whether they have."""
+"""Seconds between two looks whether the links have sent their last DESTROYs."""
 
 
 class Router:
@@ -66,14 +63,11 @@ class Router:
     :param reactor: connects and keeps time
     :param identity: this node's
     :param onion_keys: gives the keys that CREATEs are tried with, the current one first
-    :param exits: where streams go
+    :param exits: where streams go; their bounds are those of this router
     :param allow_single_hop: whether a client's circuit of one hop may have streams
     :param connect: for tests
-    :param memory: bytes that may wait in it
     :param closed: told of each link that is gone
     """
-
-    log = Logger()
 
     def __init__(
         self,
@@ -86,30 +80,31 @@ class Router:
         allow_single_hop: bool = False,
         aegis: bool = True,
         connect: ConnectFunction = connect_link,
-        memory: int = limits.NODE_MEMORY,
         closed: Callable[[LinkProtocol], None] = lambda link: None,
     ) -> None:
         self._reactor = reactor
         self._node_id = identity.node_id
-        self._rng = rng
-        self._onion_keys = onion_keys
         self._exits = exits
+        bounds = self._bounds = exits.bounds
         self._allow_single_hop = allow_single_hop
         self._tell_closed = closed
-        self._neighbours = Neighbours(reactor, self, identity, rng=rng, aegis=aegis, connect=connect)
-        self._handshakes = Handshakes(reactor, self._accept, self._refuse)
+        self._neighbours = Neighbours(reactor, self, identity, bounds, rng=rng, aegis=aegis, connect=connect)
+        self._creates = Creates(
+            reactor, self._node_id, self._neighbours, bounds, rng=rng, onion_keys=onion_keys, accepted=self._accepted
+        )
         self._extending = Extending(
-            reactor, self._node_id, self._neighbours, self._attach_next, self._detach_next, self._flush
+            reactor, self._node_id, self._neighbours, bounds, self._attach_next, self._detach_next, self._flush
         )
         # Keyed by link as well as by number: peers choose the numbers, and crafted ones must not collide (SECURITY L8).
         self._circuits: dict[tuple[LinkProtocol, int], RoutedCircuit] = {}
         self._count = 0
         self._teardown = Teardown(reactor, self._circuits, self._lost)
-        self._waiting: Waiting[RoutedCircuit] = Waiting(memory)
-        self._creates = Buckets(reactor.seconds, limits.CREATES_PER_SECOND, limits.CREATES_BURST)
-        self._sweeper = LoopingCall(self._sweep)
-        self._sweeper.clock = reactor
+        self._waiting = bounds.waiting
+        self._upkeep = Upkeep(
+            reactor, bounds, exits, self._neighbours, end=self._end_circuit, randbelow=make_randbelow(rng)
+        )
         self._closed = False
+        self._stop_time = stop_time(0.0)
         self.turn = Turn(reactor)
         self._handlers: dict[type, Callable[[LinkProtocol, Any], None]] = {
             LinkReady: self._link_ready,
@@ -123,11 +118,12 @@ class Router:
     # -- What the service asks
 
     def start(self) -> None:
-        """Begin to look after memory and idle links."""
-        self._sweeper.start(SWEEP, now=False).addErrback(self._sweeper_broke)
+        """Begin to look after memory, links and file descriptors."""
+        self._upkeep.start()
 
     def network_changed(self, netdir: NetDir) -> None:
         """The listings say something new."""
+        self._bounds.in_force.network_changed(test_network=netdir.test_network)
         self._extending.netdir = self._neighbours.netdir = netdir
 
     def add_own(self, address: Address) -> None:
@@ -135,26 +131,43 @@ class Router:
         self._extending.own.add(address)
 
     def status(self) -> NodeStatus:
-        """Counts of what is open."""
+        """Counts of what is open, and of what was done."""
+        bounds, neighbours = self._bounds, self._neighbours
         return NodeStatus(
-            links=len(self._neighbours),
+            links=len(neighbours),
             circuits=self._count,
             streams=self._exits.streams,
             queued=self._waiting.queued,
+            files=bounds.files.used,
+            files_most=bounds.files.most or 0,
+            received=neighbours.received,
+            sent=neighbours.sent,
+            handshakes=neighbours.made,
+            circuits_made=self._creates.made,
+            refused=bounds.refusals.counts(),
         )
+
+    def drain(self, seconds: float) -> Deferred[None]:
+        """Take no new links and circuits, and end those that fall idle; fires when none is left, or then.
+
+        :meth:`close` follows.
+        """
+        self._closed = True
+        self._stop_time = stop_time(seconds)
+        self._creates.drain()
+        return Deferred.fromCoroutine(drain(self._reactor, self._circuits, self._teardown.drop, seconds))
 
     def close(self) -> Deferred[None]:
         """Destroy every circuit and close every link; fires when they are gone, or after a few seconds."""
         self._closed = True
-        if self._sweeper.running:
-            self._sweeper.stop()
-        self._handshakes.stop()
+        self._upkeep.stop()
+        self._creates.stop()
         self._neighbours.stop()
         return Deferred.fromCoroutine(self._end())
 
     async def _end(self) -> None:
         """Wait until the last bytes of the links are out: a process that ends now would take them along."""
-        until = self._reactor.seconds() + STOP_TIME
+        until = self._reactor.seconds() + self._stop_time
         await self._teardown.all_gone(until)
         self._exits.close()
         transports: list[Any] = [neighbour.link.transport for neighbour in self._neighbours]
@@ -173,10 +186,12 @@ class Router:
         # Only now: the proof that it is a node's comes with the end of the link handshake.
         if type(events[0]) is LinkReady:
             self._limit_links(link)
-        self._handshakes.run()
+        self._creates.run()
 
     def link_closed(self, link: LinkProtocol, error: TorpydoError) -> None:
         """A link is gone, and with it its circuits."""
+        if link.at_fault:
+            self._bounds.refuse(NodeRefusal.LINKS_BROKEN)
         neighbour = self._neighbours.closed(link)
         if neighbour is not None:
             self._teardown.link_gone(neighbour)
@@ -188,13 +203,15 @@ class Router:
             self._neighbours.close(neighbour)
 
     def _limit_links(self, link: LinkProtocol) -> None:
-        """Close a new link of a client whose host has enough of them, whether it is used or not (SECURITY D1)."""
+        """Close a new link of a client whose host has enough of them, whether it is used or not (SECURITY D1).
+
+        The gate does that as a rule, but cannot tell a client from a node that has the same address.
+        """
         neighbour = self._neighbours.get(link)
-        if neighbour is None or neighbour.dialled or neighbour.host is None:
+        if neighbour is None or neighbour.dialled or neighbour.host is None or self._neighbours.is_node(neighbour):
             return
-        exempt = self._exits.test_network or self._neighbours.is_node(neighbour)
-        if not exempt and len(self._neighbours.clients_at(neighbour.host)) > limits.LINKS_PER_HOST:
-            self._neighbours.close(neighbour)
+        if len(self._neighbours.clients_at(neighbour.host)) > self._bounds.limits.links_per_host:
+            self._neighbours.abort(neighbour, NodeRefusal.LINKS_PER_HOST)
 
     def _authenticated(self, link: LinkProtocol, event: PeerAuthenticated) -> None:
         self._neighbours.authenticated(link)
@@ -202,49 +219,13 @@ class Router:
     # -- New circuits
 
     def _create_received(self, link: LinkProtocol, event: CreateReceived) -> None:
-        neighbour = self._neighbours.get(link)
-        if neighbour is not None and self._may_create(neighbour):
-            self._handshakes.add(link, event.circ_id, event.message)
-        else:
-            link.send_destroy(event.circ_id)
+        self._creates.receive(link, event.circ_id, event.message)
 
-    def _may_create(self, neighbour: Neighbour) -> bool:
-        age = self._reactor.seconds() - neighbour.link.core.opened_at
-        if self._closed or neighbour.closing or age > limits.LINK_MAX_AGE + limits.LINK_AGE_GRACE:
-            return False
-        if self._neighbours.is_node(neighbour):
-            return len(neighbour.circuits) < limits.CIRCUITS_PER_LINK
-        # All clients of a test network come from one address, and its benchmarks build circuits as fast as they can.
-        host = neighbour.host
-        if self._exits.test_network or host is None:
-            return True
-        # A link that this node opened to one that is not listed is not among those of its host.
-        clients = {neighbour, *self._neighbours.clients_at(host)}
-        if sum([len(one.circuits) for one in clients]) >= limits.CIRCUITS_PER_HOST:
-            return False
-        return self._creates.take(host)
-
-    def _accept(self, handshake: Handshake) -> None:
-        link, circ_id = handshake.link, handshake.circ_id
-        neighbour = self._neighbours.get(link)
-        # It may have been destroyed while it waited.
-        if neighbour is None or not link.core.is_open(circ_id):
-            return
-        try:
-            transit, created = TransitCircuit.accept(
-                handshake.message, node_id=self._node_id, onion_keys=self._onion_keys(), rng=self._rng
-            )
-        except (CryptoError, RemoteProtocolError):
-            link.send_destroy(circ_id)
-            return
-        circuit = self._circuits[link, circ_id] = RoutedCircuit(transit, neighbour, circ_id)
+    def _accepted(self, transit: TransitCircuit, neighbour: Neighbour, circ_id: int) -> None:
+        circuit = self._circuits[neighbour.link, circ_id] = RoutedCircuit(transit, neighbour, circ_id)
         self._count += 1
         self._neighbours.occupy(neighbour, circ_id)
-        link.send_created(circ_id, created)
         self._waiting.note(circuit)
-
-    def _refuse(self, handshake: Handshake) -> None:
-        handshake.link.send_destroy(handshake.circ_id)
 
     # -- Cells
 
@@ -260,16 +241,18 @@ class Router:
             if circuit.previous.link is link:
                 self._forward(circuit, event.cells)
             else:
-                cells = circuit.transit.receive_backward(event.cells)
-                self._send(circuit, circuit.previous, circuit.previous_id, cells)
+                self._send_back(circuit, circuit.transit.receive_backward(event.cells))
         except (RemoteProtocolError, CryptoError):
-            self._drop(circuit)
+            self._end_circuit(circuit, NodeRefusal.CIRCUITS_BROKEN)
+        except MemoryError:
+            # What this circuit keeps is given back; an error that nobody takes would cost the whole link.
+            self._end_circuit(circuit, NodeRefusal.MEMORY)
 
     def _forward(self, circuit: RoutedCircuit, cells: list[Cell]) -> None:
         outcome = circuit.transit.receive_forward(cells, self._reactor.seconds())
         if isinstance(outcome, PassOn):
             assert circuit.next is not None
-            self._send(circuit, circuit.next, circuit.next_id, outcome.cells)
+            circuit.sent_on += self._send(circuit, circuit.next, circuit.next_id, outcome.cells)
             return
         if outcome.events:
             self._mine(circuit, outcome.events)
@@ -287,13 +270,17 @@ class Router:
             raise RemoteProtocolError("a stream while the circuit is being extended")
         self._streams(circuit).receive(events)
 
-    def _send(self, circuit: RoutedCircuit, neighbour: Neighbour, circ_id: int, cells: list[Cell]) -> None:
+    def _send_back(self, circuit: RoutedCircuit, cells: list[Cell]) -> None:
+        circuit.sent_back += self._send(circuit, circuit.previous, circuit.previous_id, cells)
+
+    def _send(self, circuit: RoutedCircuit, neighbour: Neighbour, circ_id: int, cells: list[Cell]) -> int:
         link = neighbour.link
-        link.send_cells(circ_id, cells)
+        size = link.send_cells(circ_id, cells)
         # Whether or not the link takes bytes now: it may stop doing so in the middle of these.
         self._waiting.note(circuit)
-        if link.paused and link.core.queued(circ_id) > limits.CIRCUIT_QUEUE:
-            self._drop(circuit)
+        if link.paused and link.core.queued(circ_id) > self._bounds.limits.circuit_queue:
+            self._end_circuit(circuit, NodeRefusal.CIRCUIT_QUEUE)
+        return size
 
     def _flush(self, circuit: RoutedCircuit) -> None:
         """Send what a verb or a read made; an exit that may go on reading is told."""
@@ -301,7 +288,7 @@ class Router:
             return
         cells = circuit.transit.cells_to_send(self._reactor.seconds())
         if cells:
-            self._send(circuit, circuit.previous, circuit.previous_id, cells)
+            self._send_back(circuit, cells)
         events = circuit.transit.take_events()
         if events and circuit.streams is not None:
             circuit.streams.receive(events)
@@ -332,7 +319,7 @@ class Router:
                 raise RemoteProtocolError("CREATED from the side that opened the circuit")
             self._extending.created(circuit, event.message)
         except RemoteProtocolError:
-            self._drop(circuit)
+            self._end_circuit(circuit, NodeRefusal.CIRCUITS_BROKEN)
 
     def _attach_next(self, circuit: RoutedCircuit) -> None:
         assert circuit.next is not None
@@ -362,6 +349,12 @@ class Router:
         elif neighbour in (circuit.previous, circuit.next):
             self._drop(circuit)
 
+    def _end_circuit(self, circuit: RoutedCircuit, refusal: NodeRefusal) -> None:
+        """Destroy a circuit, for that reason."""
+        if circuit.way is not Way.GONE:
+            self._bounds.refuse(refusal)
+            self._drop(circuit)
+
     def _drop(self, circuit: RoutedCircuit) -> None:
         """Destroy a circuit in both directions. Nothing is sent where it is gone already."""
         if circuit.way is Way.GONE:
@@ -380,21 +373,6 @@ class Router:
             streams, circuit.streams = circuit.streams, None
             streams.close()
 
-    # -- Memory, and links that nobody needs
-
     def _stalled(self, circuit: RoutedCircuit) -> None:
         if circuit.way is not Way.GONE:
             self._waiting.note(circuit)
-
-    def _sweep(self) -> None:
-        victims = self._waiting.sweep()
-        for circuit in victims:
-            self._drop(circuit)
-        if victims:
-            self.log.warn("too much was waiting in this node; {count} circuits were destroyed", count=len(victims))
-        self._neighbours.close_idle()
-
-    def _sweeper_broke(self, failure: Failure) -> None:
-        # A loop ends with the first error; a node that never frees anything any more would be worse than a line.
-        self.log.failure("the sweep failed and begins again", failure)
-        self.start()

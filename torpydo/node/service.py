@@ -15,14 +15,15 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred, fail, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort
-from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from torpydo.errors import ConfigurationError, ListenError, LocalProtocolError, TorpydoError
-from torpydo.net import Fetched, LinkProtocol, StateDirectory, connect_link, fetch
+from torpydo.net import Fetched, FileBudget, LinkProtocol, StateDirectory, connect_link, fetch
 from torpydo.node.config import NodeConfig
 from torpydo.node.parts import Parts
+from torpydo.node.port import NodePort
+from torpydo.node.report import NodeReport
 from torpydo.node.status import NodeStatus
 from torpydo.node.workers import Launch, launch_worker
 from torpydo.tpdp import Address
@@ -30,18 +31,6 @@ from torpydo.tpdp import Address
 __all__ = ["NodeService"]
 
 NOT_RUNNING: Final = NodeStatus(links=0, circuits=0, streams=0, queued=0)
-
-
-class NodePort(Factory):
-    """Stands on the port from the privileged start on; what is behind it comes when the keys were read."""
-
-    noisy = False
-
-    def __init__(self) -> None:
-        self.inside: Factory | None = None
-
-    def buildProtocol(self, addr: IAddress | None) -> Any:
-        return None if self.inside is None else self.inside.buildProtocol(addr)
 
 
 class NodeService(Service):
@@ -54,6 +43,7 @@ class NodeService(Service):
     :param fetch: called like :func:`torpydo.net.fetch`
     :param connect: called like :func:`torpydo.net.connect_link`
     :param launch: starts the process of a worker
+    :param files: the file descriptors of this process; without it nobody counts them
     """
 
     log = Logger()
@@ -68,6 +58,7 @@ class NodeService(Service):
         fetch: Callable[..., Deferred[Fetched]] = fetch,
         connect: Callable[..., Deferred[LinkProtocol]] = connect_link,
         launch: Launch = launch_worker,
+        files: FileBudget | None = None,
     ) -> None:
         self._reactor = reactor
         self._config = config
@@ -76,7 +67,8 @@ class NodeService(Service):
         self._fetch = fetch
         self._connect = connect
         self._launch = launch
-        self._door = NodePort()
+        self._files = files
+        self._door = NodePort(reactor)
         self._opening: Deferred[None] | None = None
         self._port: IListeningPort | None = None
         self._error: TorpydoError | None = None
@@ -88,6 +80,10 @@ class NodeService(Service):
     def status(self) -> NodeStatus:
         """Counts of what is open; all zero while the node does not run."""
         return NOT_RUNNING if self._parts is None else self._parts.carrier.status()
+
+    def report(self) -> NodeReport | None:
+        """Who and where the node is, and what its pools make of it; ``None`` while it does not run."""
+        return None if self._parts is None else self._parts.report()
 
     def when_listening(self) -> Deferred[Address]:
         """Fires with the address on which the node listens (for a port of the system's choice), when it does.
@@ -128,6 +124,7 @@ class NodeService(Service):
         try:
             parts = self._parts = self._open()
             self._door.inside = parts.carrier.factory
+            parts.carrier.gate.exhausted = self._door.pause
             Service.startService(self)
             parts.start()
             self._ready()
@@ -138,12 +135,15 @@ class NodeService(Service):
             raise
 
     def stopService(self) -> Deferred[None]:
-        """Destroy all circuits, close all links, and let go of the state: within five seconds."""
+        """Destroy all circuits, close all links, and let go of the state.
+
+        It takes five seconds at the most, or those of the drain and three more.
+        """
         Service.stopService(self)
         opening, self._opening = self._opening, None
         port, self._port = self._port, None
         parts, self._parts = self._parts, None
-        self._door.inside = None
+        self._door.close()
         if opening is not None:
             opening.cancel()
         for waiter in list(self._waiting):
@@ -168,6 +168,7 @@ class NodeService(Service):
 
     def _listening(self, port: IListeningPort) -> None:
         self._port = port
+        self._door.listening(port)
         self._ready()
 
     def _deaf(self, failure: Failure) -> None:
@@ -222,6 +223,7 @@ class NodeService(Service):
                 fetch=self._fetch,
                 connect=self._connect,
                 launch=self._launch,
+                files=self._files,
             )
         except TorpydoError:
             if state is not None:

@@ -20,8 +20,8 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import deferLater
 
 from torpydo.net import LinkProtocol
-from torpydo.node import limits
 from torpydo.node.circuit import RoutedCircuit, Way
+from torpydo.node.limits import TEARDOWN_BATCH, TEARDOWN_PAUSE, TEARDOWN_SLICE
 from torpydo.node.neighbours import Neighbour
 
 __all__ = ["Teardown"]
@@ -64,6 +64,11 @@ class Teardown:
             self._add(circuit, side)
             self._run()
 
+    def drop(self, circuit: RoutedCircuit) -> None:
+        """This node ends *circuit*; it is not in the table any more, and gone when it is its turn."""
+        self._add(circuit, circuit.previous)
+        self._run()
+
     async def all_gone(self, until: float) -> None:
         """The node stops: no circuit is left when this is over, unless it takes longer than *until*."""
         for circuit in list(dict.fromkeys(self._circuits.values())):
@@ -95,11 +100,11 @@ class Teardown:
         self._working = True
         now = self._reactor.seconds()
         if self._stopping or now >= self._batch_until:
-            self._batch_until = now + limits.TEARDOWN_PAUSE
+            self._batch_until = now + TEARDOWN_PAUSE
             self._batch = 0
         try:
-            while self._waiting and self._batch < limits.TEARDOWN_BATCH:
-                if self._reactor.seconds() > now + limits.TEARDOWN_SLICE:
+            while self._waiting and self._batch < TEARDOWN_BATCH:
+                if self._reactor.seconds() > now + TEARDOWN_SLICE:
                     break
                 self._batch += 1
                 self._lost(*self._waiting.popleft())

@@ -21,8 +21,9 @@ from torpydo.directory import Descriptor, Heartbeat, HeartbeatAnswer, is_private
 from torpydo.errors import DescriptorError, LinkError
 from torpydo.net import Buckets, Later, Slices
 from torpydo.pool import refusal
+from torpydo.pool.limits import PoolLimits
 from torpydo.pool.probes import Probe, Probes
-from torpydo.pool.refusal import Refused
+from torpydo.pool.refusal import PoolRefusal, Refused
 from torpydo.pool.roster import ListedNode, Roster
 from torpydo.pool.saving import Saving
 from torpydo.pool.store import NodeRecord, Store
@@ -45,10 +46,6 @@ FORGET_AFTER: Final = 7 * 24 * 3600
 """Seconds without heartbeat after which a node's first-seen date is forgotten."""
 COLLECT_SLICE: Final = 0.005
 """Seconds of looking for silent nodes after which requests have their turn."""
-MAX_PER_HOST: Final = 2
-"""Listed nodes on one host (tor's AuthDirMaxServersPerAddr)."""
-MAX_STRANGERS: Final = 4096
-"""Nodes that are remembered although they were never listed."""
 
 
 @attrs.define(eq=False)
@@ -69,8 +66,10 @@ class Admission:
     :param clock: seconds that never go back: for life and death
     :param wall_clock: seconds since the epoch: for what is signed and stored
     :param later: calls something after so many seconds
+    :param limits: those that count in this kind of network
     :param changed: called when the set of listed documents changes
     :raises StateError: if the store cannot be read
+    :ivar heartbeats: how many were taken
     """
 
     log = Logger()
@@ -84,6 +83,7 @@ class Admission:
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
         later: Later,
+        limits: PoolLimits,
         test_network: bool,
         requested_delay: float,
         deprecation_delay: float,
@@ -92,18 +92,38 @@ class Admission:
         self._pool_id = pool_id
         self._clock = clock
         self._wall_clock = wall_clock
+        self._limits = limits
         self._test_network = test_network
         self._requested_delay = requested_delay
         self._deprecation_delay = deprecation_delay
         self._changed = changed
         self._later = later
         self._stopped = False
-        self._probes = Probes(probe, clock=clock, limited=not test_network)
+        self.heartbeats = 0
+        self._probes = Probes(probe, limits, clock=clock)
         self._lines = Buckets(clock, 10 / 60, 10)
         self._saving = Saving(store, later)
-        self._roster = Roster(self._saving)
+        self._roster = Roster(self._saving, limits.nodes)
         self._strangers: OrderedDict[NodeId, _Stranger] = OrderedDict()
         self._load()
+
+    def __len__(self) -> int:
+        """How many nodes are remembered, listed or not."""
+        return len(self._roster) + len(self._strangers)
+
+    @property
+    def pending(self) -> int:
+        """How many of them were never listed."""
+        return len(self._strangers)
+
+    @property
+    def probes(self) -> int:
+        """How many links to nodes are being tried, or wait for their turn."""
+        return len(self._probes)
+
+    def count_listed(self) -> int:
+        """How many nodes are in the listing."""
+        return sum([node.record.listed for node in self._roster])
 
     def listed(self) -> list[ListedNode]:
         """The nodes of the listing, in the order of their ids."""
@@ -129,7 +149,7 @@ class Admission:
         try:
             heartbeat = parse_heartbeat(data, self._pool_id, self._wall_clock(), known=self._roster.descriptor_of)
         except DescriptorError as error:
-            raise Refused(refusal.BAD_REQUEST, str(error)) from None
+            raise Refused(refusal.BAD_REQUEST, PoolRefusal.HEARTBEAT_MALFORMED, str(error)) from None
         descriptor = heartbeat.descriptor
         node = self._roster.get(descriptor.node_id)
         self._refuse_replay(heartbeat, node)
@@ -138,17 +158,19 @@ class Admission:
             if self._clock() >= node.probe_at and descriptor.node_id not in self._probes:
                 self._probe_again(node)
         else:
-            self._refuse_by_rule(descriptor)
+            self._refuse_by_rule(descriptor, node)
             # A node that was silent for a while needs no new proof before the last one is too old.
             proven = node is not None and _same_place(node.descriptor, descriptor) and self._clock() < node.probe_at
             if not proven:
                 await self._prove(heartbeat)
                 # Others may have come while the probe ran, and later heartbeats of this node from its old address.
                 self._refuse_replay(heartbeat, self._roster.get(descriptor.node_id))
-                self._refuse_by_rule(descriptor)
+                self._refuse_by_rule(descriptor, self._roster.get(descriptor.node_id))
             node = self._take(heartbeat, self._roster.get(descriptor.node_id))
+            self._make_way_for(node)
             if not proven:
                 self._opened(node)
+        self.heartbeats += 1
         return HeartbeatAnswer(self._requested_delay, self._wall_clock())
 
     def _refuse_replay(self, heartbeat: Heartbeat, node: ListedNode | None) -> None:
@@ -159,32 +181,53 @@ class Admission:
             known.append((last.time_ms, last.descriptor.sequence, last.document))
         for time_ms, sequence, document in known:
             if heartbeat.time_ms <= time_ms:
-                raise Refused(refusal.CONFLICT, "the heartbeat is not later than the last one of this node")
-            if heartbeat.descriptor.sequence < sequence:
-                raise Refused(refusal.CONFLICT, "the descriptor is older than the last one of this node")
-            if heartbeat.descriptor.sequence == sequence and heartbeat.document != document:
-                raise Refused(refusal.CONFLICT, "another descriptor has the same sequence; do two nodes use one key?")
+                why = "the heartbeat is not later than the last one of this node"
+            elif heartbeat.descriptor.sequence < sequence:
+                why = "the descriptor is older than the last one of this node"
+            elif heartbeat.descriptor.sequence == sequence and heartbeat.document != document:
+                why = "another descriptor has the same sequence; do two nodes use one key?"
+            else:
+                continue
+            raise Refused(refusal.CONFLICT, PoolRefusal.HEARTBEAT_REPLAYED, why)
 
-    def _refuse_by_rule(self, descriptor: Descriptor) -> None:
-        if self._test_network:
-            return
+    def _refuse_by_rule(self, descriptor: Descriptor, node: ListedNode | None) -> None:
+        """Refuse a node that may not be listed on its address, whether or not a link to it opens.
+
+        :param node: the same node, if it was ever listed
+        """
         host = descriptor.address.host
-        if is_private(descriptor.address.ip):
-            remedy = "only a pool with --test-network lists it"
-            raise Refused(refusal.FORBIDDEN, f"{host} is not a public address; {remedy}")
-        if self._roster.listed_on(descriptor.address.ip, descriptor.node_id) >= MAX_PER_HOST:
-            raise Refused(refusal.FORBIDDEN, f"{MAX_PER_HOST} other nodes on {host} are listed already")
+        if is_private(descriptor.address.ip) and not self._test_network:
+            why = f"{host} is not a public address; only a pool with --test-network lists it"
+            raise Refused(refusal.FORBIDDEN, PoolRefusal.ADDRESS_PRIVATE, why)
+        newest = self._newest_of_too_many(descriptor)
+        if newest is not None and (node is None or node.seniority() > newest.seniority()):
+            most = self._limits.nodes_per_host
+            why = f"{most} other nodes on {host} were listed before this one; a pool lists no more on one address"
+            raise Refused(refusal.FORBIDDEN, PoolRefusal.NODES_PER_HOST, why)
+
+    def _make_way_for(self, node: ListedNode) -> None:
+        """Drop who has come to the address of *node* after it: an absence costs a node its place for no longer."""
+        newest = self._newest_of_too_many(node.descriptor)
+        if newest is not None:
+            self._drop(newest, "node {node} is dropped: its address has enough nodes that were listed before it")
+
+    def _newest_of_too_many(self, descriptor: Descriptor) -> ListedNode | None:
+        """Of the other nodes on an address the one that was listed last; ``None`` while there is room for one more."""
+        ip, node_id = descriptor.address.ip, descriptor.node_id
+        full = self._roster.listed_on(ip, node_id) >= self._limits.nodes_per_host
+        return self._roster.newest_on(ip, node_id) if full else None
 
     async def _prove(self, heartbeat: Heartbeat) -> None:
         """Probe a node that may not be listed before that succeeds."""
         descriptor = heartbeat.descriptor
         node_id = descriptor.node_id
         if node_id in self._probes:
-            raise Refused(refusal.BUSY, "the pool is still checking this node; try again later", 10.0)
+            why = "the pool is still checking this node; try again later"
+            raise Refused(refusal.BUSY, PoolRefusal.PROBES, why, 10.0)
         stranger = self._remember(heartbeat)
         wait = stranger.retry_at - self._clock()
         if wait > 0:
-            raise Refused(refusal.UNREACHABLE, stranger.reason, wait)
+            raise Refused(refusal.UNREACHABLE, PoolRefusal.UNREACHABLE, stranger.reason, wait)
         try:
             await self._probes.run(descriptor.address, node_id)
         except LinkError as error:
@@ -195,7 +238,7 @@ class Admission:
                 f"the pool could not open a link to {descriptor.address}: {error}; check --advertise, --listen and the"
                 " firewall in between"
             )
-            raise Refused(refusal.UNREACHABLE, stranger.reason, backoff) from None
+            raise Refused(refusal.UNREACHABLE, PoolRefusal.UNREACHABLE, stranger.reason, backoff) from None
         self._strangers.pop(node_id, None)
 
     def _remember(self, heartbeat: Heartbeat) -> _Stranger:
@@ -205,7 +248,7 @@ class Admission:
             stranger.retry_at = 0.0
         stranger.heartbeat = heartbeat
         self._strangers.move_to_end(node_id)
-        if len(self._strangers) > MAX_STRANGERS:
+        if len(self._strangers) > self._limits.strangers:
             self._strangers.popitem(last=False)
         return stranger
 
@@ -226,7 +269,7 @@ class Admission:
         news = node is None or not node.record.listed
         if node is None:
             if not self._roster.make_room():
-                raise Refused(refusal.BUSY, "the pool is full", 3600.0)
+                raise Refused(refusal.BUSY, PoolRefusal.NODES, "the pool is full", 3600.0)
             node = ListedNode(record, heartbeat.descriptor, now, now + PROBE_EVERY)
             self._roster.add(node)
         self._roster.change(node, record, heartbeat.descriptor)
@@ -291,9 +334,10 @@ class Admission:
 
     def _load(self) -> None:
         now, wall = self._clock(), self._wall_clock()
-        for record, descriptor in self._roster.stored():
+        for record, descriptor in sorted(self._roster.stored(), key=lambda pair: pair[0].first_seen):
             # The rules may have changed: a test network can become a public one.
             fits = self._test_network or not is_private(descriptor.address.ip)
+            fits = fits and self._roster.listed_on(descriptor.address.ip, record.node_id) < self._limits.nodes_per_host
             recent = wall - record.last_heard < RESTART_MEMORY
             age = min(max(wall - record.probed_at, 0.0), PROBE_EVERY)
             grace = max(RESTART_GRACE - self._deprecation_delay, 0.0)

@@ -20,9 +20,8 @@ from torpydo.pool.store import NodeRecord
 
 __all__ = ["ListedNode", "Roster"]
 
-MAX_NODES: Final = 10_000
 MAX_DOCUMENTS: Final = 15 * 1024 * 1024
-"""Nodes that are kept, and bytes of their descriptors: a listing has to stay below 16 MiB."""
+"""Bytes of the descriptors that are kept: a listing has to stay below 16 MiB."""
 
 
 @attrs.define(eq=False)
@@ -40,17 +39,23 @@ class ListedNode:
     probe_at: float
     failures: int = 0
 
+    def seniority(self) -> tuple[int, bytes]:
+        """By this nodes are ordered: the longer a node has been known, the smaller it is."""
+        return self.record.first_seen, self.record.node_id.raw
+
 
 class Roster:
     """The nodes by their ids.
 
     :param saving: makes them survive a restart
+    :param most: how many are kept
     """
 
     log = Logger()
 
-    def __init__(self, saving: Saving) -> None:
+    def __init__(self, saving: Saving, most: int) -> None:
         self._saving = saving
+        self._most = most
         self._nodes: dict[NodeId, ListedNode] = {}
         self._hosts: dict[bytes, set[NodeId]] = {}
         self._documents: dict[bytes, Descriptor] = {}
@@ -67,6 +72,9 @@ class Roster:
             except DescriptorError as error:
                 self.log.warn("node {node} is forgotten: {error}", node=record.node_id.short, error=str(error))
 
+    def __len__(self) -> int:
+        return len(self._nodes)
+
     def __iter__(self) -> Iterator[ListedNode]:
         return iter(list(self._nodes.values()))
 
@@ -80,14 +88,20 @@ class Roster:
 
     def listed_on(self, ip: bytes, but: NodeId) -> int:
         """How many other nodes are listed on the host of *ip*."""
-        return len(self._hosts.get(host_key(ip), set()) - {but})
+        there = self._hosts.get(host_key(ip), set())
+        return len(there) - (but in there)
+
+    def newest_on(self, ip: bytes, but: NodeId) -> ListedNode:
+        """The one of them that was listed last; there must be one."""
+        others = self._hosts[host_key(ip)] - {but}
+        return max((self._nodes[node_id] for node_id in others), key=ListedNode.seniority)
 
     def make_room(self) -> bool:
         """Forget nodes that are not listed, the longest silent first, until there is room for one more.
 
         :return: ``False`` if there is none
         """
-        while len(self._nodes) >= MAX_NODES or self._size > MAX_DOCUMENTS:
+        while len(self._nodes) >= self._most or self._size > MAX_DOCUMENTS:
             silent = (node for node in self._nodes.values() if not node.record.listed)
             oldest = min(silent, key=lambda node: node.record.last_heard, default=None)
             if oldest is None:

@@ -18,14 +18,17 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from torpydo.crypto import KEY_SIZE, PoolId, Secret, SigningKey
-from torpydo.directory import TEST_NETWORK, PoolURL
-from torpydo.errors import ConfigurationError, ListenError, LocalProtocolError, TorpydoError
-from torpydo.net import StateDirectory
+from torpydo.directory import MAX_NODES, TEST_NETWORK, PoolURL
+from torpydo.errors import ConfigurationError, ListenError, LocalProtocolError, StateError, TorpydoError
+from torpydo.net import FileBudget, Refusals, StateDirectory
 from torpydo.pool.admission import Admission
+from torpydo.pool.limits import DEFAULT_LIMITS, PoolLimits
 from torpydo.pool.listener import Listener
 from torpydo.pool.probes import Probe
 from torpydo.pool.publisher import FRESH_FOR, FRESH_FOR_TESTS, Publisher
+from torpydo.pool.refusal import PoolRefusal
 from torpydo.pool.site import PoolFactory
+from torpydo.pool.status import IndexReport, IndexStatus
 from torpydo.pool.store import Store
 from torpydo.pool.web import PoolResource
 
@@ -57,6 +60,7 @@ class PoolConfig:
     :ivar gc_cycle: seconds between two looks for such nodes
     :ivar test_network: whether the rules are lifted that make no sense on one machine
     :ivar host_name: what stands in the URL when the endpoint listens on all addresses
+    :ivar limits: what strangers may use of it
     :raises ConfigurationError: if a time makes no sense
     """
 
@@ -68,12 +72,20 @@ class PoolConfig:
     gc_cycle: float = attrs.field(default=10.0, validator=_positive)
     test_network: bool = False
     host_name: str = "localhost"
+    limits: PoolLimits = DEFAULT_LIMITS
 
     def __attrs_post_init__(self) -> None:
         if not MIN_DELAY <= self.requested_delay <= MAX_DELAY:
             raise ConfigurationError(f"the requested delay must be {MIN_DELAY:.0f} to {MAX_DELAY:.0f} seconds")
         if self.deprecation_delay <= self.requested_delay:
             raise ConfigurationError("the deprecation delay must be longer than the requested delay")
+        if self.limits.nodes > MAX_NODES:
+            raise ConfigurationError(f"--limit=nodes={self.limits.nodes}: a listing holds {MAX_NODES} nodes at most")
+
+    @property
+    def limits_in_force(self) -> PoolLimits:
+        """The limits that count: a test network is without those by address."""
+        return self.limits.in_test_network() if self.test_network else self.limits
 
 
 @attrs.define(eq=False)
@@ -106,6 +118,8 @@ class PoolService(Service):
     :param probe: opens a link to a node
     :param wall_clock: seconds since the epoch
     :param rng: gives that many random bytes
+    :param files: the file descriptors of the process; without it nobody counts them
+    :ivar refusals: what was refused, by cause
     """
 
     log = Logger()
@@ -118,15 +132,52 @@ class PoolService(Service):
         probe: Probe,
         wall_clock: Callable[[], float],
         rng: Callable[[int], bytes],
+        files: FileBudget | None = None,
     ) -> None:
         self._reactor = reactor
         self._config = config
         self._probe = probe
         self._wall_clock = wall_clock
         self._rng = rng
-        self._factory = PoolFactory(reactor)
+        self._limits = config.limits_in_force
+        self.refusals = Refusals(PoolRefusal, reactor.seconds)
+        self._factory = PoolFactory(
+            reactor, self._limits, self.refusals, (files or FileBudget(reactor.seconds)).grant
+        )
         self._listener = Listener(config.endpoint, config.listen, self._factory)
         self._running: _Running | None = None
+
+    # -- What the operator asks
+
+    def status(self) -> IndexStatus | None:
+        """Counts; ``None`` while the pool does not run."""
+        running = self._running
+        if running is None:
+            return None
+        admission, published = running.admission, running.publisher.published
+        sequence = 0 if published is None else published.sequence
+        return IndexStatus(
+            listed=admission.count_listed(),
+            known=len(admission),
+            pending=admission.pending,
+            probes=admission.probes,
+            heartbeats=admission.heartbeats,
+            connections=len(self._factory.channels),
+            listing_sequence=sequence,
+            listing_age=None if published is None else self._wall_clock() - sequence / 1000,
+            listing_bytes=0 if published is None else len(published.packed or published.raw),
+            database_bytes=running.store.size,
+            refused=self.refusals.counts(),
+        )
+
+    def report(self) -> IndexReport | None:
+        """Who the pool is, and what it says; ``None`` while it does not run."""
+        running = self._running
+        if running is None:
+            return None
+        published = running.publisher.published
+        digest = None if published is None else published.listing.digest
+        return IndexReport(str(running.pool_id), digest, self._config.test_network)
 
     # -- Start and stop
 
@@ -204,6 +255,7 @@ class PoolService(Service):
             clock=clock,
             wall_clock=wall_clock,
             later=self._reactor.callLater,
+            limits=self._limits,
             test_network=config.test_network,
             requested_delay=config.requested_delay,
             deprecation_delay=config.deprecation_delay,
@@ -223,6 +275,8 @@ class PoolService(Service):
             key.pool_id,
             admission,
             publisher,
+            limits=self._limits,
+            refusals=self.refusals,
             clock=clock,
             wall_clock=wall_clock,
             test_network=config.test_network,
@@ -260,4 +314,7 @@ class PoolService(Service):
         if self._config.test_network:
             self.log.warn("this is a test network: the rules for subnets and addresses do not protect its clients")
         if running.state is not None:
-            running.state.write(URL_FILE, f"{url}\n".encode("ascii"))
+            try:
+                running.state.write(URL_FILE, f"{url}\n".encode("ascii"))
+            except StateError as error:
+                self.log.warn("the URL above is not in the file for it: {error}", error=str(error))

@@ -6,6 +6,8 @@ whoever is too slow; a pool is asked by strangers, so here every step has a limi
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from typing import Any, Final
 
 from twisted.internet.interfaces import IAddress, IDelayedCall
@@ -17,17 +19,13 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
 from torpydo.directory import MAX_HEARTBEAT
-from torpydo.pool.limits import peer_key
+from torpydo.net import Refusals
+from torpydo.pool.limits import PoolLimits
+from torpydo.pool.peers import peer_key
+from torpydo.pool.refusal import PoolRefusal
 
 __all__ = ["PoolFactory"]
 
-REQUEST_TIME: Final = 10.0
-"""Seconds from the connection, or from the last answer, to the end of a request."""
-ANSWER_TIME: Final = 60.0
-"""Seconds from the end of a request to the end of its answer: the probe before it, and the reader."""
-MAX_CONNECTIONS: Final = 512
-MAX_CONNECTIONS_PER_HOST: Final = 16
-"""Connections at a time; this machine itself, where a reverse proxy may run, has only the first limit."""
 SERVER: Final = b"torpydo"
 """What the Server header says: no version, neither of torpydo nor of Twisted."""
 REPORT_EVERY: Final = 600.0
@@ -45,13 +43,16 @@ class PoolChannel(HTTPChannel):
         self.factory = factory
         self.site = site
         self.requestFactory = PoolRequest
+        self.maxHeaders = factory.limits.headers
+        self.totalHeadersSize = factory.limits.header_bytes
         self._deadline = float("inf")
+        self._late: PoolRefusal | None = None
         self._timer: IDelayedCall | None = None
         self._refused = False
 
     def connectionMade(self) -> None:
         HTTPChannel.connectionMade(self)
-        self._expect(REQUEST_TIME)
+        self._expect(self.factory.limits.request_time, PoolRefusal.REQUEST_TIME)
 
     def allHeadersReceived(self) -> None:
         # Before Twisted makes a file for the body. A body in chunks has no length to check.
@@ -64,6 +65,7 @@ class PoolChannel(HTTPChannel):
 
     def _refuse(self, status: bytes, text: bytes) -> None:
         self._refused = True
+        self.factory.refusals.add(PoolRefusal.REQUEST_SIZE)
         lines = (
             b"HTTP/1.1 " + status,
             b"Server: " + SERVER,
@@ -78,12 +80,18 @@ class PoolChannel(HTTPChannel):
         if not self._refused:
             HTTPChannel.rawDataReceived(self, data)
 
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        # Twisted's own answer to what is not HTTP, or has too many headers: there is no other place to count it.
+        self.factory.refusals.add(PoolRefusal.REQUEST_MALFORMED)
+        HTTPChannel._respondToBadRequestAndDisconnect(self)
+
     def allContentReceived(self) -> None:
-        self._expect(ANSWER_TIME)
+        self._expect(self.factory.limits.answer_time, PoolRefusal.ANSWER_TIME)
         HTTPChannel.allContentReceived(self)
 
     def requestDone(self, request: Request) -> None:
-        self._expect(REQUEST_TIME)
+        # Nobody has to ask again: the end of an idle connection is not counted.
+        self._expect(self.factory.limits.request_time, None)
         if not self.factory.is_open:
             # What was sent ahead is not read any more: nobody would end what it begins.
             self.persistent = False
@@ -93,10 +101,11 @@ class PoolChannel(HTTPChannel):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self.factory.channels.pop(self, None)
+        self.factory.lost(self)
         HTTPChannel.connectionLost(self, reason)
 
-    def _expect(self, seconds: float) -> None:
+    def _expect(self, seconds: float, late: PoolRefusal | None) -> None:
+        self._late = late
         self._deadline = self.factory.reactor.seconds() + seconds
         if self._timer is not None and self._timer.getTime() > self._deadline:
             self._timer.cancel()
@@ -111,6 +120,8 @@ class PoolChannel(HTTPChannel):
         if left > 0:
             self._timer = self.factory.reactor.callLater(left, self._look)
         else:
+            if self._late is not None:
+                self.factory.refusals.add(self._late)
             self.transport.abortConnection()
 
 
@@ -132,27 +143,55 @@ class PoolFactory(ServerFactory[PoolChannel]):
     """The connections of a pool. It takes none before :meth:`open`, so a service can listen first.
 
     :param reactor: keeps their time
+    :param limits: those that count in this kind of network
+    :param refusals: told of what is refused here
+    :param grant: asked for each connection whether there is a file descriptor for it
     """
 
     _log = Logger()
     noisy = False
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(
+        self, reactor: Any, limits: PoolLimits, refusals: Refusals, grant: Callable[[], bool] = lambda: True
+    ) -> None:
         self.reactor = reactor
+        self._grant = grant
+        self.limits = limits
+        self.refusals = refusals
         self.channels: dict[PoolChannel, bytes | None] = {}
+        self._hosts: Counter[bytes] = Counter()
         self._site: Site | None = None
         self._counts: dict[tuple[str, int], int] = {}
         self._report: IDelayedCall | None = None
 
     def buildProtocol(self, addr: IAddress | None) -> PoolChannel | None:
         host = peer_key(addr)
-        if self._site is None or len(self.channels) >= MAX_CONNECTIONS:
+        if self._site is None:
             return None
-        if host is not None and sum(other == host for other in self.channels.values()) >= MAX_CONNECTIONS_PER_HOST:
+        if len(self.channels) >= self.limits.connections:
+            self.refusals.add(PoolRefusal.CONNECTIONS)
             return None
+        # This machine itself, where a web server may stand in front, has only the first limit.
+        if host is not None and self._hosts[host] >= self.limits.connections_per_host:
+            self.refusals.add(PoolRefusal.CONNECTIONS_PER_HOST)
+            return None
+        if not self._grant():
+            self.refusals.add(PoolRefusal.FILES)
+            return None
+        if host is not None:
+            self._hosts[host] += 1
         channel = PoolChannel(self, self._site)
         self.channels[channel] = host
         return channel
+
+    def lost(self, channel: PoolChannel) -> None:
+        """A connection is over."""
+        host = self.channels.pop(channel, None)
+        if host is None:
+            return
+        self._hosts[host] -= 1
+        if not self._hosts[host]:
+            del self._hosts[host]
 
     def open(self, resource: IResource) -> None:
         """Take connections.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Final, Self
+from typing import Annotated, Final, Self
 
 import msgspec
 
@@ -58,6 +58,31 @@ class NodeRecord(msgspec.Struct, frozen=True, gc=False):
     listed: bool
 
 
+# A database that is damaged may have anything anywhere, a text where a number was, or a time of no time (SECURITY X3).
+_Whole = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+_Seconds = Annotated[float, msgspec.Meta(ge=0, le=2**43)]
+
+
+class _Row(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A row of the table, as it must be."""
+
+    node_id: bytes
+    document: bytes
+    first_seen: _Whole
+    heartbeat_ms: _Whole
+    last_heard: _Seconds
+    probed_at: _Seconds
+    listed: _Whole
+
+    def record(self) -> NodeRecord:
+        """The same as a record.
+
+        :raises BadKey: if the node has no key
+        """
+        times = self.first_seen, self.heartbeat_ms, self.last_heard, self.probed_at
+        return NodeRecord(NodeId(self.node_id), self.document, *times, bool(self.listed))
+
+
 class Store:
     """The database; made by :meth:`open`."""
 
@@ -102,6 +127,17 @@ class Store:
         """Write everything to the one file. Twice does no harm."""
         self._connection.close()
 
+    @property
+    def size(self) -> int:
+        """Bytes of the database: the pages in use and free, without what waits to be written into it.
+
+        :raises StateError: if it cannot be read
+        """
+        with _typed(self._path):
+            (pages,) = self._connection.execute("PRAGMA page_count").fetchone()
+            (size,) = self._connection.execute("PRAGMA page_size").fetchone()
+        return int(pages) * int(size)
+
     def nodes(self) -> list[NodeRecord]:
         """All nodes.
 
@@ -111,8 +147,8 @@ class Store:
         with _typed(self._path):
             rows = self._connection.execute(query).fetchall()
         try:
-            return [NodeRecord(NodeId(row[0]), row[1], row[2], row[3], row[4], row[5], bool(row[6])) for row in rows]
-        except BadKey:
+            return [msgspec.convert(row, _Row, builtin_types=(bytes,)).record() for row in rows]
+        except (BadKey, msgspec.ValidationError):
             raise StateError(_damaged(self._path)) from None
 
     def write(self, nodes: Iterable[NodeRecord], removed: Iterable[NodeId] = ()) -> None:
@@ -140,12 +176,17 @@ class Store:
             raise
 
     def sequence(self) -> int:
-        """The highest sequence that was ever reserved."""
+        """The highest sequence that was ever reserved.
+
+        :raises StateError: if it cannot be read
+        """
         with _typed(self._path):
             row = self._connection.execute("SELECT sequence FROM listing").fetchone()
-        if row is None:
-            raise StateError(_damaged(self._path))
-        return int(row[0])
+        try:
+            (sequence,) = msgspec.convert(row, tuple[_Whole])
+        except msgspec.ValidationError:
+            raise StateError(_damaged(self._path)) from None
+        return sequence
 
     def reserve_sequence(self, sequence: int) -> None:
         """Remember *sequence* before a listing with it is shown to anybody.
@@ -164,8 +205,12 @@ def _typed(path: str) -> Iterator[None]:
     try:
         yield
     except (sqlite3.OperationalError, sqlite3.ProgrammingError) as error:
+        # SQLITE_ERROR is about what the file says: its message quotes it, and it may say anything.
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR or "decode" in str(error):
+            raise StateError(_damaged(path)) from error
         raise StateError(f"{path}: {error}; check the disk and who owns the file") from error
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        # The second: so does this one, and not in UTF-8.
         raise StateError(_damaged(path)) from error
 
 

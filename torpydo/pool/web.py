@@ -18,22 +18,17 @@ from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import implementer
 
 from torpydo.crypto import PoolId
-from torpydo.net import Buckets
+from torpydo.net import Buckets, Refusals
 from torpydo.pool import refusal
 from torpydo.pool.admission import Admission
-from torpydo.pool.limits import peer_key
+from torpydo.pool.limits import PoolLimits
 from torpydo.pool.page import CONTENT_SECURITY_POLICY, render_page
+from torpydo.pool.peers import peer_key
 from torpydo.pool.publisher import Published, Publisher
-from torpydo.pool.refusal import Refused
+from torpydo.pool.refusal import PoolRefusal, Refused
 
 __all__ = ["PoolResource"]
 
-HOST_RATE: Final = 2.0
-HOST_BURST: Final = 40
-"""Heartbeats a second, and at once, from one host other than this machine."""
-TOTAL_RATE: Final = 3000.0
-TOTAL_BURST: Final = 3000
-"""The same from all hosts together: four times what 10 000 nodes send, and what one core can answer at the worst."""
 LISTING_AGE: Final = 10
 """Seconds for which a cache may answer without asking the pool."""
 PAGE_AGE: Final = 5.0
@@ -64,6 +59,8 @@ Handler = Callable[[Request], "Answer | Deferred[Answer]"]
 class PoolResource(Resource):
     """All paths of a pool.
 
+    :param limits: those that count in this kind of network
+    :param refusals: told of every heartbeat that is refused
     :param clock: seconds that never go back
     :param wall_clock: seconds since the epoch
     """
@@ -77,6 +74,8 @@ class PoolResource(Resource):
         admission: Admission,
         publisher: Publisher,
         *,
+        limits: PoolLimits,
+        refusals: Refusals,
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
         test_network: bool,
@@ -88,8 +87,9 @@ class PoolResource(Resource):
         self._clock = clock
         self._wall_clock = wall_clock
         self._test_network = test_network
-        self._hosts = Buckets(clock, HOST_RATE, HOST_BURST)
-        self._total = Buckets(clock, TOTAL_RATE, TOTAL_BURST)
+        self._refusals = refusals
+        self._hosts = Buckets(clock, limits.heartbeats_per_host, limits.heartbeats_per_host_burst)
+        self._total = Buckets(clock, limits.heartbeats_per_second, limits.heartbeats_burst)
         self._page = b""
         self._page_at = float("-inf")
         self._table: dict[bytes, tuple[bytes, Handler]] = {
@@ -141,12 +141,15 @@ class PoolResource(Resource):
         host = peer_key(request.getClientAddress())
         try:
             if host is not None and not self._hosts.take(host):
-                raise Refused(refusal.TOO_MANY, "too many heartbeats from this address", 10.0)
+                why = "too many heartbeats from this address"
+                raise Refused(refusal.TOO_MANY, PoolRefusal.HEARTBEATS_PER_HOST, why, 10.0)
             if not self._total.take(b""):
-                raise Refused(refusal.BUSY, "the pool has too many heartbeats to read", 10.0)
+                why = "the pool has too many heartbeats to read"
+                raise Refused(refusal.BUSY, PoolRefusal.HEARTBEATS, why, 10.0)
             body = b"" if request.content is None else request.content.read()
             answer = await self._admission.heartbeat(body)
         except Refused as refused:
+            self._refusals.add(refused.cause)
             return _refused(refused)
         return Answer(200, answer.encode(), _BINARY)
 
@@ -158,9 +161,9 @@ class PoolResource(Resource):
         # no-transform: the signature is over these bytes. The ETag names the bytes inside either encoding.
         headers = [("ETag", etag), ("Vary", "Accept-Encoding")]
         headers.append(("Cache-Control", f"public, no-transform, max-age={LISTING_AGE}"))
-        if _names(request.getHeader("if-none-match"), etag):
+        if _names(_header(request, b"if-none-match"), etag):
             return Answer(304, b"", "", tuple(headers))
-        if _accepts_gzip(request.getHeader("accept-encoding")):
+        if published.packed is not None and _accepts_gzip(_header(request, b"accept-encoding")):
             return Answer(200, published.packed, _BINARY, (*headers, ("Content-Encoding", "gzip")))
         return Answer(200, published.raw, _BINARY, tuple(headers))
 
@@ -193,13 +196,19 @@ def _refused(refused: Refused) -> Answer:
     return Answer(refused.status, f"{refused}\n".encode(), headers=tuple(headers))
 
 
-def _names(header: str | None, etag: str) -> bool:
+def _header(request: Request, name: bytes) -> str:
+    """A header as text, empty if there is none. Asked by a name that is text, Twisted takes it for UTF-8."""
+    value: bytes | None = request.getHeader(name)
+    return "" if value is None else value.decode("latin-1")
+
+
+def _names(header: str, etag: str) -> bool:
     """Whether an If-None-Match header has *etag*; a cache on the way may have called it weak."""
-    return header is not None and etag in [word.strip().removeprefix("W/") for word in header.split(",")]
+    return etag in [word.strip().removeprefix("W/") for word in header.split(",")]
 
 
-def _accepts_gzip(header: str | None) -> bool:
-    for word in (header or "").lower().split(","):
+def _accepts_gzip(header: str) -> bool:
+    for word in header.lower().split(","):
         name, _, weight = word.replace(" ", "").partition(";")
         if name == "gzip":
             return weight.rstrip("0") not in ("q=", "q=0.")

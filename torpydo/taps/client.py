@@ -7,7 +7,7 @@ process.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -27,12 +27,17 @@ from torpydo.apps.front import FrontFactory
 from torpydo.apps.httpproxy import HTTPProxyFactory
 from torpydo.apps.refusals import ProxyRefusal
 from torpydo.apps.socks import SocksFactory
-from torpydo.apps.status import STATUS_SOCKET, StatusFactory, status_endpoint
-from torpydo.client import DEFAULT_LIMITS, Client, ClientLimits
+from torpydo.apps.status import STATUS_SOCKET, HasStatus, StatusFactory, status_endpoint
+from torpydo.client import DEFAULT_LIMITS, Client, ClientLimits, ClientStatus
 from torpydo.directory import MAX_HOPS, PoolURL, is_loopback
 from torpydo.errors import CircuitError, ConfigurationError, ListenError, PoolURLError, TorpydoError
-from torpydo.net import FileBudget, Refusals, raise_file_limit, settle_collector
+from torpydo.net import FileBudget, Refusals, harden_process, settle_collector
 from torpydo.taps.ending import EndingService
+from torpydo.taps.figures import Figure
+from torpydo.taps.metrics import METRICS_OPTION, metrics_services, metrics_where
+from torpydo.taps.process import ProcessService
+from torpydo.taps.servicefigures import client_figures
+from torpydo.taps.statussocket import Source
 from torpydo.tpdp import Address
 
 __all__ = ["ClientConfig", "ClientService", "Options", "makeService"]
@@ -95,6 +100,7 @@ class Options(UsageOptions):
         ["socks", None, "tcp:9050:interface=127.0.0.1", "Where the SOCKS proxy listens; empty: nowhere."],
         ["http", None, "tcp:8118:interface=127.0.0.1", "Where the HTTP proxy listens; empty: nowhere."],
         ["hops", None, 3, f"Nodes in a circuit, 1 to {MAX_HOPS}.", int],
+        METRICS_OPTION,
     ]
     optFlags = [
         ["safe-socks", None, "Refuse IP addresses in SOCKS requests: who gives one may have asked the DNS for it."],
@@ -128,6 +134,7 @@ class Options(UsageOptions):
         """Check everything while twistd still turns an error into one line."""
         # Built-in endpoints are only described here, so they need no reactor yet.
         self.config(None)
+        metrics_where(self["metrics"])
 
     def config(self, reactor: Any) -> ClientConfig:
         """The options as the service takes them.
@@ -164,12 +171,23 @@ class Options(UsageOptions):
         )
 
 
+@attrs.frozen
+class ProxiesStatus:
+    """The proxies at one moment.
+
+    :ivar refused: what they have refused since the start, by cause (``ProxyRefusal`` in small letters)
+    """
+
+    refused: Mapping[str, int]
+
+
 class ClientService(Service):
     """A client with its proxies.
 
     :param reactor: keeps time, connects, listens
     :param start: makes a client that gets ready by itself; for tests
     :param files: the file descriptors of the process; by default they are not counted
+    :param also: what ``torpydo status`` shows beside the client
     :ivar refusals: what the proxies have refused
     """
 
@@ -181,7 +199,9 @@ class ClientService(Service):
         config: ClientConfig,
         start: Callable[..., Client] = Client.start,
         files: FileBudget | None = None,
+        also: Sequence[HasStatus] = (),
     ) -> None:
+        self._also = also
         self.refusals = Refusals(ProxyRefusal, reactor.seconds)
         self._files = files
         self._reactor = reactor
@@ -221,12 +241,18 @@ class ClientService(Service):
                 self._serve("HTTP", *config.http, http)
             # The directory was opened, and found private, a moment ago.
             status = status_endpoint(self._reactor, config.state_dir)
-            self._listen(f"{STATUS_SOCKET} in {config.state_dir}", status, StatusFactory(client, self._reactor))
+            proxies = Source(lambda: ProxiesStatus(self.refusals.counts()))
+            shown = StatusFactory(client, self._reactor, proxies, *self._also)
+            self._listen(f"{STATUS_SOCKET} in {config.state_dir}", status, shown)
         except TorpydoError:
             self._stop()
             raise
         Service.startService(self)
         client.when_ready().addCallbacks(self._ready, self._not_ready)
+
+    def status(self) -> ClientStatus | None:
+        """The client at this moment; ``None`` while it does not run."""
+        return None if self._client is None else self._client.status()
 
     def _serve(self, kind: str, endpoint: IStreamServerEndpoint, words: str, front: FrontFactory) -> None:
         self._fronts.append(front)
@@ -325,5 +351,14 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         # Only now: twistd may still choose a reactor while this module is imported.
         reactor = namedAny("twisted.internet.reactor")
         settle_collector(reactor)
-        files = FileBudget(reactor.seconds, raise_file_limit())
-    return EndingService(ClientService(reactor, options.config(reactor), files=files), reactor)
+        harden_process()
+        files = FileBudget.of_process(reactor.seconds)
+    process = ProcessService(reactor)
+    client = ClientService(reactor, options.config(reactor), files=files, also=[process])
+
+    def figures() -> list[Figure]:
+        return [*process.figures(), *client_figures(client.status(), client.refusals.counts())]
+
+    return EndingService(
+        client, reactor, process, *metrics_services(reactor, "client", options["metrics"], figures)
+    )

@@ -19,9 +19,14 @@ from twisted.python.usage import UsageError
 from torpydo.crypto import NodeId
 from torpydo.directory import ExitPolicy, PoolURL
 from torpydo.errors import BadKey, ConfigurationError, ListenError, PoolURLError
-from torpydo.net import settle_collector
-from torpydo.node import DEFAULT_BANDWIDTH, Advertised, NodeConfig, NodeService
+from torpydo.net import FileBudget, harden_process, settle_collector
+from torpydo.node import DEFAULT_BANDWIDTH, Advertised, NodeConfig, NodeLimits, NodeService
 from torpydo.taps.ending import EndingService
+from torpydo.taps.figures import Figure
+from torpydo.taps.metrics import METRICS_OPTION, metrics_services, metrics_where
+from torpydo.taps.process import ProcessService
+from torpydo.taps.servicefigures import node_figures
+from torpydo.taps.statussocket import Source, StatusService
 
 __all__ = ["Options", "makeService"]
 
@@ -51,6 +56,8 @@ class Options(UsageOptions):
         ["nickname", None, "", "A name for people; it proves nothing."],
         ["bandwidth", None, str(DEFAULT_BANDWIDTH), "Bytes a second to claim, such as 10M; nothing enforces it."],
         ["workers", None, "1", "Processes that carry circuits: one for each core of a busy node."],
+        ["drain", None, "2", "Seconds that circuits in use have when the node stops."],
+        METRICS_OPTION,
     ]
     optFlags = [
         ["allow-single-hop", None, "Open connections for clients that use no other node. They are not anonymous."],
@@ -60,6 +67,7 @@ class Options(UsageOptions):
         UsageOptions.__init__(self)
         self["pools"] = []
         self["family"] = []
+        self["limits"] = []
 
     def opt_pool(self, url: str) -> None:
         """A pool's URL with its key, from the pool's STATE/pool.url; may be repeated."""
@@ -76,6 +84,10 @@ class Options(UsageOptions):
             except BadKey as error:
                 raise UsageError(f"--family: {word!r} is not a node id: {error}") from None
 
+    def opt_limit(self, word: str) -> None:
+        """NAME=VALUE changes a limit; docs/howto/limits.rst has the table. May be repeated."""
+        self["limits"].append(word)
+
     def parseArgs(self, *surplus: str) -> None:
         """Take no arguments beside the options."""
         if surplus:
@@ -85,6 +97,7 @@ class Options(UsageOptions):
         """Check everything while twistd still turns an error into one line."""
         # Built-in endpoints are only described here, so they need no reactor yet.
         self.config(None)
+        metrics_where(self["metrics"])
 
     def config(self, reactor: Any) -> NodeConfig:
         """The options as the service takes them.
@@ -119,6 +132,8 @@ class Options(UsageOptions):
                 bandwidth=_bandwidth(self["bandwidth"]),
                 allow_single_hop=bool(self["allow-single-hop"]),
                 workers=workers,
+                drain=_drain(self["drain"]),
+                limits=NodeLimits.parse(self["limits"]),
             )
         except ConfigurationError as error:
             raise UsageError(str(error)) from None
@@ -130,11 +145,14 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     :param reactor: by default Twisted's
     :raises UsageError: if an option cannot be used
     """
+    files = None
     if reactor is None:
         # Only now: twistd may still choose a reactor while this module is imported.
         reactor = namedAny("twisted.internet.reactor")
         settle_collector(reactor)
-    node = NodeService(reactor, options.config(reactor), wall_clock=time.time, rng=os.urandom)
+        harden_process()
+        files = FileBudget.of_process(reactor.seconds)
+    node = NodeService(reactor, options.config(reactor), wall_clock=time.time, rng=os.urandom, files=files)
 
     def deaf(failure: Failure) -> None:
         # Built-in endpoints fail at once and end the process with a status; one that fails later can only end it.
@@ -142,7 +160,19 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         Logger().critical("{error}", error=failure.getErrorMessage())
         reactor.stop()
 
-    return EndingService(node, reactor, started=lambda: node.when_listening().addErrback(deaf))
+    process = ProcessService(reactor)
+
+    def figures() -> list[Figure]:
+        return [*process.figures(), *node_figures(node.status(), node.report())]
+
+    return EndingService(
+        node,
+        reactor,
+        process,
+        StatusService(reactor, options["state-dir"], Source(node.report), node, process),
+        *metrics_services(reactor, "node", options["metrics"], figures),
+        started=lambda: node.when_listening().addErrback(deaf),
+    )
 
 
 def _endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
@@ -164,6 +194,12 @@ def _workers(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,3}", text, re.ASCII):
         raise UsageError(f"--workers={text}: a number of processes, such as 2")
     return int(text)
+
+
+def _drain(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,4}(?:\.[0-9]{1,3})?", text, re.ASCII):
+        raise UsageError(f"--drain={text}: a number of seconds, such as 60")
+    return float(text)
 
 
 def _bandwidth(text: str) -> int:

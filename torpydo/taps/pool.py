@@ -18,9 +18,14 @@ from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
 from torpydo.errors import ConfigurationError, ListenError
-from torpydo.net import probe_link, settle_collector
-from torpydo.pool import PoolConfig, PoolService
+from torpydo.net import FileBudget, harden_process, probe_link, settle_collector
+from torpydo.pool import PoolConfig, PoolLimits, PoolService
 from torpydo.taps.ending import EndingService
+from torpydo.taps.figures import Figure
+from torpydo.taps.metrics import METRICS_OPTION, metrics_services, metrics_where
+from torpydo.taps.process import ProcessService
+from torpydo.taps.servicefigures import pool_figures
+from torpydo.taps.statussocket import Source, StatusService
 
 __all__ = ["Options", "makeService"]
 
@@ -41,10 +46,19 @@ class Options(UsageOptions):
         ["requested-delay", None, 15.0, "Seconds that nodes are asked to leave between heartbeats.", float],
         ["deprecation-delay", None, 30.0, "Seconds without heartbeat after which a node is dropped.", float],
         ["gc-cycle", None, 10.0, "Seconds between two looks for such nodes.", float],
+        METRICS_OPTION,
     ]
     optFlags = [
         ["test-network", None, "List nodes on private addresses, any number on one; for networks on one machine only."],
     ]
+
+    def __init__(self) -> None:
+        UsageOptions.__init__(self)
+        self["limits"] = []
+
+    def opt_limit(self, word: str) -> None:
+        """NAME=VALUE changes a limit; docs/howto/limits.rst has the table. May be repeated."""
+        self["limits"].append(word)
 
     def parseArgs(self, *surplus: str) -> None:
         """Take no arguments beside the options."""
@@ -55,6 +69,7 @@ class Options(UsageOptions):
         """Check everything while twistd still turns an error into one line."""
         # Built-in endpoints are only described here, so they need no reactor yet.
         self.config(None)
+        metrics_where(self["metrics"])
 
     def config(self, reactor: Any) -> PoolConfig:
         """The options as the service takes them.
@@ -73,6 +88,7 @@ class Options(UsageOptions):
                 gc_cycle=self["gc-cycle"],
                 test_network=bool(self["test-network"]),
                 host_name=_host_name(),
+                limits=PoolLimits.parse(self["limits"]),
             )
         except ConfigurationError as error:
             raise UsageError(str(error)) from None
@@ -84,16 +100,20 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     :param reactor: by default Twisted's
     :raises UsageError: if an option cannot be used
     """
+    files = None
     if reactor is None:
         # Only now: twistd may still choose a reactor while this module is imported.
         reactor = namedAny("twisted.internet.reactor")
         settle_collector(reactor)
+        harden_process()
+        files = FileBudget.of_process(reactor.seconds)
     pool = PoolService(
         reactor,
         options.config(reactor),
         probe=partial(probe_link, reactor, rng=os.urandom),
         wall_clock=time.time,
         rng=os.urandom,
+        files=files,
     )
 
     def deaf(failure: Failure) -> None:
@@ -102,7 +122,19 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         Logger().critical("{error}", error=failure.getErrorMessage())
         reactor.stop()
 
-    return EndingService(pool, reactor, started=lambda: pool.when_listening().addErrback(deaf))
+    process = ProcessService(reactor)
+
+    def figures() -> list[Figure]:
+        return [*process.figures(), *pool_figures(pool.status())]
+
+    return EndingService(
+        pool,
+        reactor,
+        process,
+        StatusService(reactor, options["state-dir"], Source(pool.report), pool, process),
+        *metrics_services(reactor, "pool", options["metrics"], figures),
+        started=lambda: pool.when_listening().addErrback(deaf),
+    )
 
 
 def _endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:

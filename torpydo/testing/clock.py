@@ -53,9 +53,11 @@ class Owner(Protocol):
     """A process that asks for timed calls.
 
     :ivar alive: whether it still runs
+    :ivar frozen: whether it has been stopped for a while
     """
 
     alive: bool
+    frozen: bool
 
 
 class VirtualCall(DelayedCall):
@@ -87,6 +89,7 @@ class VirtualClock:
         self._cancelled = 0
         self._ready: dict[Pollable, None] = {}
         self._from_threads: deque[Callable[[], object]] = deque()
+        self._stopped: list[VirtualCall] = []
         self._turning = False
 
     def seconds(self) -> float:
@@ -126,7 +129,17 @@ class VirtualClock:
     def delayed_calls(self) -> list[VirtualCall]:
         """The calls that are still to come, in no order."""
         calls = {entry: None for _, _, entry in self._heap if isinstance(entry, VirtualCall)}
+        calls.update(dict.fromkeys(self._stopped))
         return [call for call in calls if call.due_some_time()]
+
+    def thaw(self, owner: Owner) -> None:
+        """Make the calls of *owner* now whose time has come while it was frozen, in their order."""
+        stopped, self._stopped = self._stopped, []
+        for call in stopped:
+            if call.owner is owner:
+                self._push(self.now, call)
+            else:
+                self._stopped.append(call)
 
     def _push(self, when: float, entry: VirtualCall | Callable[[], None]) -> None:
         self._sequence += 1
@@ -189,6 +202,9 @@ class VirtualClock:
         if call.getTime() > self.now:
             call.activate_delay()
             self._push(call.time, call)
+            return
+        if call.owner.frozen:
+            self._stopped.append(call)
             return
         call.called = 1
         run_guarded(call.func, *call.args, **call.kw)

@@ -45,6 +45,9 @@ class Kernel(Registry, Protocol):
     def listener_at(self, ip: str, port: int) -> ListeningSocket | None:
         """Who listens there."""
 
+    def route(self, source: str, target: Endpoint) -> Endpoint:
+        """Where a connection to *target* ends."""
+
 
 class State(Enum):
     """The life of a stream socket."""
@@ -340,7 +343,7 @@ class Connection:
         if item is not Signal.CONNECT or client.state is not State.CONNECTING:
             return
         assert client.remote is not None
-        listener = self._kernel.listener_at(*client.remote)
+        listener = self._kernel.listener_at(*self._kernel.route(self._forward.source, client.remote))
         if listener is None:
             self._backward.send(Signal.REFUSED)
             return

@@ -1,9 +1,9 @@
 """Nodes that do wrong with valid keys: everything else about them is the real thing.
 
-An :class:`EvilNode` takes the place of a node of a network that was not started yet. What it does is a *deed*, set at
-any time: a function from the cells that are about to be sent, and the node's part of the circuit, to those that are
-sent instead. Deeds know the numbers of docs/protocol themselves: doubles that asked the code under test would agree
-with it.
+An :class:`EvilNode` takes the place of a node of a simulated network that was not started yet; :func:`evil_service` is
+one on any reactor. What it does is a *deed*, set at any time: a function from the cells that are about to be sent, and
+the node's part of the circuit, to those that are sent instead. Deeds know the numbers of docs/protocol themselves:
+doubles that asked the code under test would agree with it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from zope.interface import implementer
 
 from torpydo.errors import TorpydoError
 from torpydo.net import LinkProtocol, Turn, connect_link
+from torpydo.node import NodeConfig, NodeService
 from torpydo.testing.clock import SimulationError
 from torpydo.testing.members import NodeMember
 from torpydo.tpdp import Cell, CircuitEnd, CreatedReceived, LinkEvent, TransitCircuit
@@ -134,10 +135,9 @@ def rewrite(end: CircuitEnd, how: Rewrite) -> None:
 
 
 @attrs.define(eq=False)
-class EvilNode:
-    """A node that does wrong.
+class Evil:
+    """What a node does wrong.
 
-    :param member: the node, before it is started
     :ivar forward: done to cells on their way to the next hop; ``None``: nothing
     :ivar backward: done to cells on their way to the previous hop, and to those that the node makes
     :ivar payload: done to what the node itself says on a circuit, from its second cell on
@@ -145,19 +145,12 @@ class EvilNode:
     :ivar deeds: how often something was done
     """
 
-    member: NodeMember
-    forward: Deed | None = None
-    backward: Deed | None = None
-    payload: Rewrite | None = None
-    created: Callable[[bytes], bytes] | None = None
-    deeds: int = 0
-    _rewritten: WeakSet[TransitCircuit] = attrs.Factory(WeakSet)
-
-    def __attrs_post_init__(self) -> None:
-        if self.member.lives:
-            raise SimulationError(f"{self.member.name} runs already; make it evil before it is started")
-        self.member.connect = self._connect
-        self.member.listen = lambda endpoint: _Listening(endpoint, self)
+    forward: Deed | None = attrs.field(default=None, init=False)
+    backward: Deed | None = attrs.field(default=None, init=False)
+    payload: Rewrite | None = attrs.field(default=None, init=False)
+    created: Callable[[bytes], bytes] | None = attrs.field(default=None, init=False)
+    deeds: int = attrs.field(default=0, init=False)
+    _rewritten: WeakSet[TransitCircuit] = attrs.field(factory=WeakSet, init=False)
 
     def be_good(self) -> None:
         """Do nothing wrong from now on."""
@@ -169,13 +162,18 @@ class EvilNode:
         vars(link)["send_cells"] = partial(self._send, link, router, link.send_cells)
         return link
 
-    def _connect(self, reactor: Any, endpoint: Any, node_id: Any, owner: Any, **options: Any) -> Deferred[LinkProtocol]:
+    def listen(self, endpoint: IStreamServerEndpoint) -> IStreamServerEndpoint:
+        """What the node is to listen on in place of *endpoint*."""
+        return _Listening(endpoint, self)
+
+    def connect(self, reactor: Any, endpoint: Any, node_id: Any, owner: Any, **options: Any) -> Deferred[LinkProtocol]:
+        """What the node is to open its links with in place of :func:`torpydo.net.connect_link`."""
         connecting = connect_link(reactor, endpoint, node_id, _Liar(owner, self), **options)
         return connecting.addCallback(self.take, owner)
 
     def _send(
-        self, link: LinkProtocol, router: Any, send: Callable[[int, list[Cell]], None], circ_id: int, cells: list[Cell]
-    ) -> None:
+        self, link: LinkProtocol, router: Any, send: Callable[[int, list[Cell]], int], circ_id: int, cells: list[Cell]
+    ) -> int:
         circuit = router._circuits.get((link, circ_id))
         if circuit is not None and cells:
             if circuit.transit.end is not None and circuit.transit not in self._rewritten:
@@ -185,7 +183,7 @@ class EvilNode:
             if deed is not None:
                 self.deeds += 1
                 cells = deed(cells, circuit.transit)
-        send(circ_id, cells)
+        return send(circ_id, cells)
 
     def _say(self, payload: bytes) -> bytes:
         said = payload if self.payload is None else self.payload(payload)
@@ -201,11 +199,38 @@ class EvilNode:
 
 
 @attrs.define(eq=False)
+class EvilNode(Evil):
+    """A node of a simulated network that does wrong.
+
+    :param member: the node, before it is started
+    """
+
+    member: NodeMember
+
+    def __attrs_post_init__(self) -> None:
+        if self.member.lives:
+            raise SimulationError(f"{self.member.name} runs already; make it evil before it is started")
+        self.member.connect = self.connect
+        self.member.listen = self.listen
+
+
+def evil_service(reactor: Any, config: NodeConfig, **options: Any) -> tuple[NodeService, Evil]:
+    """A node on any reactor, among real processes for example, and what it is to do wrong.
+
+    :param config: of the node
+    :param options: further ones of :class:`torpydo.node.NodeService`
+    """
+    evil = Evil()
+    honest = attrs.evolve(config, endpoint=evil.listen(config.endpoint))
+    return NodeService(reactor, honest, connect=evil.connect, **options), evil
+
+
+@attrs.define(eq=False)
 class _Liar:
     """Stands between the links that the node opened and its router."""
 
     router: Any
-    node: EvilNode
+    node: Evil
 
     @property
     def turn(self) -> Turn:
@@ -236,7 +261,7 @@ class _Listening:
     """Stands between the node's port and its factory."""
 
     endpoint: IStreamServerEndpoint
-    node: EvilNode
+    node: Evil
 
     def listen(self, protocolFactory: Any) -> Deferred[IListeningPort]:
         """See :class:`IStreamServerEndpoint`."""
@@ -246,7 +271,7 @@ class _Listening:
 class _Taking(Factory[Any]):
     noisy = False
 
-    def __init__(self, factory: Any, node: EvilNode) -> None:
+    def __init__(self, factory: Any, node: Evil) -> None:
         self._factory = factory
         self._node = node
 

@@ -56,6 +56,7 @@ class Internet:
     _owners: dict[str, Host] = attrs.Factory(dict)
     _listeners: dict[Endpoint, ListeningSocket] = attrs.Factory(dict)
     _wildcards: dict[tuple[Host, int, int], ListeningSocket] = attrs.Factory(dict)
+    _diversions: dict[tuple[str | None, Endpoint], Endpoint] = attrs.Factory(dict)
     _next_port: int = EPHEMERAL_PORTS.start
     _next_fd: int = FIRST_FD
 
@@ -141,6 +142,17 @@ class Internet:
         """Release the address of *listener*."""
         self._listeners = {key: value for key, value in self._listeners.items() if value is not listener}
         self._wildcards = {key: value for key, value in self._wildcards.items() if value is not listener}
+
+    def divert(self, target: Endpoint, to: Endpoint, source: str | None = None) -> None:
+        """Let connections to *target*, of everybody or of *source* alone, end at *to*: they do not notice. Those that
+        the host of *to* opens itself are not diverted, so that it can pass on what it gets.
+        """
+        self._diversions[source, target] = to
+
+    def route(self, source: str, target: Endpoint) -> Endpoint:
+        """Where a connection from *source* to *target* ends."""
+        via = self._diversions.get((source, target)) or self._diversions.get((None, target))
+        return target if via is None or via[0] == source else via
 
     def listener_at(self, ip: str, port: int) -> ListeningSocket | None:
         """Who listens there."""

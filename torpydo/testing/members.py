@@ -19,9 +19,10 @@ from torpydo.client import Client, ClientLimits, World
 from torpydo.crypto import KEY_SIZE, NodeId, Secret, SigningKey
 from torpydo.directory import ExitPolicy, PoolURL
 from torpydo.net import LinkProtocol, connect_link, probe_link
-from torpydo.node import NodeConfig, NodeService, NodeStatus, make_randbelow
+from torpydo.node import NodeConfig, NodeLimits, NodeService, NodeStatus, make_randbelow
 from torpydo.pool import PoolConfig, PoolService
 from torpydo.testing.clock import SimulationError
+from torpydo.testing.leakguard import LeakGuard
 from torpydo.testing.memory import SimulatedReactor
 
 EPOCH: Final = 1_800_000_000.0
@@ -56,7 +57,7 @@ class Surroundings:
 
 
 def _key_first(key: SigningKey, rng: Rng) -> Rng:
-    """Randomness for a service without a state directory, which draws its key before anything else."""
+    """Randomness for a service without a key, which draws one before anything else."""
     waiting = [bytes(key.seed)]
 
     def draw(size: int) -> bytes:
@@ -75,14 +76,28 @@ class Member:
 
     :ivar name: for people, and part of what its randomness depends on
     :ivar ip: its address
+    :ivar skew: seconds that its wall clock is ahead of those of others; may be changed at any time
+    :ivar state_dir: a real directory in which a pool or a node keeps its state; such a process must be stopped, not
+        killed, before it is started again
     :ivar lives: how often it was started
     """
 
     name: str
     ip: str
     world: Surroundings
+    skew: float = 0.0
+    state_dir: str | None = None
     lives: int = 0
     _reactor: SimulatedReactor | None = None
+
+    @property
+    def port(self) -> int:
+        """Where it listens; 0 for one that does not, or at many ports."""
+        return 0
+
+    def wall_clock(self) -> float:
+        """What its clock shows, in seconds since 1970."""
+        return self.world.wall_clock() + self.skew
 
     @property
     def reactor(self) -> SimulatedReactor:
@@ -126,12 +141,22 @@ class Member:
         """The randomness of its present life."""
         return self.world.rng(self.name, self.lives)
 
+    def with_key(self, rng: Rng) -> Rng:
+        """The same, for a service that begins by drawing its key, unless that is on the disk by now."""
+        on_disk = self.state_dir is not None and self.lives > 1
+        return rng if on_disk else _key_first(self.key(), rng)
+
 
 @attrs.define(eq=False)
 class PoolMember(Member):
     """The pool index."""
 
     service: PoolService | None = None
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return POOL_PORT
 
     @property
     def url(self) -> PoolURL:
@@ -144,7 +169,7 @@ class PoolMember(Member):
         config = PoolConfig(
             endpoint=TCP4ServerEndpoint(reactor, POOL_PORT, interface=self.ip),
             listen=f"{self.ip} port {POOL_PORT}",
-            state_dir=None,
+            state_dir=self.state_dir,
             requested_delay=HEARTBEAT,
             deprecation_delay=4 * HEARTBEAT,
             gc_cycle=HEARTBEAT,
@@ -154,8 +179,8 @@ class PoolMember(Member):
             reactor,
             config,
             probe=partial(probe_link, reactor, rng=rng),
-            wall_clock=self.world.wall_clock,
-            rng=_key_first(self.key(), rng),
+            wall_clock=self.wall_clock,
+            rng=self.with_key(rng),
         )
         self.service.startService()
 
@@ -170,15 +195,24 @@ class NodeMember(Member):
 
     :ivar node_id: its identity
     :ivar exit_policy: which destinations it opens; counts from the next start
+    :ivar limits: what it bounds; counts from the next start
+    :ivar drain: seconds that circuits in use have when it stops
     :ivar connect: opens its links to others; for doubles that do wrong
     :ivar listen: what becomes of the endpoint that it listens on; for the same
     """
 
     pools: tuple[PoolURL, ...] = ()
     exit_policy: ExitPolicy = attrs.Factory(ExitPolicy.closed)
+    limits: NodeLimits = attrs.Factory(NodeLimits)
+    drain: float = 0.0
     connect: Callable[..., Deferred[LinkProtocol]] = connect_link
     listen: Callable[[IStreamServerEndpoint], IStreamServerEndpoint] = attrs.field(default=lambda endpoint: endpoint)
     service: NodeService | None = None
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return NODE_PORT
 
     @property
     def node_id(self) -> NodeId:
@@ -192,16 +226,18 @@ class NodeMember(Member):
             endpoint=self.listen(TCP4ServerEndpoint(reactor, NODE_PORT, interface=self.ip)),
             listen=f"{self.ip} port {NODE_PORT}",
             pools=self.pools,
-            state_dir=None,
+            state_dir=self.state_dir,
             exit_policy=self.exit_policy,
+            limits=self.limits,
+            drain=self.drain,
             nickname=self.name,
-            identity=self.key(),
+            identity=self.key() if self.state_dir is None else None,
         )
         self.service = NodeService(
             reactor,
             config,
-            wall_clock=self.world.wall_clock,
-            rng=self.rng(),
+            wall_clock=self.wall_clock,
+            rng=self.rng() if self.state_dir is None else self.with_key(self.rng()),
             connect=self.connect,
         )
         self.service.startService()
@@ -219,9 +255,13 @@ class NodeMember(Member):
 
 @attrs.define(eq=False)
 class ClientMember(Member):
-    """A client, on a host that may not resolve any name."""
+    """A client, on a host that may not resolve any name.
+
+    :ivar guards: of each of its lives: lets the client reach its pools and nodes, and nothing else
+    """
 
     client: Client | None = None
+    guards: list[LeakGuard] = attrs.Factory(list)
 
     def connect(
         self,
@@ -239,11 +279,12 @@ class ClientMember(Member):
         world = World(
             rng=rng,
             randbelow=make_randbelow(rng),
-            wall_clock=self.world.wall_clock,
+            wall_clock=self.wall_clock,
         )
         urls = [str(url) for url in pools]
-        made = Client.create(
-            self.reactor,
+        guard = LeakGuard(self.reactor)
+        self.guards.append(guard)
+        made = guard.create_client(
             urls,
             state_dir,
             hops=hops,

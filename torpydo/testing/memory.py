@@ -67,6 +67,7 @@ class SimulatedReactor:
     :ivar internet: what all processes share: ways, names, connections
     :ivar names: this process's resolver
     :ivar alive: until :meth:`kill`
+    :ivar frozen: between :meth:`freeze` and :meth:`thaw`
     :ivar running: until :meth:`stop` or :meth:`kill`
     :param seed: for jitter, loss and the order in which ready sockets are served; another seed, another run
     :param conditions: what all ways are like unless something else is set for them
@@ -87,6 +88,7 @@ class SimulatedReactor:
         self.names = NameTable(self, internet.names)
         self._name_resolver: IHostnameResolver = self.names
         self.alive = True
+        self.frozen = False
         self._events = SystemEvents()
         self._readers: dict[IFileDescriptor, Socket] = {}
         self._writers: dict[IFileDescriptor, Socket] = {}
@@ -113,6 +115,19 @@ class SimulatedReactor:
         for sock in [each for each in self.internet.sockets.values() if each.host is self]:
             sock.kill(silently)
         self.internet.leave(self)
+
+    def freeze(self) -> None:
+        """Stop the process, as SIGSTOP would: none of its code runs until :meth:`thaw`. Its kernel goes on, so that its
+        peers are connected and may send until its buffers are full.
+        """
+        self.frozen = True
+
+    def thaw(self) -> None:
+        """Let it go on, as SIGCONT would: what has come and what fell due in the meantime is there at once."""
+        self.frozen = False
+        self.clock.thaw(self)
+        for sock in [each for each in self.internet.sockets.values() if each.host is self]:
+            sock.mark()
 
     # Driving the simulation
 

@@ -19,6 +19,7 @@ from contextlib import ExitStack
 from typing import Any, TypeVar, cast
 
 from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import Factory, ServerFactory
 
@@ -28,6 +29,7 @@ from torpydo.directory import ExitPolicy, parse_descriptor, parse_listing
 from torpydo.errors import PoolUnreachable
 from torpydo.net import fetch
 from torpydo.testing.clock import SimulationError
+from torpydo.testing.faultproxy import FaultProxy
 from torpydo.testing.internet import Internet
 from torpydo.testing.members import ClientMember, Member, NodeMember, PoolMember, Progress, Surroundings
 from torpydo.testing.memory import PATIENCE, SimulatedReactor
@@ -51,7 +53,8 @@ MAX_NODES = 200
 class LocalNetwork:
     """A pool, nodes and a client on one virtual clock.
 
-    Addresses: the pool is 10.0.0.1, nodes 10.0.1.1 and so on, clients 10.0.2.x, destinations 10.0.3.x.
+    Addresses: the pool is 10.0.0.1, nodes 10.0.1.1 and so on, clients 10.0.2.x, destinations 10.0.3.x, proxies of
+    :meth:`intercept` 10.0.4.x.
 
     :ivar pool: the pool's process
     :ivar nodes: the nodes' processes; what one is to do otherwise is set before :meth:`start`
@@ -93,6 +96,7 @@ class LocalNetwork:
         ]
         self.clients: list[ClientMember] = []
         self.destinations: dict[str, Member] = {}
+        self.proxies: list[FaultProxy] = []
         self._open = ExitStack()
         self._client: Client | None = None
 
@@ -173,25 +177,33 @@ class LocalNetwork:
         """Stop everything: the clients, the nodes, the pool, then the destinations.
 
         :raises SimulationError: if anything is left over, a timed call or an open connection, or if a client's host
-            has looked up a name
+            has looked up a name, or the client has connected to anything but pools and nodes
         """
         self._open.close()
         self.internet.ways.heal()
+        for proxy in self.proxies:
+            proxy.heal()
         members: list[Member] = [*self.clients, *self.nodes, self.pool]
+        for member in members:
+            if member.alive:
+                member.reactor.thaw()
         for member in members:
             self.success(member.stop())
         for destination in self.destinations.values():
             destination.kill()
+        for proxy in self.proxies:
+            self.success(proxy.stop())
         self.advance(LAST_WORDS)
         left = [f"{member.name}: {call}" for member in members for call in self.delayed_calls(member)]
         left += [repr(connection) for connection in self.internet.connections]
         leaks = [f"{client.name}: {name}" for client in self.clients for name in client.reactor.names.lookups]
+        leaks += [f"{one.name}: {leak}" for one in self.clients for guard in one.guards for leak in guard.leaks]
         for member in members:
             member.kill()
         if left:
             raise SimulationError("the network is closed, and this is left over: " + "; ".join(left))
         if leaks:
-            raise SimulationError("names were looked up beside the network: " + "; ".join(leaks))
+            raise SimulationError("this went out beside the network: " + "; ".join(leaks))
 
     def delayed_calls(self, member: Member) -> Iterable[IDelayedCall]:
         """The timed calls that a process still waits for."""
@@ -249,6 +261,36 @@ class LocalNetwork:
         member.kill()
         self.internet.ways.heal(member.ip)
         member.start()
+
+    def freeze(self, member: Member) -> None:
+        """Stop a process, as SIGSTOP would: it neither reads nor keeps time, and its connections stay open."""
+        member.reactor.freeze()
+
+    def thaw(self, member: Member) -> None:
+        """Let a process go on that was frozen; it finds everything that has come in the meantime."""
+        member.reactor.thaw()
+
+    def intercept(self, member: Member, port: int = 0, *, source: Member | None = None) -> FaultProxy:
+        """Put a proxy before a process: it carries every connection that is opened to it from now on, and passes on all
+        bytes until it is told to do something else (see :class:`FaultProxy`). Neither side notices.
+
+        :param port: where the process listens; need not be said for the pool and for nodes
+        :param source: only connections of this process go through the proxy
+        """
+        number = len(self.proxies) + 1
+        if number > MAX_NODES:
+            raise SimulationError(f"a local network has at most {MAX_NODES} proxies")
+        ip, port = f"10.0.4.{number}", port or member.port
+        reactor = self.reactor.host(ip)
+        proxy = FaultProxy(
+            reactor, TCP4ServerEndpoint(reactor, port, interface=ip), TCP4ClientEndpoint(reactor, member.ip, port)
+        )
+        self.proxies.append(proxy)
+        # The way of the bytes is as long as it would be without a proxy.
+        self.internet.ways.set_between(ip, member.ip, Conditions())
+        self.success(proxy.start())
+        self.internet.divert((member.ip, port), (ip, port), None if source is None else source.ip)
+        return proxy
 
     def partition(self, *members: Member) -> None:
         """Cut these off from all others (not from each other): what is sent is held back, nobody is told."""

@@ -25,7 +25,12 @@ SocketName = tuple[str, int] | tuple[str, int, int, int]
 
 
 class Host(Protocol):
-    """A simulated process, as its sockets see it."""
+    """A simulated process, as its sockets see it.
+
+    :ivar frozen: whether it has been stopped for a while: its sockets go on without it
+    """
+
+    frozen: bool
 
     @property
     def addresses(self) -> Sequence[str]:
@@ -92,6 +97,8 @@ class Socket:
 
     def poll(self) -> None:
         """Let the transports read and write once, as one iteration of a real reactor would."""
+        if self.host.frozen:
+            return
         reader = self.reader
         if reader is not None and self.readable():
             self._act(reader, reader.doRead, True)

@@ -19,6 +19,7 @@ from torpydo.tpdp import Address
 
 __all__ = [
     "addresses",
+    "altered",
     "cuts",
     "descriptors",
     "dh_public_keys",
@@ -73,6 +74,30 @@ def truncated(data: bytes) -> st.SearchStrategy[bytes]:
     """*data* without its end."""
     return st.integers(0, len(data) - 1).map(lambda size: data[:size])
 
+
+@st.composite
+def altered(draw: st.DrawFn, inputs: Sequence[bytes]) -> bytes:
+    """One of *inputs* with up to four places changed: a byte, bytes more, bytes less, or the end of another one."""
+    data = draw(st.sampled_from(inputs))
+    for _ in range(draw(st.integers(1, 4))):
+        place = draw(st.integers(0, len(data)))
+        kind = draw(st.sampled_from(("put", "insert", "drop", "join")))
+        if kind == "put":
+            data = data[:place] + draw(_telling) + data[place + 1 :]
+        elif kind == "insert":
+            data = data[:place] + draw(st.binary(min_size=1, max_size=8)) + data[place:]
+        elif kind == "drop":
+            data = data[:place] + data[place + draw(st.integers(1, 8)) :]
+        else:
+            other = draw(st.sampled_from(inputs))
+            data = data[:place] + other[draw(st.integers(0, len(other))) :]
+    return data
+
+
+_telling = st.one_of(
+    st.sampled_from((b"\0", b"\1", b"\x7f", b"\x80", b"\xff", b"\n", b" ", b":")), st.binary(min_size=1, max_size=1)
+)
+"""Single bytes, often ones at which something ends."""
 
 # -- Keys
 

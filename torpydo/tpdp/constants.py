@@ -41,6 +41,10 @@ KEEPALIVE = 30.0
 """Seconds between two PADDING frames of a link, so that a peer that vanished is noticed (*ours*)."""
 SILENCE = 90.0
 """Seconds without a byte after which the peer of a link is taken for dead (*ours*)."""
+PADDING_LEAST = 1.5
+PADDING_MOST = 9.5
+"""Seconds that a client's link with circuits may be idle, at the least and at the most: routers close the record of a
+flow after 10 s or more (*ours*)."""
 
 # -- Records (section Records).
 MAX_RECORD_FRAMES = 4 * (HEADER_SIZE + BULK_SIZE)
@@ -97,6 +101,8 @@ BULK_THRESHOLD = 4 * 1024
 """Bytes that must wait before a forward cell is BULK."""
 EXIT_READ = 4 * (BULK_SIZE - BACKWARD_OVERHEAD - MESSAGE_HEADER) - 2 * (MESSAGE_HEADER + ACK_RANDOM)
 """Bytes that fill four backward BULK cells, two of which close an interval: what an exit reads at a time (*ours*)."""
+END_TIME = 60.0
+"""Seconds, or the circuit's round trip if that is longer, in which END is answered (*ours*; SECURITY F8)."""
 MAX_STREAMS = 1000
 """Streams open on one circuit (*ours*)."""
 

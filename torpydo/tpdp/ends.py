@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from math import inf
 
 from torpydo.errors import LocalProtocolError, RemoteProtocolError
 from torpydo.tpdp.constants import (
     ACK_RANDOM,
     BODY_SIZES,
+    END_TIME,
     MESSAGE_HEADER,
     EndReason,
 )
@@ -58,6 +60,8 @@ class CircuitEnd:
         "_acks",
         "_batches",
         "_control",
+        "_dated",
+        "_ended",
         "_events",
         "_overhead",
         "_paid",
@@ -77,6 +81,9 @@ class CircuitEnd:
         self._rng = rng
         self._control: list[bytes] = []
         self._streams: dict[int, Stream] = {}
+        # Streams whose END has gone and was not answered: when, in this order; those of this turn have no date yet.
+        self._ended: dict[int, float] = {}
+        self._dated = True
         self._ready = _NOBODY
         self._events: list[EndEvent] = []
         self._batches: dict[int, list[bytes]] = {}
@@ -162,11 +169,13 @@ class CircuitEnd:
         stream.closing = None
         stream.sent = Half.ENDED
         self._control.append(encode_message(Type.END, stream.number, encode_end(reason)))
+        self._ended[stream.number] = inf
+        self._dated = False
         self._forget_if_gone(stream)
 
     def _forget_if_gone(self, stream: Stream) -> None:
         if stream.sent is Half.ENDED and stream.received is Half.ENDED:
-            del self._streams[stream.number]
+            del self._streams[stream.number], self._ended[stream.number]
 
     # -- Sending
 
@@ -202,7 +211,17 @@ class CircuitEnd:
                 self.window.sent(body_size, tag, now)
             self._sent_cell(command)
             cells.append((command, body))
+        if not self._dated:
+            self._date(now)
         return cells
+
+    def _date(self, now: float) -> None:
+        """The ENDs of this turn are in cells."""
+        for number in reversed(self._ended):
+            if self._ended[number] < inf:
+                break
+            self._ended[number] = now
+        self._dated = True
 
     def _next_cell(self) -> tuple[int, bool]:
         """The command of the next cell, and whether it may carry DATA."""
@@ -288,6 +307,9 @@ class CircuitEnd:
         if has_data and self._acks.received(BODY_SIZES[command]):
             self._control.append(encode_message(Type.WINDOW, 0, encode_ack(tag)))
         self._received_cell(command, messages, len(payload))
+        # The first one is the oldest.
+        if self._ended and now - next(iter(self._ended.values())) > max(END_TIME, self.rtt or 0.0):
+            raise RemoteProtocolError("the end of a stream was not answered in time")
 
     def _received_cell(self, command: int, messages: list[tuple[Type, int, bytes]], capacity: int) -> None:
         """What a side checks of a cell as a whole."""

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
-from torpydo.tpdp.constants import BODY_SIZE, BODY_SIZES, BULK_SIZE, HEADER_SIZE
+from torpydo.tpdp.constants import BODY_SIZE, BODY_SIZES, BULK_SIZE, CREATE, CREATED, HANDSHAKE_SIZE, HEADER_SIZE
 from torpydo.tpdp.events import Cell
 from torpydo.wire import Malformed
 
 ZERO_BODY = bytes(BODY_SIZE)
+_FILL = bytes(BODY_SIZE - HANDSHAKE_SIZE)
+"""What follows the message of a CREATE or CREATED."""
 QUANTUM = HEADER_SIZE + BULK_SIZE
 """Bytes of frames that a circuit sends before it is the next one's turn: one BULK, or fifteen CELLs."""
 
@@ -48,6 +50,15 @@ def pad_body(message: bytes) -> bytes:
     return message + ZERO_BODY[len(message) :]
 
 
+def check_fill(command: int, body: bytes) -> None:
+    """Insist that the body of a CREATE or CREATED is zeros after its message, and that of any other frame altogether.
+
+    :raises Malformed: if it is not; the neighbour has put something there that the protocol has no place for
+    """
+    if not body.endswith(_FILL if command in (CREATE, CREATED) else ZERO_BODY):
+        raise Malformed(f"frame {command} with a byte other than 0 in its fill")
+
+
 class FrameQueue:
     """Frames that wait: in order within a circuit, a quantum of bytes in turn between circuits.
 
@@ -75,14 +86,14 @@ class FrameQueue:
         """Bytes of bodies that wait for one circuit."""
         return self._bytes.get(circ_id, 0)
 
-    def put(self, circ_id: int, cells: list[Cell], *, patient: bool = False) -> None:
-        """Append frames of one circuit; *patient*: they take their turn, though they begin to wait only now.
+    def put(self, circ_id: int, cells: list[Cell], *, patient: bool = False) -> int:
+        """Append frames of one circuit, and give the bytes of their bodies; *patient*: they take their turn, though they begin to wait only now.
 
         So are DESTROYs: thousands may go at once, and the cells of circuits that live do not wait for them. Only one
         whose circuit had just begun to wait takes that circuit's place.
         """
         if not cells:
-            return
+            return 0
         size = sum([len(body) for _, body in cells])
         queue = self._queues.get(circ_id)
         if queue is None:
@@ -93,6 +104,7 @@ class FrameQueue:
             queue.extend(cells)
             self._bytes[circ_id] += size
         self._total += size
+        return size
 
     def drop(self, circ_id: int) -> int | None:
         """Forget what waits for one circuit; gives the command of the first frame of it."""

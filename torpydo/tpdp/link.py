@@ -19,6 +19,7 @@ import attrs
 from torpydo.crypto import NodeId, Secret, SigningKey
 from torpydo.errors import CryptoError, LinkError, LocalProtocolError, RemoteProtocolError, TorpydoError
 from torpydo.tpdp.address import Address
+from torpydo.tpdp.circuitids import CircuitIds
 from torpydo.tpdp.constants import (
     AUTH,
     BULK,
@@ -28,12 +29,8 @@ from torpydo.tpdp.constants import (
     DESTROY,
     EARLY,
     HANDSHAKE_SIZE,
-    INITIATOR_BIT,
-    KEEPALIVE,
     LINK_TIMEOUT,
-    MAX_CLOSING,
     MAX_RECORD_FRAMES,
-    MAX_UNKNOWN_PER_MINUTE,
     PADDING,
     SILENCE,
 )
@@ -48,9 +45,10 @@ from torpydo.tpdp.events import (
     LinkReady,
     PeerAuthenticated,
 )
-from torpydo.tpdp.frames import ZERO_BODY, FrameQueue, pad_body, split_frames
+from torpydo.tpdp.frames import ZERO_BODY, FrameQueue, check_fill, pad_body, split_frames
 from torpydo.tpdp.greeting import LinkHello, answer_hello, check_auth, make_auth
 from torpydo.tpdp.handshake import HandshakeKeys
+from torpydo.tpdp.liveness import Liveness
 from torpydo.tpdp.records import Cipher, RecordOpener, RecordSealer
 from torpydo.wire import Malformed
 
@@ -78,6 +76,7 @@ class Link:
     _identity: SigningKey | None
     _wall_clock: Callable[[], float]
     _seen: Address | None
+    _padding: bool
     peer: NodeId | None = None
     """The node at the other end, once it has proven its identity."""
     state: LinkState = LinkState.HELLO
@@ -89,27 +88,29 @@ class Link:
     _sealer: RecordSealer | None = None
     _opener: RecordOpener | None = None
     _queue: FrameQueue = attrs.field(factory=FrameQueue)
-    _open: set[int] = attrs.field(factory=set)
-    _closing: set[int] = attrs.field(factory=set)
-    _last_by_peer: int = 0
-    _heard_at: float = 0.0
-    _padding_at: float = 0.0
-    _next_id: int = 1
-    _unknown: int = 0
-    _unknown_since: float = 0.0
+    _liveness: Liveness | None = None
+    _ids: CircuitIds = attrs.Factory(lambda link: CircuitIds(link.is_initiator), takes_self=True)
 
     # -- Making one
 
     @classmethod
     def initiator(
-        cls, node_id: NodeId, *, rng: Rng, now: float, identity: SigningKey | None = None, aegis: bool = True
+        cls,
+        node_id: NodeId,
+        *,
+        rng: Rng,
+        now: float,
+        identity: SigningKey | None = None,
+        aegis: bool = True,
+        padding: bool = True,
     ) -> Link:
         """The side that connects, and expects to find *node_id*.
 
         :param identity: a node's own identity: it proves it in an AUTH frame; clients and pools never do
         :param aegis: offer AEGIS-256 for the records
+        :param padding: without *identity*: send PADDING while circuits are idle (SECURITY L9)
         """
-        link = cls(True, now, rng, aegis, identity, lambda: 0.0, None)
+        link = cls(True, now, rng, aegis, identity, lambda: 0.0, None, padding and identity is None)
         link._hello = LinkHello.start(node_id, rng=rng, aegis=aegis)
         link._greeting = link._hello.message
         return link
@@ -124,21 +125,23 @@ class Link:
         wall_clock: Callable[[], float],
         aegis: bool = True,
         seen: Address | None = None,
+        padding: bool = True,
     ) -> Link:
         """The side that was connected to.
 
         :param wall_clock: seconds since 1970; asked once, for the reply
         :param aegis: choose AEGIS-256 if it is offered
         :param seen: the address that the connection comes from
+        :param padding: if no node is at the other end: send PADDING while circuits are idle (SECURITY L9)
         """
-        return cls(False, now, rng, aegis, identity, wall_clock, seen)
+        return cls(False, now, rng, aegis, identity, wall_clock, seen, padding)
 
     # -- Facts
 
     @property
     def open_circuits(self) -> int:
         """Circuits on this link."""
-        return len(self._open)
+        return len(self._ids.open)
 
     def queued(self, circ_id: int) -> int:
         """Bytes of cells that wait to be sent for one circuit."""
@@ -146,7 +149,7 @@ class Link:
 
     def is_open(self, circ_id: int) -> bool:
         """Whether a circuit is open on this link."""
-        return circ_id in self._open
+        return circ_id in self._ids.open
 
     # -- The face
 
@@ -156,9 +159,8 @@ class Link:
         A :class:`LinkClosed` at the end means: close the connection, say nothing.
         """
         events: list[LinkEvent] = []
-        self._heard_at = now
-        if self.state is not LinkState.OPEN:
-            self._padding_at = now + KEEPALIVE
+        if self._liveness is not None:
+            self._liveness.heard(now)
         try:
             if self.state in (LinkState.HELLO, LinkState.MUTE):
                 data = self._receive_hello(data, events)
@@ -167,6 +169,10 @@ class Link:
                     self._receive_frames(frames, events, now)
         except (CryptoError, RemoteProtocolError) as error:
             events.append(self._closed(LinkError(f"the link broke the protocol: {error}")))
+        if self._liveness is None and self.state is LinkState.OPEN:
+            # Only now it is known whether the initiator is a node.
+            padded = self._padding and (self.is_initiator or self.peer is None)
+            self._liveness = Liveness(self._rng, now, padded=padded)
         return events
 
     def receive_eof(self, now: float) -> list[LinkEvent]:
@@ -187,23 +193,28 @@ class Link:
             limit -= len(frames)
         return b"".join(records)
 
+    def written(self, now: float) -> None:
+        """What :meth:`data_to_send` gave has left: the link is not idle."""
+        if self._liveness is not None:
+            self._liveness.sent(now)
+
     def next_deadline(self) -> float | None:
-        """When :meth:`deadline_passed` wants to be called."""
+        """When :meth:`deadline_passed` wants to be called; once the link is open it never becomes an earlier time."""
         if self.state is LinkState.CLOSED:
             return None
-        return self._padding_at if self.state is LinkState.OPEN else self.opened_at + LINK_TIMEOUT
+        return self.opened_at + LINK_TIMEOUT if self._liveness is None else self._liveness.deadline
 
     def deadline_passed(self, now: float) -> list[LinkEvent]:
-        """A link that is not ready in time is closed, and one whose peer has gone silent; others get a PADDING."""
+        """A link that is not ready in time is closed, and one whose peer has gone silent; others may get a PADDING."""
         deadline = self.next_deadline()
         if deadline is None or now < deadline:
             return []
-        if self.state is not LinkState.OPEN:
+        if self._liveness is None:
             return [self._closed(LinkError(f"no link handshake within {LINK_TIMEOUT:.0f} s"))]
-        if now - self._heard_at >= SILENCE:
+        if self._liveness.is_dead(now):
             return [self._closed(LinkError(f"the other side has been silent for {SILENCE:.0f} s"))]
-        self._padding_at = now + KEEPALIVE
-        self.send_padding()
+        if self._liveness.wants_padding(now, in_use=bool(self._ids.open) and not len(self._queue)):
+            self.send_padding()
         return []
 
     def close(self) -> None:
@@ -217,13 +228,7 @@ class Link:
 
         :raises LinkError: when all are used up
         """
-        number = self._next_id
-        if number >= INITIATOR_BIT:
-            raise LinkError("a link has used up its circuit ids")
-        self._next_id += 1
-        circ_id = number | INITIATOR_BIT if self.is_initiator else number
-        self._open.add(circ_id)
-        return circ_id
+        return self._ids.take()
 
     def send_create(self, circ_id: int, message: bytes) -> None:
         """Ask the peer for a circuit.
@@ -238,19 +243,18 @@ class Link:
         """Accept the peer's circuit."""
         self._put(circ_id, CREATED, pad_body(message))
 
-    def send_cells(self, circ_id: int, cells: list[Cell]) -> None:
-        """Send cells of a circuit, in order."""
-        if circ_id in self._open:
-            self._queue.put(circ_id, cells)
+    def send_cells(self, circ_id: int, cells: list[Cell]) -> int:
+        """Send cells of a circuit, in order; gives the bytes of their bodies, 0 if the circuit is not open."""
+        return self._queue.put(circ_id, cells) if circ_id in self._ids.open else 0
 
     def send_destroy(self, circ_id: int) -> None:
         """Destroy a circuit: what still waits for it is dropped, nothing more is sent or reported."""
-        if circ_id in self._open:
-            self._open.discard(circ_id)
+        if circ_id in self._ids.open:
             if self._queue.drop(circ_id) == CREATE:
                 # The peer never heard of it.
+                self._ids.let_go(circ_id)
                 return
-            self._closing.add(circ_id)
+            self._ids.close(circ_id)
             self._queue.put(circ_id, [(DESTROY, ZERO_BODY)], patient=True)
 
     def send_padding(self) -> None:
@@ -258,7 +262,7 @@ class Link:
         self._queue.put(0, [(PADDING, ZERO_BODY)])
 
     def _put(self, circ_id: int, command: int, body: bytes) -> None:
-        if circ_id in self._open:
+        if circ_id in self._ids.open:
             self._queue.put(circ_id, [(command, body)])
 
     # -- Handshake
@@ -319,16 +323,17 @@ class Link:
         if may_authenticate:
             self.state = LinkState.OPEN
             events.append(LinkReady(self._cipher.name.lower()))
+        ids = self._ids
         batches: dict[int, list[Cell]] = {}
         for circ_id, command, body in split_frames(frames):
             if command == CELL or command == BULK or command == EARLY:
                 batch = batches.get(circ_id)
                 if batch is not None:
                     batch.append((command, body))
-                elif circ_id in self._open:
+                elif circ_id in ids.open:
                     batches[circ_id] = [(command, body)]
-                elif circ_id not in self._closing:
-                    self._count_unknown(now)
+                else:
+                    ids.strayed(circ_id, now)
             else:
                 if circ_id in batches:
                     events.append(CellsReceived(circ_id, batches.pop(circ_id)))
@@ -342,17 +347,23 @@ class Link:
     ) -> None:
         if (circ_id == 0) != (command in (PADDING, AUTH)):
             raise Malformed(f"frame {command} on circuit {circ_id}")
+        if command != AUTH:
+            check_fill(command, body)
         if command == CREATE:
             self._receive_create(circ_id, body, events, now)
         elif command == CREATED:
-            if bool(circ_id & INITIATOR_BIT) != self.is_initiator:
+            if not self._ids.is_ours(circ_id):
                 raise Malformed("CREATED for a circuit of the other side")
-            if circ_id in self._open:
+            if circ_id in self._ids.open:
                 events.append(CreatedReceived(circ_id, body[:HANDSHAKE_SIZE]))
-            elif circ_id not in self._closing:
-                self._count_unknown(now)
+            else:
+                self._ids.strayed(circ_id, now)
         elif command == DESTROY:
-            self._receive_destroy(circ_id, events)
+            if circ_id in self._ids.open:
+                # The answer tells the peer that nothing more is on its way, so that it can forget the id.
+                self.send_destroy(circ_id)
+                events.append(DestroyReceived(circ_id))
+            self._ids.let_go(circ_id)
         elif command == AUTH:
             if not first or self.is_initiator:
                 raise Malformed("AUTH that is not the initiator's first frame")
@@ -362,38 +373,14 @@ class Link:
     def _receive_create(self, circ_id: int, body: bytes, events: list[LinkEvent], now: float) -> None:
         if self.is_initiator and self._identity is None:
             raise Malformed("CREATE towards a client")
-        if bool(circ_id & INITIATOR_BIT) == self.is_initiator:
-            raise Malformed("CREATE with an id of the wrong side")
-        if circ_id <= self._last_by_peer:
-            # Ids rise, so that none is used twice; the circuit that has this one is not touched.
-            self._count_unknown(now)
-            return
-        if len(self._closing) >= MAX_CLOSING:
-            raise Malformed("circuits that the peer does not let go")
-        self._last_by_peer = circ_id
-        self._open.add(circ_id)
-        events.append(CreateReceived(circ_id, body[:HANDSHAKE_SIZE]))
-
-    def _receive_destroy(self, circ_id: int, events: list[LinkEvent]) -> None:
-        if circ_id in self._open:
-            # The answer tells the peer that nothing more is on its way, so that it can forget the id.
-            self.send_destroy(circ_id)
-            events.append(DestroyReceived(circ_id))
-        self._closing.discard(circ_id)
-
-    def _count_unknown(self, now: float) -> None:
-        if now - self._unknown_since >= 60.0:
-            self._unknown_since = now
-            self._unknown = 0
-        self._unknown += 1
-        if self._unknown > MAX_UNKNOWN_PER_MINUTE:
-            raise Malformed("too many frames for circuits that do not exist")
+        if self._ids.admit(circ_id, now):
+            events.append(CreateReceived(circ_id, body[:HANDSHAKE_SIZE]))
 
     def _closed(self, error: TorpydoError) -> LinkClosed:
         self.state = LinkState.CLOSED
-        self._open.clear()
-        self._closing.clear()
+        self._ids.clear()
         self._queue = FrameQueue()
+        self._liveness = None
         self._sealer = self._opener = self._hello = None
         self._bind = Secret()
         self._greeting = b""

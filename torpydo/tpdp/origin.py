@@ -26,6 +26,7 @@ from torpydo.tpdp.constants import (
     MAX_HOPS,
     MESSAGE_HEADER,
     PROTOCOL_VERSION,
+    EndReason,
     ExtendStatus,
 )
 from torpydo.tpdp.ends import CircuitEnd, SealCell
@@ -55,8 +56,10 @@ from torpydo.tpdp.messages import (
 )
 from torpydo.tpdp.streams import Phase, Stream
 from torpydo.tpdp.windows import SizeChooser
+from torpydo.wire import Malformed
 
-HOP_OPTIONS = encode_options({OPTION_VERSIONS: bytes((PROTOCOL_VERSION,))})
+VERSION = bytes((PROTOCOL_VERSION,))
+HOP_OPTIONS = encode_options({OPTION_VERSIONS: VERSION})
 """The same bytes for all clients of this version: they must not tell clients apart."""
 
 
@@ -113,6 +116,10 @@ class OriginEnd(CircuitEnd):
         self._streams[number] = Stream(number, phase)
         self._control.append(encode_message(kind, number, data))
         return number
+
+    def _send_end(self, stream: Stream, reason: EndReason) -> None:
+        # Whatever the reason is here: it would tell the exit what the client is, or does (SECURITY Z2).
+        super()._send_end(stream, EndReason.DONE if reason is EndReason.DONE else EndReason.MISC)
 
     def _check_built(self) -> None:
         if not self.built:
@@ -240,7 +247,9 @@ class OriginCircuit:
         handshake, self._handshake = self._handshake, None
         assert handshake is not None
         keys, options = handshake.finish(message)
-        decode_options(options)
+        # One that does not say which version holds is a node of this one: it is the first.
+        if decode_options(options).get(OPTION_VERSIONS, VERSION) != VERSION:
+            raise Malformed("the hop chose a version that was not offered")
         self._layers.add(Layer(keys.forward), Layer(keys.backward))
         if self.hops == len(self.path):
             self.state = OriginState.BUILT

@@ -24,6 +24,7 @@ from torpydo.tpdp.constants import (
     MARK,
     MAX_EARLY,
     MAX_STREAMS,
+    PROTOCOL_VERSION,
     EndReason,
     ExtendStatus,
 )
@@ -37,7 +38,15 @@ from torpydo.tpdp.events import (
     ResolveRequested,
     StreamRequested,
 )
-from torpydo.tpdp.handshake import HandshakeKeys, Proto, answer, decode_options, encode_options, open_hello
+from torpydo.tpdp.handshake import (
+    OPTION_VERSIONS,
+    HandshakeKeys,
+    Proto,
+    answer,
+    decode_options,
+    encode_options,
+    open_hello,
+)
 from torpydo.tpdp.layers import Layer
 from torpydo.tpdp.messages import (
     PING_SIZE,
@@ -52,6 +61,8 @@ from torpydo.tpdp.messages import (
 )
 from torpydo.tpdp.streams import Half, Phase, Stream
 from torpydo.wire import Malformed
+
+HOP_REPLY = encode_options({OPTION_VERSIONS: bytes((PROTOCOL_VERSION,))})
 
 
 class ExitEnd(CircuitEnd):
@@ -173,7 +184,7 @@ class TransitCircuit:
 
         :param onion_keys: the current key and, for its last day, the previous one
         :raises CryptoError: if *message* was made for none of them
-        :raises RemoteProtocolError: if its options are malformed
+        :raises RemoteProtocolError: if its options are malformed, or it speaks other versions only
         """
         for onion_key in onion_keys:
             try:
@@ -182,10 +193,11 @@ class TransitCircuit:
                 raise
             except CryptoError:
                 continue
-            decode_options(options)
+            if PROTOCOL_VERSION not in decode_options(options).get(OPTION_VERSIONS, b""):
+                raise Malformed("no version in common")
             ephemeral = DHSecretKey(Secret(rng(32)))
             keys, reply = answer(
-                Proto.HOP, node_id, onion_key.public, ephemeral, message, client, first, encode_options({})
+                Proto.HOP, node_id, onion_key.public, ephemeral, message, client, first, HOP_REPLY
             )
             return cls(keys, rng), reply
         raise CryptoError("a CREATE that none of the onion keys opens")

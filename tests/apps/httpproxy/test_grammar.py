@@ -62,6 +62,15 @@ class HeadReaderTests(SynchronousTestCase):
                         for piece in pieces:
                             reader.take(piece)
 
+    def test_bare_cr_before_the_end(self) -> None:
+        """It is refused here, whether or not the end came with it: two readers would not agree what it belongs to."""
+        for sizes in ([len(HEAD) + 1], [1] * (len(HEAD) + 1)):
+            reader, data = HeadReader(1000), HEAD[:-4] + b"\r" + HEAD[-4:]
+            with self.assertRaises(BadMessage):
+                for size in sizes:
+                    reader.take(data[:size])
+                    data = data[size:]
+
     def test_limit(self) -> None:
         """A head of the limit is taken, and one byte more is refused with its own status."""
         size = len(HEAD) - 4

@@ -55,10 +55,10 @@ class FakeProcess:
         """It sends a message to its supervisor."""
         self.owner.received(encode(message))
 
-    def reports(self, **fields: int) -> None:
+    def reports(self, *, refused: dict[str, int] | None = None, **fields: int) -> None:
         """It sends a report."""
-        names = ("taken", "still_open", "links", "circuits", "streams", "queued")
-        self.says(Status(**dict.fromkeys(names, 0) | fields))
+        names = [name for name in Status.__struct_fields__ if name != "refused"]
+        self.says(Status(**dict.fromkeys(names, 0) | fields, refused=refused or {}))
 
     def heard(self, kind: type) -> list[Any]:
         """The messages of one kind that it was sent."""

@@ -15,6 +15,8 @@ from torpydo.node.workers.messages import (
     MAX_MESSAGE,
     AcceptedKeys,
     Connection,
+    Drain,
+    Drained,
     Leaving,
     LogLine,
     MessageReader,
@@ -36,7 +38,7 @@ SETUP = Setup(
     allow_single_hop=False,
     aegis=True,
     pools=(str(url()),),
-    memory=1 << 20,
+    limits=("memory=1048576", "links-per-host=7"),
 )
 TO_WORKER: tuple[ToWorker, ...] = (
     SETUP,
@@ -46,11 +48,13 @@ TO_WORKER: tuple[ToWorker, ...] = (
     NetworkChanged(1_800_000_000.5),
     Connection(2),
     Stop(),
+    Drain(2.5),
 )
 TO_SUPERVISOR: tuple[ToSupervisor, ...] = (
-    Status(9, 8, 7, 6, 5, 4),
+    Status(9, 8, 7, 6, 5, 4, 3, 2, 1, 10, 11, 12, 13, {"files": 1}),
     LogLine("warn", "torpydo.node", "hällo"),
     Leaving(),
+    Drained(),
 )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import attrs
+from twisted.internet.address import IPv4Address
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
@@ -12,8 +14,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.directory.build import NOW, document, key, listing, network, url
 from tests.node.workers.doubles import FakeLaunch, FakeProcess
 from torpydo.crypto import DHSecretKey, Secret
-from torpydo.directory import ExitPolicy
-from torpydo.node import NodeConfig, NodeStatus, limits
+from torpydo.directory import TEST_NETWORK, ExitPolicy
+from torpydo.net import FileBudget
+from torpydo.node import NodeConfig
 from torpydo.node.workers import Supervisor
 from torpydo.node.workers.messages import (
     AcceptedKeys,
@@ -105,7 +108,7 @@ class KnowledgeTests(SupervisorTestCase):
             self.assertEqual(setup.identity, bytes(key("node").seed))
             self.assertEqual((setup.exit_policy, setup.pools), ("accept *:80", (str(url()),)))
             self.assertEqual((setup.allow_single_hop, setup.aegis), (False, True))
-            self.assertEqual(setup.memory, limits.NODE_MEMORY // 2)
+            self.assertEqual(setup.limits, (f"links-pending={256 // 2}", f"memory={(256 << 20) // 2}"))
 
     def test_secrets(self) -> None:
         """No key is in what would be seen in a traceback or a log."""
@@ -394,9 +397,71 @@ class ReportTests(SupervisorTestCase):
         first, second = self.start()
         first.reports(links=1, circuits=2, streams=3, queued=4)
         second.reports(links=10, circuits=20, streams=30, queued=40)
-        self.assertEqual(self.supervisor.status(), NodeStatus(11, 22, 33, 44))
+        self.assertEqual(attrs.astuple(self.supervisor.status())[:4], (11, 22, 33, 44))
         second.end("exit status 1")
-        self.assertEqual(self.supervisor.status(), NodeStatus(1, 2, 3, 4))
+        self.assertEqual(attrs.astuple(self.supervisor.status())[:4], (1, 2, 3, 4))
+
+    def test_what_was_counted_before(self) -> None:
+        """What is counted since the start of the node does not go back when a worker ends."""
+        first, second = self.start()
+        counts = {"received": 1, "sent": 2, "handshakes": 3, "circuits_made": 4}
+        first.reports(**counts, pending=5, refused={"memory": 6})
+        second.reports(**counts, pending=50, refused={"memory": 60, "links_broken": 7})
+        for pending in (55, 5):
+            status = self.supervisor.status()
+            self.assertEqual((status.received, status.sent), (2, 4))
+            self.assertEqual((status.handshakes, status.circuits_made), (6, 8))
+            self.assertEqual((status.refused["memory"], status.refused["links_broken"]), (66, 7))
+            self.assertEqual(status.pending, pending)
+            if second.alive:
+                second.end("exit status 1")
+        self.reactor.advance(5.0)
+        self.launch.alive[2].reports(**counts, refused={"memory": 100})
+        status = self.supervisor.status()
+        self.assertEqual((status.received, status.refused["memory"]), (3, 166))
+
+    def test_file_descriptors(self) -> None:
+        """Those of the process that has the fewest left."""
+        first, second = self.start()
+        self.assertEqual((self.supervisor.status().files, self.supervisor.status().files_most), (0, 0))
+        first.reports(files=900, files_most=1000)
+        second.reports(files=950, files_most=2000)
+        self.assertEqual((self.supervisor.status().files, self.supervisor.status().files_most), (900, 1000))
+
+
+class GateTests(SupervisorTestCase):
+    """Who may connect: the supervisor takes the connections, so it counts how fast they come."""
+
+    def connect(self, host: str, count: int) -> int:
+        """So many at once; how many are taken."""
+        address = IPv4Address("TCP", host, 5000)
+        return sum(self.supervisor.factory.buildProtocol(address) is not None for _ in range(count))
+
+    def test_too_fast(self) -> None:
+        """The refusals are among those of the node."""
+        self.start()
+        self.assertEqual((self.connect("198.51.100.1", 100), self.connect("198.51.100.2", 1)), (40, 1))
+        self.assertEqual(self.supervisor.status().refused["connects_too_fast"], 60)
+
+    def test_nodes(self) -> None:
+        """The hosts of listed nodes have more."""
+        self.start()
+        netdir = network([document(1)])
+        self.supervisor.network_changed(netdir)
+        (host,) = {Address(one.body.ip, 1).host for one in netdir.documents().values()}
+        self.assertEqual(self.connect(host, 500), 400)
+
+    def test_in_a_test_network(self) -> None:
+        """There all come from one address."""
+        self.start()
+        self.supervisor.network_changed(network([document(1)], parameters={TEST_NETWORK: True}))
+        self.assertEqual(self.connect("127.0.0.1", 500), 500)
+
+    def test_file_descriptors(self) -> None:
+        """Without one nobody is taken."""
+        self.supervisor = attrs.evolve(self.supervisor, files=FileBudget(self.reactor.seconds, 128, lambda: 128))
+        self.assertEqual(self.connect("198.51.100.1", 1), 0)
+        self.assertEqual(self.supervisor.status().files_most, 128)
 
     def lines(self, *messages: LogLine) -> list[dict[str, Any]]:
         """What the log has of such messages."""

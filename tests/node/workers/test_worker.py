@@ -6,6 +6,7 @@ import os
 import socket
 from typing import Any
 
+from msgspec.structs import astuple
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
@@ -15,7 +16,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.directory.build import NOW, listing, url
 from tests.node.network import PORT, Relay, World
 from torpydo.directory import TEST_NETWORK, ExitPolicy, sign_descriptor
-from torpydo.node import limits
 from torpydo.node.workers.channel import LOST
 from torpydo.node.workers.messages import (
     MAX_LOG_TEXT,
@@ -36,7 +36,7 @@ from torpydo.node.workers.messages import (
 )
 from torpydo.node.workers.worker import REPORT, REPORT_SOON, ChannelObserver, Worker
 from torpydo.testing import SimulatedReactor
-from torpydo.tpdp import StreamEnded
+from torpydo.tpdp import Address, StreamEnded
 
 
 class Adopting:
@@ -124,7 +124,7 @@ class WorkerTestCase(SynchronousTestCase):
                 self.opened += descriptors
             self.worker.received(encode(message), descriptors)
 
-    def start(self, *, memory: int = limits.NODE_MEMORY) -> None:
+    def start(self, *limits: str) -> None:
         """The worker learns all that it must know."""
         address = self.place.address
         self.says(
@@ -134,7 +134,7 @@ class WorkerTestCase(SynchronousTestCase):
                 allow_single_hop=False,
                 aegis=True,
                 pools=(str(url()),),
-                memory=memory,
+                limits=limits,
             ),
             AcceptedKeys((bytes(self.place.onion_key.raw),)),
             OwnAddress(address.ip, address.port),
@@ -230,12 +230,22 @@ class CarryTests(WorkerTestCase):
         assert self.worker._netdir is not None
         self.assertEqual(self.worker._netdir.digest, netdir.digest)
 
-    def test_memory(self) -> None:
-        """It has its share of the node's memory, not all of it."""
-        self.start(memory=1000)
+    def test_limits(self) -> None:
+        """It has its share of the node's memory, and what else the operator wants."""
+        self.start("memory=2000000", "links-per-host=7")
         carrying = self.worker._carrying
         assert carrying is not None
-        self.assertEqual(carrying.carrier.router._waiting.most, 1000)
+        bounds = carrying.carrier.exits.bounds
+        self.assertEqual((bounds.waiting.most, bounds.limits.links_per_host), (2_000_000, 7))
+
+
+    def test_how_fast_connections_come(self) -> None:
+        """The supervisor has counted that: here many of one host may come at once, to be spread as they are."""
+        self.start()
+        carrying = self.worker._carrying
+        assert carrying is not None
+        gate = carrying.carrier.gate
+        self.assertTrue(all([gate.admits(Address.parse("198.51.100.1", 1)) for _ in range(100)]))
 
 
 class ReportTests(WorkerTestCase):
@@ -245,7 +255,10 @@ class ReportTests(WorkerTestCase):
         """The first report comes at once: the worker is ready."""
         self.assertEqual(self.heard, [])
         self.start()
-        self.assertEqual(self.heard, [Status(0, 0, 0, 0, 0, 0)])
+        (report,) = self.heard
+        assert isinstance(report, Status)
+        counts = [value for value in astuple(report) if not isinstance(value, dict)]
+        self.assertEqual((set(counts), set(report.refused.values())), ({0}, {0}))
 
     def test_counts(self) -> None:
         """Connections, links and circuits are counted, each second."""

@@ -169,7 +169,8 @@ class HeadReader:
             self._skipped = True
         end = held.find(b"\r\n\r\n", looked_at)
         size = len(held) if end < 0 else end
-        if _FORBIDDEN.search(held, looked_at, size):
+        # The line end of the last line is looked at too: a CR before it is a bare one.
+        if _FORBIDDEN.search(held, looked_at, size if end < 0 else end + 2):
             raise BadMessage("a byte that no head may contain")
         if size > self._limit:
             raise BadMessage(f"the head is longer than {self._limit} bytes", 431)

@@ -22,6 +22,7 @@ import attrs
 from twisted.python.filepath import FilePath
 
 from torpydo import __version__
+from torpydo.cli.bench.attack import AttackPlan, Attacks
 from torpydo.cli.bench.distance import Distance
 from torpydo.cli.bench.figures import Figure, figures_to_json
 from torpydo.cli.bench.floors import Direct, Floor, Pipeline
@@ -73,6 +74,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--only", nargs="+", choices=tuple(ALL_LINES), metavar="KEY", help="measure these lines only; see --list"
     )
     parser.add_argument("--scale", action="store_true", help="measure many circuits, streams, nodes and heartbeats too")
+    parser.add_argument("--attack", action="store_true", help="measure what is left beside attacks on a node too")
     parser.add_argument("--short", action="store_true", help="one small run: shows that it works, not how fast it is")
     parser.add_argument("--json", metavar="FILE", help="write every sample there")
     parser.add_argument("--picture", metavar="FILE", help="draw the figures there (.png, .svg or .pdf)")
@@ -222,6 +224,12 @@ class Bench:
         directory.makedirs()
         self.measuring.figures += await Scale(self._reactor, directory, plan, _say).measure()
 
+    async def attacks(self, plan: AttackPlan) -> None:
+        """Measure what is left beside attacks."""
+        directory = self._directory.child("attacks")
+        directory.makedirs()
+        self.measuring.figures += await Attacks(self._reactor, directory, plan, _say).measure()
+
 
 async def _measure(bench: Bench, plan: Plan, options: argparse.Namespace) -> None:
     if plan.keys:
@@ -238,11 +246,15 @@ async def _measure(bench: Bench, plan: Plan, options: argparse.Namespace) -> Non
         await bench.systems(makes, at_once=options.short)
     if plan.scale is not None:
         await bench.scale(plan.scale)
+    if plan.attack is not None:
+        await bench.attacks(plan.attack)
 
 
 def _check_complete(options: argparse.Namespace, plan: Plan, figures: Sequence[Figure]) -> None:
     """Raise if a line that was asked for has no figure of ours."""
-    asked = {*plan.keys, *(() if plan.scale is None else plan.scale.keys)}
+    asked = {*plan.keys}
+    for more in (plan.scale, plan.attack):
+        asked |= set() if more is None else more.keys
     if options.short and options.only is None:
         # Its transfers are over sooner.
         asked.difference_update(LONG_KEYS)

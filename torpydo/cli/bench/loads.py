@@ -117,7 +117,8 @@ def _beside(load: Load, users: Sequence[str]) -> Iterator[Downloads]:
 
 def _rtt(load: Load) -> Samples:
     with echo(load.dialer, load.users("echo")[0]) as connection:
-        return {"rtt": median(trip(connection) for _ in range(load.settings.trips))}
+        taken = [trip(connection) for _ in range(load.settings.trips)]
+    return {"rtt": median(taken), "rtt_p95": percentile(taken, 0.95)}
 
 
 def _rtt_loaded(load: Load) -> Samples:

@@ -7,6 +7,8 @@ import sys
 
 import attrs
 
+from torpydo.cli.bench.attack import AttackPlan
+from torpydo.cli.bench.attacklines import ATTACK_KEYS
 from torpydo.cli.bench.goals import KEYS
 from torpydo.cli.bench.scale import ScalePlan
 from torpydo.cli.bench.scalelines import SCALE_KEYS
@@ -56,6 +58,8 @@ class Plan:
     builds_at_once: int
     scale: ScalePlan | None
     """What is measured after the networks, if anything."""
+    attack: AttackPlan | None
+    """... and after that."""
 
     @property
     def load_groups(self) -> list[tuple[str, ...]]:
@@ -94,17 +98,26 @@ def _scale_of(options: argparse.Namespace, conditions: Conditions) -> ScalePlan 
     return ScalePlan.short(keys) if options.short else ScalePlan(frozenset(keys))
 
 
+def _attack_of(options: argparse.Namespace) -> AttackPlan | None:
+    keys = [key for key in options.only or () if key in ATTACK_KEYS]
+    if options.attack:
+        keys = keys or list(ATTACK_KEYS)
+    if not keys:
+        return None
+    return AttackPlan.short(keys) if options.short else AttackPlan(frozenset(keys))
+
+
 def plan_of(options: argparse.Namespace) -> Plan:
     """What the options ask for."""
     conditions = Conditions(options.delay / 1000, options.rate)
     keys = keys_measured(conditions) if options.only is None else tuple(key for key in options.only if key in KEYS)
-    scale = _scale_of(options, conditions)
+    scale, attack = _scale_of(options, conditions), _attack_of(options)
     # Asked for by name they have a figure, even in a short run.
     long = options.only is not None and not set(LONG_KEYS).isdisjoint(keys)
     if options.short:
         seconds, size = (LONG, sys.maxsize) if long else (5.0, 2_000_000)
-        return Plan(conditions, keys, 1, seconds, size, 3, 3, 0.05, 2, 5, scale)
+        return Plan(conditions, keys, 1, seconds, size, 3, 3, 0.05, 2, 5, scale, attack)
     if conditions.has_line:
-        return Plan(conditions, keys, options.runs, LONG, sys.maxsize, 15, 15, 3.0, 10, 200, scale)
+        return Plan(conditions, keys, options.runs, LONG, sys.maxsize, 15, 15, 3.0, 10, 200, scale, attack)
     seconds = LONG if long else 3.0
-    return Plan(conditions, keys, options.runs, seconds, sys.maxsize, 200, 50, 0.5, 50, 500, scale)
+    return Plan(conditions, keys, options.runs, seconds, sys.maxsize, 200, 50, 0.5, 50, 500, scale, attack)

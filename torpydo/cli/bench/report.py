@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from torpydo.cli.bench.attacklines import ATTACK_KEYS, ATTACKED
 from torpydo.cli.bench.figures import Figure
 from torpydo.cli.bench.goals import ALL_LINES, LINES, goal_of, reached
 from torpydo.cli.bench.scalelines import SCALE_KEYS
 
-__all__ = ["OURS", "number", "scale_table", "seconds_lines", "table"]
+__all__ = ["OURS", "attack_table", "number", "scale_table", "seconds_lines", "table"]
 
 OURS = "torpydo"
 TITLES = ("line", "unit", f"{OURS} (min, median, max)", "goal", "", "beside it: median")
@@ -41,7 +42,8 @@ def _aligned(title: str, rows: Sequence[tuple[str, ...]]) -> list[str]:
 
 
 def table(figures: Sequence[Figure], *, judged: bool = True) -> list[str]:
-    """The lines of the table; conditions one after the other, and at the end what is about size.
+    """The lines of the table; conditions one after the other, and at the end what is about size and
+    about attacks.
 
     :param judged: whether it says which goals were reached
     """
@@ -56,7 +58,7 @@ def table(figures: Sequence[Figure], *, judged: bool = True) -> list[str]:
             if by_system:
                 rows.append(_row(key, conditions, by_system, judged))
         lines += _aligned(conditions, rows)
-    return lines + scale_table(figures, judged=judged)
+    return lines + scale_table(figures, judged=judged) + attack_table(figures, judged=judged)
 
 
 def scale_table(figures: Sequence[Figure], *, judged: bool = True) -> list[str]:
@@ -67,6 +69,13 @@ def scale_table(figures: Sequence[Figure], *, judged: bool = True) -> list[str]:
         what, *others = _row(figure.key, figure.conditions, {figure.system: figure}, judged)
         rows.append((what, figure.conditions, *others))
     return _aligned("scale", [(TITLES[0], "conditions", *TITLES[1:5], ""), *rows]) if rows else []
+
+
+def attack_table(figures: Sequence[Figure], *, judged: bool = True) -> list[str]:
+    """What is left beside attacks: a line for each key; nothing if there is none."""
+    attacked = sorted((one for one in figures if one.key in ATTACK_KEYS), key=lambda one: ATTACK_KEYS.index(one.key))
+    rows = [_row(figure.key, figure.conditions, {figure.system: figure}, judged) for figure in attacked]
+    return _aligned(ATTACKED, [TITLES[:5] + ("",), *rows]) if rows else []
 
 
 def seconds_lines(seconds: Mapping[str, Mapping[str, Sequence[float]]]) -> list[str]:

@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import globalLogBeginner
 from twisted.python.reflect import namedAny
 
-from torpydo.net import settle_collector
+from torpydo.net import FileBudget, LoopLag, harden_process, settle_collector
 from torpydo.node.workers.channel import Channel
 from torpydo.node.workers.processes import CHANNEL
 from torpydo.node.workers.worker import ChannelObserver, Worker
@@ -31,6 +31,8 @@ def main(number: str) -> None:
     """Be the worker with that number."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _name_process(f"torpydo-node/{number}")
+    # After that: a hardened process may not write to its own /proc any more.
+    harden_process()
     reactor: Any = namedAny("twisted.internet.reactor")
     channel = Channel(
         reactor,
@@ -58,9 +60,17 @@ def main(number: str) -> None:
         # What was logged to the last is for the operator.
         return worker.stop().addCallback(lambda ignored: channel.flush())
 
-    worker = Worker(reactor, send=channel.send, stop=stop, rng=os.urandom, wall_clock=time.time)
     globalLogBeginner.beginLoggingTo(
         [ChannelObserver(channel.send, lambda: channel.queued > MAX_UNREAD)], redirectStandardIO=False
+    )
+    worker = Worker(
+        reactor,
+        send=channel.send,
+        stop=stop,
+        rng=os.urandom,
+        wall_clock=time.time,
+        files=FileBudget.of_process(reactor.seconds),
+        lag=LoopLag(reactor, time.monotonic),
     )
     reactor.callWhenRunning(start)
     settle_collector(reactor)

@@ -14,6 +14,8 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 
+from torpydo.net import Gate, peer_address
+
 __all__ = ["Hand", "HandoverFactory"]
 
 Hand = Callable[[int, int], None]
@@ -45,17 +47,19 @@ class HandoverFactory(Factory):
     """Gives away every connection.
 
     :param hand: to whom
+    :param gate: asked before each of them
     """
 
     noisy = False
     log = Logger()
 
-    def __init__(self, hand: Hand) -> None:
+    def __init__(self, hand: Hand, gate: Gate) -> None:
         self.hand = hand
+        self._gate = gate
         self._refused = False
 
-    def buildProtocol(self, addr: IAddress | None) -> Protocol:
-        return _Handover(self)
+    def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
+        return _Handover(self) if self._gate.admits(peer_address(addr)) else None
 
     def refuse(self) -> None:
         """A connection is more than a socket, TLS for example, and that cannot be given to another process."""

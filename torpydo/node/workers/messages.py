@@ -20,6 +20,8 @@ __all__ = [
     "MAX_MESSAGE",
     "AcceptedKeys",
     "Connection",
+    "Drain",
+    "Drained",
     "Leaving",
     "LogLine",
     "MessageReader",
@@ -52,7 +54,7 @@ class Setup(msgspec.Struct, tag=1, array_like=True, frozen=True):
 
     :ivar identity: the seed of the node's key
     :ivar pools: the URLs of all pools
-    :ivar memory: bytes that may wait in this worker
+    :ivar limits: those of this worker that are not the default, as ``--limit`` takes them
     """
 
     identity: _Key
@@ -60,7 +62,7 @@ class Setup(msgspec.Struct, tag=1, array_like=True, frozen=True):
     allow_single_hop: bool
     aegis: bool
     pools: tuple[str, ...]
-    memory: _Count
+    limits: tuple[str, ...]
 
     def __repr__(self) -> str:
         # A key is in it.
@@ -146,7 +148,13 @@ class Stop(msgspec.Struct, tag=7, array_like=True, frozen=True):
     """Destroy all circuits and end."""
 
 
-ToWorker = Setup | AcceptedKeys | OwnAddress | PoolListing | NetworkChanged | Connection | Stop
+class Drain(msgspec.Struct, tag=8, array_like=True, frozen=True):
+    """Take no more circuits, and end those that fall idle within so many seconds; a :class:`Stop` follows."""
+
+    seconds: float
+
+
+ToWorker = Setup | AcceptedKeys | OwnAddress | PoolListing | NetworkChanged | Connection | Stop | Drain
 
 
 # -- To the supervisor
@@ -161,6 +169,8 @@ class Status(msgspec.Struct, tag=1, array_like=True, frozen=True):
     :ivar circuits: circuits through it
     :ivar streams: outside connections and lookups
     :ivar queued: bytes that wait
+    :ivar pending: see ``NodeStatus``, and so on
+    :ivar lag: seconds that the latest timer of the last minute was late
     """
 
     taken: _Count
@@ -169,6 +179,15 @@ class Status(msgspec.Struct, tag=1, array_like=True, frozen=True):
     circuits: _Count
     streams: _Count
     queued: _Count
+    pending: _Count
+    files: _Count
+    files_most: _Count
+    received: _Count
+    sent: _Count
+    handshakes: _Count
+    circuits_made: _Count
+    refused: Mapping[str, _Count]
+    lag: float = 0.0
 
 
 class LogLine(msgspec.Struct, tag=2, array_like=True, frozen=True):
@@ -187,7 +206,11 @@ class Leaving(msgspec.Struct, tag=3, array_like=True, frozen=True):
     """It ends, asked or unasked, and takes no connections any more; no report comes after this."""
 
 
-ToSupervisor = Status | LogLine | Leaving
+class Drained(msgspec.Struct, tag=4, array_like=True, frozen=True):
+    """No circuit is left after a :class:`Drain`, or its time is over."""
+
+
+ToSupervisor = Status | LogLine | Leaving | Drained
 
 
 # -- Bytes

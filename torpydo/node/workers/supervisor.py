@@ -6,6 +6,7 @@ as the others. Called by parts as the node's carrier.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -20,14 +21,19 @@ from twisted.python.failure import Failure
 from torpydo.crypto import DHSecretKey, SigningKey
 from torpydo.directory import Listing, NetDir, PoolURL
 from torpydo.errors import RemoteProtocolError
-from torpydo.node import limits
+from torpydo.net import FileBudget, Gate
+from torpydo.node.bounds import Bounds
+from torpydo.node.carrier import addresses_of, hosts_of, open_gate
 from torpydo.node.config import NodeConfig
+from torpydo.node.drain import stop_time
 from torpydo.node.status import NodeStatus
 from torpydo.node.workers.balancer import Balancer
 from torpydo.node.workers.handover import HandoverFactory
 from torpydo.node.workers.messages import (
     AcceptedKeys,
     Connection,
+    Drain,
+    Drained,
     Leaving,
     LogLine,
     MessageReader,
@@ -43,12 +49,15 @@ from torpydo.node.workers.messages import (
 )
 from torpydo.node.workers.processes import Launch, Launched
 from torpydo.node.workers.restarts import Restarts
+from torpydo.node.workers.tally import Tally
 from torpydo.tpdp import Address
 
 __all__ = ["Supervisor"]
 
-STOP_TIME: Final = 4.6
-"""Seconds after which a worker that was to stop is killed: its links may take four, a stop five (SECURITY Z3)."""
+KILL_AFTER: Final = 0.6
+"""Seconds after which a worker that was to stop is killed, beyond those that its links may take ..."""
+STOP_TIME: Final = stop_time(0.0) + KILL_AFTER
+"""... so that a stop takes five at the most (SECURITY Z3)."""
 LOOK: Final = 1.0
 """Seconds between two looks at the workers."""
 SILENT_LOOKS: Final = 30
@@ -73,6 +82,7 @@ class _Worker:
     reader: MessageReader[ToSupervisor] = attrs.field(factory=lambda: MessageReader(ToSupervisor))
     status: Status | None = None
     silent: int = 0
+    drained: bool = False
 
     def received(self, data: bytes) -> None:
         """It has sent something."""
@@ -106,6 +116,7 @@ class Supervisor:
     :param listings: the verified listing of each pool that has one
     :param wall_clock: seconds since 1970
     :param launch: starts a process
+    :param files: the file descriptors of this process; without it nobody counts them
     """
 
     _reactor: Any
@@ -115,7 +126,12 @@ class Supervisor:
     _listings: Callable[[], Mapping[PoolURL, Listing]]
     _wall_clock: Callable[[], float]
     _launch: Launch
+    _files: FileBudget | None = None
     factory: HandoverFactory = attrs.field(init=False)
+    gate: Gate = attrs.field(init=False)
+    _bounds: Bounds = attrs.field(init=False)
+    _past: Tally = attrs.field(init=False, factory=Tally)
+    """What workers had counted that have ended."""
     _told: dict[object, bytes] = attrs.field(init=False, factory=dict, repr=False)
     """What a worker has to know, in the order in which it has to hear it; keys are in it."""
     _workers: dict[int, _Worker] = attrs.field(init=False, factory=dict)
@@ -123,13 +139,17 @@ class Supervisor:
     _timers: dict[int, IDelayedCall] = attrs.field(init=False, factory=dict)
     _balancer: Balancer = attrs.field(init=False, factory=Balancer)
     _looker: LoopingCall = attrs.field(init=False)
+    _draining: Deferred[None] | None = attrs.field(init=False, default=None)
     _stopped: Deferred[None] | None = attrs.field(init=False, default=None)
+    _stop_time: float = attrs.field(init=False, default=STOP_TIME)
     _killer: IDelayedCall | None = attrs.field(init=False, default=None)
 
     log = Logger()
 
     def __attrs_post_init__(self) -> None:
-        self.factory = HandoverFactory(self.hand)
+        self._bounds = Bounds.open(self._reactor, self._config.limits, self._files)
+        self.gate = open_gate(self._bounds, self._reactor)
+        self.factory = HandoverFactory(self.hand, self.gate)
         self._looker = LoopingCall(self._look)
         self._looker.clock = self._reactor
 
@@ -146,7 +166,7 @@ class Supervisor:
                 allow_single_hop=config.allow_single_hop,
                 aegis=config.aegis,
                 pools=tuple(str(url) for url in config.pools),
-                memory=limits.NODE_MEMORY // config.workers,
+                limits=config.limits.share(config.workers).words(),
             ),
         )
         self.keys_changed()
@@ -154,6 +174,25 @@ class Supervisor:
             self._restarts[number] = Restarts()
             self._start(number, again=False)
         self._look_forever()
+
+    def drain(self, seconds: float) -> Deferred[None]:
+        """Let no worker take anything new; fires when no circuit is left in any of them, or then. A stop follows."""
+        self._draining = Deferred()
+        self._stop_time = stop_time(seconds) + KILL_AFTER
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        for worker in list(self._workers.values()):
+            worker.send(encode(Drain(seconds)))
+        # One that does not answer is not waited for.
+        drained = self._draining.addTimeout(seconds, self._reactor, onTimeoutCancel=lambda result, seconds: None)
+        self._look_at_drain()
+        return drained
+
+    def _look_at_drain(self) -> None:
+        drained = all(worker.drained for worker in self._workers.values())
+        if self._draining is not None and drained and not self._draining.called:
+            self._draining.callback(None)
 
     def stop(self) -> Deferred[None]:
         """End all workers; fires when they are gone, within five seconds."""
@@ -165,7 +204,7 @@ class Supervisor:
         if not self._workers:
             return succeed(None)
         self._stopped = Deferred()
-        self._killer = self._reactor.callLater(STOP_TIME, self._kill_all)
+        self._killer = self._reactor.callLater(self._stop_time, self._kill_all)
         for worker in list(self._workers.values()):
             worker.send(encode(Stop()))
         return self._stopped
@@ -173,11 +212,27 @@ class Supervisor:
     def status(self) -> NodeStatus:
         """The sums over all workers, as of a second ago."""
         known = [worker.status for worker in self._workers.values() if worker.status is not None]
+        total = Tally()
+        total.add(self._past)
+        for one in known:
+            total.add(one)
+        total.refuse(self._bounds.refusals.counts())
+        own = self._bounds.files
+        files, most = min([(one.files, one.files_most) for one in known] + [(own.used, own.most or 0)], key=_left)
         return NodeStatus(
             links=sum([one.links for one in known]),
             circuits=sum([one.circuits for one in known]),
             streams=sum([one.streams for one in known]),
             queued=sum([one.queued for one in known]),
+            pending=sum([one.pending for one in known]),
+            files=files,
+            files_most=most,
+            received=total.received,
+            sent=total.sent,
+            handshakes=total.handshakes,
+            circuits_made=total.circuits_made,
+            worker_lag=max([one.lag for one in known], default=0.0),
+            refused=total.refused,
         )
 
     def add_own(self, address: Address) -> None:
@@ -186,6 +241,8 @@ class Supervisor:
 
     def network_changed(self, netdir: NetDir) -> None:
         """The listings say something new."""
+        self._bounds.in_force.network_changed(test_network=netdir.test_network)
+        self.gate.known = hosts_of(addresses_of(netdir))
         for url, listing in self._listings().items():
             self._tell(("listing", url), PoolListing.of(url, listing))
         # After the listings, also for a worker that hears all of it later.
@@ -209,7 +266,8 @@ class Supervisor:
 
     def hand(self, descriptor: int, family: int) -> None:
         """Give a connection to a worker; without any, it is closed."""
-        number = None if self._stopped is not None else self._balancer.take()
+        ending = self._stopped is not None or self._draining is not None
+        number = None if ending else self._balancer.take()
         if number is None:
             os.close(descriptor)
         else:
@@ -241,10 +299,14 @@ class Supervisor:
     def ended(self, worker: _Worker, reason: str) -> None:
         """The process of *worker* is gone."""
         del self._workers[worker.number]
+        if worker.status is not None:
+            self._past.add(worker.status)
         self._balancer.remove(worker.number)
-        if self._stopped is None:
+        if self._draining is not None:
+            self._look_at_drain()
+        elif self._stopped is None:
             self._again(worker, reason)
-        elif not self._workers:
+        if self._stopped is not None and not self._workers:
             if self._killer is not None and self._killer.active():
                 self._killer.cancel()
             self._stopped.callback(None)
@@ -301,6 +363,9 @@ class Supervisor:
                 self._balancer.reported(worker.number, taken=message.taken, still_open=message.still_open)
             elif isinstance(message, Leaving):
                 self.leaving(worker)
+            elif isinstance(message, Drained):
+                worker.drained = True
+                self._look_at_drain()
             else:
                 self._repeat(worker, message)
 
@@ -308,3 +373,9 @@ class Supervisor:
         # In the name of whoever said it, as if there was only one process.
         log, level = Logger(namespace=line.namespace), LogLevel.levelWithName(line.level)
         log.emit(level, "worker {worker}: {text}", worker=worker.number, text=line.text)
+
+
+def _left(files: tuple[int, int]) -> float:
+    """How many file descriptors a process has left that uses so many of so many; any number if nobody counts."""
+    used, most = files
+    return most - used if most else math.inf

@@ -23,15 +23,19 @@ from zope.interface import implementer
 from torpydo.crypto import DHSecretKey, Secret, SigningKey
 from torpydo.directory import ExitPolicy, Listing, NetDir, PoolURL
 from torpydo.errors import RemoteProtocolError
-from torpydo.net import LinkProtocol
+from torpydo.net import FileBudget, LinkProtocol, LoopLag
 from torpydo.node.carrier import OwnCarrier
 from torpydo.node.draw import make_randbelow
+from torpydo.node.limits import NodeLimits
+from torpydo.node.refusal import NodeRefusal
 from torpydo.node.resolver import Resolver
 from torpydo.node.workers.channel import LOST
 from torpydo.node.workers.messages import (
     MAX_LOG_TEXT,
     AcceptedKeys,
     Connection,
+    Drain,
+    Drained,
     Leaving,
     LogLine,
     MessageReader,
@@ -70,8 +74,8 @@ class _Taken(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         link = self.inside.buildProtocol(addr)
-        assert isinstance(link, LinkProtocol)
-        self.links.add(link)
+        if isinstance(link, LinkProtocol):
+            self.links.add(link)
         return link
 
     def prune(self) -> None:
@@ -100,6 +104,8 @@ class Worker:
     :param stop: ends the process, after :meth:`stop`
     :param rng: gives that many random bytes
     :param wall_clock: seconds since 1970
+    :param files: the file descriptors of this process; without it nobody counts them
+    :param lag: how late the event loop of this process is; without it nobody measures that
     """
 
     log = Logger()
@@ -112,8 +118,12 @@ class Worker:
         stop: Callable[[], None],
         rng: Callable[[int], bytes],
         wall_clock: Callable[[], float],
+        files: FileBudget | None = None,
+        lag: LoopLag | None = None,
     ) -> None:
         self._reactor = reactor
+        self._lag = lag
+        self._files = files
         self._send = send
         self._stop = stop
         self._rng = rng
@@ -136,6 +146,7 @@ class Worker:
             NetworkChanged: self._network_changed,
             Connection: self._connection,
             Stop: lambda message: self._stop(),
+            Drain: self._drain,
         }
 
     def received(self, data: bytes, descriptors: Sequence[int]) -> None:
@@ -153,6 +164,8 @@ class Worker:
     def stop(self) -> Deferred[None]:
         """Destroy every circuit and close every link; fires when they are gone, or after a few seconds."""
         self._send(encode(Leaving()))
+        if self._lag is not None:
+            self._lag.stop()
         if self._reporter.running:
             self._reporter.stop()
         if self._soon is not None:
@@ -169,7 +182,8 @@ class Worker:
     # -- What the supervisor says
 
     def _setup(self, setup: Setup) -> None:
-        resolver = Resolver(self._reactor, randbelow=make_randbelow(self._rng))
+        limits = NodeLimits.parse(setup.limits)
+        resolver = Resolver(self._reactor, randbelow=make_randbelow(self._rng), limits=limits)
         taken = _Taken()
 
         def closed(link: LinkProtocol) -> None:
@@ -187,14 +201,30 @@ class Worker:
             resolver=resolver,
             rng=self._rng,
             wall_clock=self._wall_clock,
-            memory=setup.memory,
+            limits=limits,
+            files=self._files,
+            # The supervisor did, when it took them.
+            counts_connects=False,
             closed=closed,
         )
         pools = tuple(PoolURL.parse(url) for url in setup.pools)
         taken.inside = carrier.factory
         self._carrying = _Carrying(carrier, resolver, taken, pools)
         carrier.start()
+        if self._lag is not None:
+            self._lag.start()
         self._report_forever()
+
+    def _drain(self, message: Drain) -> None:
+        if self._carrying is None:
+            self._drained(None)
+        else:
+            self._carrying.carrier.drain(message.seconds).addBoth(self._drained)
+
+    def _drained(self, result: object) -> None:
+        if isinstance(result, Failure):
+            self.log.failure("circuits are not waited for", result)
+        self._send(encode(Drained()))
 
     def _accepted_keys(self, message: AcceptedKeys) -> None:
         self._keys = tuple(DHSecretKey(Secret(key)) for key in message.keys)
@@ -216,9 +246,12 @@ class Worker:
     def _connection(self, message: Connection) -> None:
         descriptor = self._descriptors.popleft()
         self._taken += 1
+        carrying = self._carrying
         try:
-            if descriptor != LOST and self._carrying is not None:
-                self._reactor.adoptStreamConnection(descriptor, message.family, self._carrying.taken)
+            if descriptor == LOST and carrying is not None:
+                carrying.carrier.exits.bounds.refuse(NodeRefusal.FILES)
+            elif carrying is not None:
+                self._reactor.adoptStreamConnection(descriptor, message.family, carrying.taken)
         except (OSError, UnsupportedAddressFamily):
             # It was reset before it arrived here, or this process has as many open files as it may have.
             return
@@ -258,6 +291,15 @@ class Worker:
                     circuits=status.circuits,
                     streams=status.streams,
                     queued=status.queued,
+                    pending=status.pending,
+                    files=status.files,
+                    files_most=status.files_most,
+                    received=status.received,
+                    sent=status.sent,
+                    handshakes=status.handshakes,
+                    circuits_made=status.circuits_made,
+                    refused=status.refused,
+                    lag=0.0 if self._lag is None else self._lag.worst,
                 )
             )
         )

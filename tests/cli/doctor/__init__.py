@@ -1,0 +1,1 @@
+"""Tests of torpydo.cli.doctor."""
