@@ -57,6 +57,7 @@ class HeartbeatTests(SynchronousTestCase):
             late = heartbeat(time=NOW + off * 1.01)
             error = self.assertRaises(DescriptorError, parse_heartbeat, late, POOL, NOW)
             self.assertIn("303 s", str(error))
+            self.assertRaises(DescriptorError, parse_heartbeat, heartbeat(time=NOW + off + off / 1000), POOL, NOW)
 
     def test_known_document(self) -> None:
         """A document that was checked before is not checked again; the heartbeat itself is, and the time."""

@@ -84,6 +84,12 @@ class CircuitIdTests(FaultTestCase):
         self.neighbour.link.core._ids.open.add(circ_id)
         self.neighbour.say(circ_id, CREATE, self.honest._core.create_message.ljust(1024, b"\0"))
 
+    def assert_closed_by_the_node(self, about: int) -> None:
+        """It was the node that did not want the link any more, and it opened nothing."""
+        self.assertFalse(self.neighbour.is_open, about)
+        self.assertEqual([str(error) for error in self.neighbour.lost], ["the connection ended"], about)
+        self.assertEqual(self.neighbour.kinds(), [], about)
+
     def assert_unharmed(self) -> None:
         """The honest circuit still carries everything; afterwards nothing is left."""
         stream(self.client).write(DATA)
@@ -124,7 +130,7 @@ class CircuitIdTests(FaultTestCase):
     def test_an_id_of_the_other_side(self) -> None:
         """It closes the link."""
         self.create(5)
-        self.assertFalse(self.neighbour.is_open)
+        self.assert_closed_by_the_node(CREATE)
         self.assert_unharmed()
 
     def test_no_id(self) -> None:
@@ -137,7 +143,7 @@ class CircuitIdTests(FaultTestCase):
                 # It is a cell of a circuit that does not exist: counted like any other.
                 self.assertTrue(self.neighbour.is_open)
             else:
-                self.assertFalse(self.neighbour.is_open, command)
+                self.assert_closed_by_the_node(command)
         self.assert_unharmed()
 
     def test_unknown_ids(self) -> None:
@@ -152,13 +158,13 @@ class CircuitIdTests(FaultTestCase):
             self.neighbour.say(INITIATOR | 1000 + number, CELL)
         self.assertTrue(self.neighbour.is_open)
         self.neighbour.say(INITIATOR | 1, CELL)
-        self.assertFalse(self.neighbour.is_open)
+        self.assert_closed_by_the_node(CELL)
         self.assert_unharmed()
 
     def test_an_answer_that_nobody_asked_for(self) -> None:
         """CREATED from the side that opens the circuits closes the link."""
         self.neighbour.say(INITIATOR | 5, CREATED)
-        self.assertFalse(self.neighbour.is_open)
+        self.assert_closed_by_the_node(CREATED)
         self.assert_unharmed()
 
 

@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.node.network import PORT, Traveller, World
-from torpydo.net import FileBudget, connect_link, link_endpoint
+from torpydo.net import FileBudget, LinkProtocol, connect_link, link_endpoint
 from torpydo.node.limits import DEFAULT_LIMITS
 from torpydo.testing import Conditions
 from torpydo.tpdp import HopAdded
@@ -147,6 +147,12 @@ class StormTests(SynchronousTestCase):
         self.assertEqual((status.queued, link.core.open_circuits), (0, DEFAULT_LIMITS.creates_burst))
 
 
+def create(link: LinkProtocol, traveller: Traveller) -> None:
+    """Ask for a circuit as soon as there is a link."""
+    traveller.link, traveller.circ_id = link, link.core.new_circuit_id()
+    link.send_create(traveller.circ_id, traveller.circuit.create_message)
+
+
 @attrs.define(eq=False)
 class Descriptors:
     """Those of a node's host."""
@@ -177,7 +183,7 @@ class DescriptorTests(SynchronousTestCase):
                 crowd.append(traveller)
                 endpoint = TCP4ClientEndpoint(reactor, node.address.host, PORT)
                 linking = connect_link(reactor, endpoint, node.key.node_id, traveller, rng=world.random.randbytes)
-                linking.addCallbacks(lambda link, one: one.build(link), lambda failure: None, callbackArgs=(traveller,))
+                linking.addCallbacks(create, lambda failure: None, callbackArgs=(traveller,))
                 world.flush()
                 self.assertLessEqual(descriptors.count(), 128 - 32 + 1)
         built = [one for one in crowd if one.of_kind(HopAdded)]

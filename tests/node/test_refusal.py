@@ -58,6 +58,21 @@ class RefusalTests(SynchronousTestCase):
         self.assertEqual(self.built(5, first), 2)
         self.assertEqual(self.node.refused(), {"circuits_per_link": 3})
 
+    def test_turns_by_who_asks(self) -> None:
+        """Another node has one turn, however many links it has, and so has a host of clients (SECURITY D3)."""
+        creates = self.node.router._creates
+        # Nothing is answered.
+        vars(creates)["run"] = lambda: None
+        for _ in range(2):
+            self.world.traveller(self.node, identity=self.peer.key).build()
+            self.build(self.node)
+        self.build(self.node).build()
+        other = self.world.traveller(self.node, host="198.51.100.2").build()
+        assert other.link is not None
+        waiting = {asker: len(queue) for asker, queue in creates._handshakes._waiting.items()}
+        hosts = bytes([198, 51, 100, 1]), bytes([198, 51, 100, 2])
+        self.assertEqual(waiting, {self.peer.key.node_id: 2, hosts[0]: 4, hosts[1]: 1})
+
     def test_wrong_key(self) -> None:
         """A CREATE that was made for another one."""
         self.assertTrue(self.build(self.node, onion_key=self.peer.hop.onion_key).destroyed)

@@ -16,7 +16,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.directory.build import NOW, document, key, listing, url
+from tests.directory.build import NOW, document, key, listing, network, url
 from tests.node.pools import Pools
 from tests.node.workers.doubles import FakeLaunch
 from torpydo.crypto import DHSecretKey, SigningKey
@@ -414,6 +414,21 @@ def connect(
 ) -> Deferred[Any]:
     """Open a link."""
     return connect_link(reactor, endpoint, node_id, owner, rng=rng)
+
+
+class GateTests(NodeTestCase):
+    """Who may connect (SECURITY D1)."""
+
+    def test_nodes_are_known(self) -> None:
+        """As soon as a listing names them, by where they are."""
+        documents = [document(number) for number in (1, 2)]
+        service = self.start(state_dir=None)
+        assert service._parts is not None
+        carrier = service._parts.carrier
+        self.assertEqual(carrier.gate.known, frozenset())
+        netdir = network(documents)
+        carrier.network_changed(netdir)
+        self.assertEqual(carrier.gate.known, {one.body.ip for one in netdir.documents().values()})
 
 
 class DescriptorTests(NodeTestCase):

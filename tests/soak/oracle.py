@@ -11,7 +11,7 @@ from tests.soak.judge import leftovers
 from tests.soak.processes import read_process
 from tests.soak.samples import Reading
 
-__all__ = ["Oracle"]
+__all__ = ["Oracle", "waiting"]
 
 SETTLE = 60.0
 """Seconds in which counters are at 0, and descriptors and memory back."""
@@ -66,17 +66,22 @@ class Oracle:
             elif (member.name, member.pid) in before:
                 left += leftovers(member.name, before[member.name, member.pid], reading, network.links)
         for service in (*network.clients, *network.nodes):
-            left += self._waiting(service.name, await network.status(service))
+            left += waiting(service.name, await network.status(service))
         return left
 
-    @staticmethod
-    def _waiting(name: str, status: dict[str, Any]) -> list[str]:
-        """What goes through a client or a node; idle circuits and links may stay (SECURITY F9)."""
-        if not status:
-            return [f"{name} does not answer"]
-        circuits = status["circuits"]
-        streams = status["streams"] if isinstance(circuits, int) else sum(circuit["streams"] for circuit in circuits)
-        queued, pending = status["queued"], status["pending"] if isinstance(circuits, int) else 0
-        if streams or queued or pending:
-            return [f"{name} has {streams} streams, {pending} unfinished links, and {queued} bytes wait"]
-        return []
+
+def waiting(name: str, status: dict[str, Any]) -> list[str]:
+    """What goes through a client or a node; idle circuits and links may stay (SECURITY F9).
+
+    :param status: what it shows; empty if it does not answer
+    """
+    if not status:
+        return [f"{name} does not answer"]
+    circuits, queued = status["circuits"], status["queued"]
+    if isinstance(circuits, list):
+        streams, pending = sum(circuit["streams"] for circuit in circuits), 0
+    else:
+        streams, pending = status["streams"], status["pending"]
+    if streams or queued or pending:
+        return [f"{name} has {streams} streams, {pending} unfinished links, and {queued} bytes wait"]
+    return []

@@ -45,10 +45,18 @@ class CircuitIdsTests(SynchronousTestCase):
             first = ids.take()
             ids.close(first)
             ids.let_go(first)
-            second = ids.take()
+            second, third = ids.take(), ids.take()
+            ids.close(second)
+            self.assertEqual((ids.open, ids._closing), ({third}, {second}))
             ids.clear()
             self.assertEqual((ids.open, ids._closing), (set(), set()))
-            self.assertEqual(len({first, second, ids.take()}), 3)
+            self.assertEqual(len({first, second, third, ids.take()}), 4)
+
+    def test_let_go_at_once(self) -> None:
+        """The peer has never heard of it: it is neither open nor closing."""
+        for ids, _ in self.both():
+            ids.let_go(ids.take())
+            self.assertEqual((ids.open, ids._closing), (set(), set()))
 
     def test_wrong_side(self) -> None:
         """The peer may not pick one of ours; that the first one of ours is zero is the link's matter."""

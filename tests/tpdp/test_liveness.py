@@ -78,6 +78,17 @@ class PauseTests(SynchronousTestCase):
             self.assertGreaterEqual(len(times), 3)
             self.assertEqual(drawn, [4] * 2 * (len(times) + 1))
 
+    def test_a_pause_that_began_later(self) -> None:
+        """It is drawn when the first one is over, counts from the last byte, and is drawn once, too."""
+        draws = [b"\x80", b"\x00", b"\x00", b"\x80", b"\xff", b"\xff"]
+        liveness = Liveness(lambda size: draws.pop(0) + bytes(size - 1), 0.0, padded=True)
+        liveness.heard(5.0)
+        self.assertEqual(liveness.deadline, 5.5)
+        self.assertFalse(liveness.wants_padding(5.5, in_use=True))
+        self.assertEqual(liveness.deadline, 10.5)
+        self.assertTrue(liveness.wants_padding(10.5, in_use=True))
+        self.assertEqual(draws, [])
+
     def test_the_extremes(self) -> None:
         """Whatever is drawn."""
         self.assertEqual(Liveness(bytes, 7.0, padded=True).deadline, 7.0 + PADDING_LEAST)

@@ -143,6 +143,9 @@ class ChanceTests(SynchronousTestCase):
                     seen[place].append(body)
             for place, bodies in enumerate(seen):
                 self.assert_chance(Counter(b"".join(bodies)), ("backward", hops, place))
+        # Also if the next hop sends what does not: nobody further on can read its mark.
+        _, _, [layer] = self.origin(1)
+        self.assert_chance(Counter(b"".join(layer.pass_backward(CELL, bytes(1024)) for _ in range(CELLS))), "zeros")
 
     def test_a_link(self) -> None:
         """Nothing of ten million zeros shows, nor any of the words below, nor where a record or a frame begins: the

@@ -13,6 +13,7 @@ from torpydo.net.links import LinkFactory, LinkOwner, LinkProtocol, peer_address
 from torpydo.net.listedpool import read_skew
 from torpydo.net.listings import ListingRefresh
 from torpydo.net.looplag import LoopLag
+from torpydo.net.quiet import LIMITED, QuietObserver, keep_quiet
 from torpydo.net.refusals import Refusals
 from torpydo.net.slices import Later, Slices
 from torpydo.net.state import StateDirectory
@@ -22,6 +23,7 @@ from torpydo.net.waiting import Holder, Queue, Waiting
 
 __all__ = [
     "DEBUGGABLE",
+    "LIMITED",
     "Buckets",
     "ConsoleObserver",
     "Fetched",
@@ -38,6 +40,7 @@ __all__ = [
     "ListingRefresh",
     "LoopLag",
     "Queue",
+    "QuietObserver",
     "Refusals",
     "Slices",
     "StateDirectory",
@@ -49,6 +52,7 @@ __all__ = [
     "harden_process",
     "host_key",
     "is_loopback_host",
+    "keep_quiet",
     "limit",
     "link_endpoint",
     "peer_address",

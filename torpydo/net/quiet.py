@@ -69,7 +69,7 @@ class QuietObserver:
 
     def _tell(self, event: LogEvent, count: int) -> None:
         """Before the next line of that kind, which may come much later."""
-        told = {name: event[name] for name in _ABOUT if name in event}
+        told: LogEvent = {name: event[name] for name in _ABOUT if name in event}
         told |= {"log_format": "{count} more lines like the next were left out", "count": count}
         self._observer(told)
 

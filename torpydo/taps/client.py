@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
-from twisted.logger import Logger
+from twisted.logger import Logger, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.python.reflect import namedAny
 from twisted.python.usage import Options as UsageOptions
@@ -31,7 +31,7 @@ from torpydo.apps.status import STATUS_SOCKET, HasStatus, StatusFactory, status_
 from torpydo.client import DEFAULT_LIMITS, Client, ClientLimits, ClientStatus
 from torpydo.directory import MAX_HOPS, PoolURL, is_loopback
 from torpydo.errors import CircuitError, ConfigurationError, ListenError, PoolURLError, TorpydoError
-from torpydo.net import FileBudget, Refusals, harden_process, settle_collector
+from torpydo.net import FileBudget, Refusals, harden_process, keep_quiet, settle_collector
 from torpydo.taps.ending import EndingService
 from torpydo.taps.figures import Figure
 from torpydo.taps.metrics import METRICS_OPTION, metrics_services, metrics_where
@@ -352,6 +352,7 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         reactor = namedAny("twisted.internet.reactor")
         settle_collector(reactor)
         harden_process()
+        reactor.callWhenRunning(keep_quiet, globalLogPublisher, reactor.seconds)
         files = FileBudget.of_process(reactor.seconds)
     process = ProcessService(reactor)
     client = ClientService(reactor, options.config(reactor), files=files, also=[process])

@@ -10,7 +10,7 @@ from typing import Any
 from twisted.application.service import IService
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
-from twisted.logger import Logger
+from twisted.logger import Logger, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.python.reflect import namedAny
 from twisted.python.usage import Options as UsageOptions
@@ -19,7 +19,7 @@ from twisted.python.usage import UsageError
 from torpydo.crypto import NodeId
 from torpydo.directory import ExitPolicy, PoolURL
 from torpydo.errors import BadKey, ConfigurationError, ListenError, PoolURLError
-from torpydo.net import FileBudget, harden_process, settle_collector
+from torpydo.net import FileBudget, harden_process, keep_quiet, settle_collector
 from torpydo.node import DEFAULT_BANDWIDTH, Advertised, NodeConfig, NodeLimits, NodeService
 from torpydo.taps.ending import EndingService
 from torpydo.taps.figures import Figure
@@ -151,6 +151,7 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         reactor = namedAny("twisted.internet.reactor")
         settle_collector(reactor)
         harden_process()
+        reactor.callWhenRunning(keep_quiet, globalLogPublisher, reactor.seconds)
         files = FileBudget.of_process(reactor.seconds)
     node = NodeService(reactor, options.config(reactor), wall_clock=time.time, rng=os.urandom, files=files)
 

@@ -11,14 +11,14 @@ from typing import Any
 from twisted.application.service import IService
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
-from twisted.logger import Logger
+from twisted.logger import Logger, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.python.reflect import namedAny
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
 from torpydo.errors import ConfigurationError, ListenError
-from torpydo.net import FileBudget, harden_process, probe_link, settle_collector
+from torpydo.net import FileBudget, harden_process, keep_quiet, probe_link, settle_collector
 from torpydo.pool import PoolConfig, PoolLimits, PoolService
 from torpydo.taps.ending import EndingService
 from torpydo.taps.figures import Figure
@@ -106,6 +106,7 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         reactor = namedAny("twisted.internet.reactor")
         settle_collector(reactor)
         harden_process()
+        reactor.callWhenRunning(keep_quiet, globalLogPublisher, reactor.seconds)
         files = FileBudget.of_process(reactor.seconds)
     pool = PoolService(
         reactor,

@@ -87,8 +87,9 @@ class FrameQueue:
         return self._bytes.get(circ_id, 0)
 
     def put(self, circ_id: int, cells: list[Cell], *, patient: bool = False) -> int:
-        """Append frames of one circuit, and give the bytes of their bodies; *patient*: they take their turn, though they begin to wait only now.
+        """Append frames of one circuit; gives the bytes of their bodies.
 
+        *patient* ones take their turn, though they begin to wait only now.
         So are DESTROYs: thousands may go at once, and the cells of circuits that live do not wait for them. Only one
         whose circuit had just begun to wait takes that circuit's place.
         """

@@ -147,7 +147,11 @@ class Starved:
         finally:
             for spinner in spinners:
                 await spinner.kill()
-        return f"{rounds} downloads, longest trip {1000 * max(times):.0f} ms ({1000 * before:.0f} without)"
+        lags = [(await bed.network.status(node)).get("loop_lag", 0.0) for node in bed.network.nodes]
+        return (
+            f"{rounds} downloads, longest trip {1000 * max(times):.0f} ms ({1000 * before:.0f} without),"
+            f" the nodes' loops were {1000 * max(lags):.0f} ms late"
+        )
 
 
 @attrs.frozen

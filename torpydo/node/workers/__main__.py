@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import globalLogBeginner
 from twisted.python.reflect import namedAny
 
-from torpydo.net import FileBudget, LoopLag, harden_process, settle_collector
+from torpydo.net import FileBudget, LoopLag, QuietObserver, harden_process, settle_collector
 from torpydo.node.workers.channel import Channel
 from torpydo.node.workers.processes import CHANNEL
 from torpydo.node.workers.worker import ChannelObserver, Worker
@@ -60,9 +60,8 @@ def main(number: str) -> None:
         # What was logged to the last is for the operator.
         return worker.stop().addCallback(lambda ignored: channel.flush())
 
-    globalLogBeginner.beginLoggingTo(
-        [ChannelObserver(channel.send, lambda: channel.queued > MAX_UNREAD)], redirectStandardIO=False
-    )
+    observer = ChannelObserver(channel.send, lambda: channel.queued > MAX_UNREAD)
+    globalLogBeginner.beginLoggingTo([QuietObserver(observer, reactor.seconds)], redirectStandardIO=False)
     worker = Worker(
         reactor,
         send=channel.send,

@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from torpydo.crypto import DHSecretKey, SigningKey
 from torpydo.directory import Listing, NetDir, PoolURL
 from torpydo.errors import RemoteProtocolError
-from torpydo.net import FileBudget, Gate
+from torpydo.net import LIMITED, FileBudget, Gate
 from torpydo.node.bounds import Bounds
 from torpydo.node.carrier import addresses_of, hosts_of, open_gate
 from torpydo.node.config import NodeConfig
@@ -372,7 +372,7 @@ class Supervisor:
     def _repeat(self, worker: _Worker, line: LogLine) -> None:
         # In the name of whoever said it, as if there was only one process.
         log, level = Logger(namespace=line.namespace), LogLevel.levelWithName(line.level)
-        log.emit(level, "worker {worker}: {text}", worker=worker.number, text=line.text)
+        log.emit(level, "worker {worker}: {text}", worker=worker.number, text=line.text, **{LIMITED: True})
 
 
 def _left(files: tuple[int, int]) -> float:
