@@ -90,6 +90,15 @@ class ReaderTests(SynchronousTestCase):
         buffer[0] = ord("z")
         self.assertEqual(taken, b"ab")
 
+    def test_until_zero(self) -> None:
+        """A value that ends in a 0 is taken without it, and what comes after is left."""
+        reader = Reader(b"\x01ab\0\0cd")
+        reader.u8()
+        self.assertEqual((reader.until_zero(), reader.until_zero(), reader.position), (b"ab", b"", 5))
+        with self.assertRaises(NeedMore) as caught:
+            reader.until_zero()
+        self.assertEqual((caught.exception.missing, reader.rest()), (1, b"cd"))
+
     def test_rest(self) -> None:
         """Everything that is left, which may be nothing."""
         reader = Reader(memoryview(b"\x01ab"))

@@ -83,6 +83,15 @@ class Reader:
         """Take an unsigned integer of eight bytes."""
         return self.integer(8)
 
+    def until_zero(self) -> bytes:
+        """Take the bytes before the next one that is 0, and that one too; it is not part of the value."""
+        rest = bytes(self._data[self._position :])
+        size = rest.find(0)
+        if size < 0:
+            raise NeedMore(1)
+        self._position += size + 1
+        return rest[:size]
+
     def rest(self) -> bytes:
         """Take everything that is left."""
         return self.take(self.remaining)

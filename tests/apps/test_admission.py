@@ -19,6 +19,7 @@ from torpydo.client import ClientLimits
 
 PEER = IPv4Address("TCP", "127.0.0.1", 50000)
 LIMITS = ClientLimits(connections=3, request_time=7.0, open_time=31.0)
+CONNECT = b"CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n"
 SOCKS_ADDRESS = b"\5\1\0" + b"\5\1\0\1" + bytes((192, 0, 2, 1)) + b"\1\xbb"
 
 
@@ -43,14 +44,34 @@ class AdmissionTests(SynchronousTestCase):
         """The connection goes."""
         near.tear()
 
+    def full(self, factory: FrontFactory, request: bytes) -> list[TLSLikeTransport]:
+        """As many applications as there may be, all of which have asked for something."""
+        transports = [connect(factory) for _ in range(LIMITS.connections)]
+        for transport in transports:
+            transport.deliver(request)
+        return transports
+
     def test_the_most_connections(self) -> None:
         """Further ones are closed before anything is read, and one that ends makes room."""
-        for factory in self.both:
-            open_ones = [connect(factory) for _ in range(LIMITS.connections)]
+        for factory, request in ((self.socks, PLAIN + NAME5), (self.http, CONNECT)):
+            open_ones = self.full(factory, request)
             self.assertIsNone(factory.buildProtocol(PEER))
             self.end(open_ones[0])
             self.assertIsNotNone(factory.buildProtocol(PEER))
         self.assertEqual(self.refused, {ProxyRefusal.PROXY_CONNECTIONS: 2})
+
+    def test_the_oldest_that_asks_nothing_makes_room(self) -> None:
+        """A thousand that say nothing, or too little, keep nobody out (fault 8)."""
+        for factory, request in ((self.socks, PLAIN + NAME5), (self.http, CONNECT)):
+            asking, silent, slow = (connect(factory) for _ in range(LIMITS.connections))
+            asking.deliver(request)
+            slow.deliver(request[:5])
+            for gone in (silent, slow):
+                connect(factory).deliver(request)
+                self.assertIn("abort", gone.calls)
+            self.assertNotIn("abort", asking.calls)
+            self.assertIsNone(factory.buildProtocol(PEER))
+        self.assertEqual(self.refused, {ProxyRefusal.PROXY_CONNECTIONS: 6})
 
     def test_no_file_descriptors(self) -> None:
         """The listener stays; a connection is closed, and counted."""

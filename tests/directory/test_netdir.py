@@ -182,7 +182,10 @@ class DescriptorChoiceTests(SynchronousTestCase):
     def test_other_protocols(self) -> None:
         """A node that does not speak TPDP/1 is not used."""
         netdir = network([document(1, protocols=(2, 3)), document(2, protocols=(1, 2))])
-        self.assertEqual((names(netdir), netdir.listed), ({"node2"}, 1))
+        self.assertEqual((names(netdir), netdir.listed, netdir.foreign), ({"node2"}, 1, 1))
+        self.assertIn("1 more speak only other versions", netdir.left_out)
+        one_pool_of_three = merge({"a": [document(1, protocols=(2,))], "b": [document(2)], "c": [document(2)]})
+        self.assertEqual((one_pool_of_three.foreign, one_pool_of_three.left_out), (0, ""))
 
     def test_nothing_is_opened_before_it_is_used(self) -> None:
         """Merging opens no descriptor, and looking one up opens that one."""

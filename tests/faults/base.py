@@ -12,7 +12,7 @@ from tests.network.base import NetworkTestCase, stream
 from tests.network.oracle import Oracle
 from tests.testing.recorders import Recorder, Servers
 from torpydo.client import Circuit
-from torpydo.testing import LocalNetwork
+from torpydo.testing import FaultProxy, LocalNetwork
 from torpydo.testing.members import NodeMember
 
 LATENCY = 0.01
@@ -30,6 +30,15 @@ class FaultTestCase(NetworkTestCase):
         network = super().start(client=client, latency=latency, **options)
         self.oracle = Oracle(self, network)
         return network
+
+    def start_behind_proxies(self, **options: Any) -> dict[str, FaultProxy]:
+        """A network that runs, with a proxy before each node and the pool; gives those, by name."""
+        network = self.network = LocalNetwork(**{"latency": LATENCY, **options})
+        self.addCleanup(self.finish, network)
+        self.oracle = Oracle(self, network)
+        proxies = {member.name: network.intercept(member) for member in (network.pool, *network.nodes)}
+        network.start()
+        return proxies
 
     def node(self, name: str) -> NodeMember:
         """The node of that name."""

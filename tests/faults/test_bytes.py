@@ -177,10 +177,7 @@ class LinkFaultTests(FaultTestCase):
 
     def begin(self) -> None:
         """A network whose links all go through proxies."""
-        network = self.start(client=False, conditions=Conditions(latency=0.005, rate=4_000_000))
-        self.proxies = {node.name: network.intercept(node) for node in network.nodes}
-        network.success(network.add_client())
-        network._client = network.clients[0].client
+        self.proxies = self.start_behind_proxies(conditions=Conditions(latency=0.005, rate=4_000_000))
 
     def disturb(self, place: int, forward: bool, make: MakeFault) -> None:
         """While a transfer runs both ways, one link of its circuit has a fault, made from the number of the byte that

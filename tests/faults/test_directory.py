@@ -37,10 +37,7 @@ class PoolWayTests(FaultTestCase):
 
     def begin(self) -> FaultProxy:
         """A network that works, with a stream that is open."""
-        network = self.start(client=False)
-        proxy = network.intercept(network.pool)
-        network.success(network.add_client())
-        network._client = network.clients[0].client
+        proxy = self.start_behind_proxies()["pool"]
         self.stream = self.pair()
         return proxy
 

@@ -191,9 +191,8 @@ class HalfOpenTests(FaultTestCase):
 
     def lose(self, place: int) -> None:
         """Before the node at *place*: both ends find out within 90 s, and free what they had."""
-        network = self.start(client=False)
-        proxies = {node.name: network.intercept(node) for node in network.nodes}
-        self.network._client = network.success(network.add_client())
+        proxies = self.start_behind_proxies()
+        network = self.network
         client, server = self.pair()
         network.advance(1)
         proxy = proxies[self.path()[place].name]

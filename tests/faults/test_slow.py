@@ -87,8 +87,8 @@ class SlowReaderTests(FaultTestCase):
 class SniperTests(FaultTestCase):
     """Case 6: a client that has much sent to it and does not read its link."""
 
-    CIRCUITS = 20
-    MEMORY = 4 * 1024 * KILOBYTE
+    CIRCUITS = 12
+    MEMORY = 2 * 1024 * KILOBYTE
 
     def test_beside_an_honest_client(self) -> None:
         """The guard stays below its cap, the sniper's circuits die, and the honest client keeps its pace."""
@@ -121,13 +121,13 @@ class SniperTests(FaultTestCase):
             if cast(IPv4Address, connection.peer).host == network.clients[1].ip:
                 connection.set(to_source=[Freeze()])
         before, most = counter.got, 0
-        for _ in range(20):
+        for _ in range(10):
             network.advance(1)
             most = max(most, guard.status().queued)
         self.assertGreater(proxy.done[Freeze], 0)
         self.assertGreater(most, self.MEMORY // 2)
         self.assertLessEqual(most, self.MEMORY * 3 // 2)
-        self.assertGreater((counter.got - before) / 20, 0.5 * alone)
+        self.assertGreater((counter.got - before) / 10, 0.5 * alone)
         self.assertEqual(stream(cast(Recorder, counter)).disconnecting, False)
         network.kill(network.clients[1])
         network.advance(1)

@@ -8,8 +8,8 @@ from tests.faults.base import FaultTestCase
 from tests.testing.recorders import Recorder, Servers
 from torpydo.testing.connections import StreamSocket
 
-STREAMS = 200
-ROUNDS = 5
+STREAMS = 120
+ROUNDS = 4
 
 
 class Aborting(Recorder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -30,6 +31,7 @@ def rows() -> dict[int, str]:
     return found
 
 
+@functools.cache
 def names(path: Path) -> set[str]:
     """``Class`` and ``Class::test_method`` of a module of tests, those of base classes in it, too."""
     classes = {node.name: node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)}

@@ -126,10 +126,11 @@ class NetworkTests(FaultTestCase):
         self.assertEqual(network.nodes[1].status().links, 0)
 
     def test_only_newer_nodes(self) -> None:
-        """An old client in a new network does not try; it says that there is no node for it."""
+        """An old client in a new network does not try; it says that there is no node for it, and why."""
         network = self.begin({0: (2,), 1: (2,), 2: (2,)}, nodes=3)
         with self.assertRaises(TooFewNodes) as caught:
             network.success(network.add_client())
         self.assertEqual(caught.exception.known, 0)
+        self.assertIn("3 more speak only other versions of the protocol; update torpydo", str(caught.exception))
 
 

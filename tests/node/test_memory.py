@@ -148,7 +148,7 @@ class BusyTests(Case):
     """Large downloads over slow lines, of which something waits at every look, beside small snipers."""
 
     def test_who_is_busy_is_not_old(self) -> None:
-        """What counts is how long the oldest byte waits, not how long the circuit was never empty, nor how much it has."""
+        """What counts is how long the oldest byte waits, not how long something did, and not how much it is."""
         self.world.reactor.internet.ways.set(Conditions(latency=0.02, in_flight=32 * 1024))
         slow = Conditions(latency=0.02, rate=150_000, in_flight=32 * 1024)
         for number in range(1, 11):

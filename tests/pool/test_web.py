@@ -10,6 +10,8 @@ from twisted.internet.error import ConnectionLost
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request
 
 from tests.directory.build import NOW
 from tests.pool.build import POOL, Pool
@@ -347,6 +349,15 @@ class OtherTests(WebTestCase):
         self.assertNotIn(b"planted", body)
 
 
+class Silent(Resource):
+    """Never answers."""
+
+    isLeaf = True
+
+    def render_GET(self, request: Request) -> int:
+        return NOT_DONE_YET
+
+
 class ConnectionTests(WebTestCase):
     """Connections that are many, slow or strange."""
 
@@ -472,12 +483,27 @@ class ConnectionTests(WebTestCase):
         self.assertEqual(self.refused(), {"connections_per_host": 1})
 
     def test_many_of_this_machine(self) -> None:
-        """This machine has only the limit on all together."""
+        """This machine has only the limit on all together: then the oldest that asks nothing goes (fault 8)."""
         self.open(connections=20)
-        for _ in range(20):
+        transports = [self.connect("127.0.0.1")[1] for _ in range(20)]
+        for _ in range(2):
             self.connect("127.0.0.1")
-        self.assertIsNone(self.factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1)))
-        self.assertEqual(self.refused(), {"connections": 1})
+        self.assertEqual([transport.disconnected for transport in transports], [True] * 2 + [False] * 18)
+        self.assertEqual(self.refused(), {"connections": 2})
+
+    def test_many_that_wait_for_an_answer(self) -> None:
+        """Whoever has asked is not cut off for somebody who may."""
+        self.open(connections=2)
+        self.factory.open(Silent())
+        asking, waiting = self.connect(), self.connect()
+        asking[0].dataReceived(request("/"))
+        self.connect()
+        self.assertEqual((asking[1].disconnected, waiting[1].disconnected), (False, True))
+        waiting[0].connectionLost(Failure(ConnectionLost()))
+        for channel in list(self.factory.channels):
+            if channel is not asking[0]:
+                channel.dataReceived(request("/"))
+        self.assertIsNone(self.factory.buildProtocol(IPv4Address("TCP", "5.5.5.6", 1)))
 
     def test_close(self) -> None:
         """Closing ends every connection and lets nobody in."""

@@ -14,10 +14,12 @@ from torpydo.testing import FaultProxy
 from torpydo.testing.faultline import Line
 from torpydo.testing.faults import Flip
 
+COME = 10**9
+
 
 @attrs.define
 class Connection:
-    """A connection that notes what is done to it; 1000 bytes have come from each side."""
+    """A connection that notes what is done to it; so many bytes have come from each side."""
 
     to_target: Line = attrs.field(factory=Line)
     to_source: Line = attrs.field(factory=Line)
@@ -25,7 +27,7 @@ class Connection:
 
     def __attrs_post_init__(self) -> None:
         for line in (self.to_target, self.to_source):
-            line.received = 1000
+            line.received = COME
 
     def set(self, to_target: list[Any], to_source: list[Any]) -> None:
         self.faults = (to_target, to_source)
@@ -53,5 +55,5 @@ class DrawTests(SynchronousTestCase):
             for connection in proxies[name].connections.values():
                 faults = [fault for side in connection.faults for fault in side]
                 self.assertTrue(faults or kind == "a black hole one way")
-                self.assertTrue(all(fault.offset >= 1000 for fault in faults if isinstance(fault, Flip)))
+                self.assertTrue(all(fault.offset >= COME for fault in faults if isinstance(fault, Flip)))
         self.assertEqual(len(kinds), 11)

@@ -227,6 +227,14 @@ class OtherTests(TransferTestCase):
 class PaceTests(TransferTestCase):
     """How fast all of them are together."""
 
+    def test_the_bucket(self) -> None:
+        """A quarter of a second may come at once; what is more adds up, and an hour of silence does not."""
+        pacer = Pacer(100.0, self.clock.seconds)
+        self.clock.advance(3600.0)
+        self.assertEqual([pacer.take(25), pacer.take(100), pacer.take(100)], [0.0, 1.0, 2.0])
+        self.clock.advance(1.5)
+        self.assertEqual(pacer.take(50), 1.0)
+
     def test_reading(self) -> None:
         """What is beyond the rate waits."""
         self.pacer = Pacer(100_000, self.clock.seconds)

@@ -42,7 +42,7 @@ class FreezeTests(SynchronousTestCase):
         self.assertEqual(len(server.data), 10_000_000)
 
     def test_timed_calls_are_late(self) -> None:
-        """Those that fell due are made at once afterwards, in their order; others in their time; cancelled ones never."""
+        """Those that fell due are made at once afterwards, in their order, the others in their time."""
         made: list[tuple[str, float]] = []
         calls = {
             name: self.near.callLater(delay, lambda name=name: made.append((name, self.reactor.seconds())))

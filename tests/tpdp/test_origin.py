@@ -7,12 +7,12 @@ from collections import Counter
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.tpdp.chain import Chain, Node, message
-from torpydo.crypto import CELL_BACKWARD_ORIGIN, CELL_BACKWARD_PASS, CELL_FORWARD
+from torpydo.crypto import CELL_BACKWARD_ORIGIN, CELL_BACKWARD_PASS, CELL_FORWARD, DHSecretKey
 from torpydo.errors import CryptoError, DecryptionFailed, LocalProtocolError, RemoteProtocolError
 from torpydo.tpdp import layers
 from torpydo.tpdp.constants import CELL, EARLY, MAX_EARLY, EndReason, ExtendStatus
 from torpydo.tpdp.events import HopAdded, PongReceived, StreamEnded
-from torpydo.tpdp.handshake import Proto, open_hello
+from torpydo.tpdp.handshake import Proto, encode_options, open_hello, respond
 from torpydo.tpdp.messages import Type
 from torpydo.tpdp.origin import OriginCircuit, OriginState
 from torpydo.tpdp.transit import TransitCircuit
@@ -51,6 +51,25 @@ class BuildTests(SynchronousTestCase):
                 for node, text in zip(chain.nodes, chain.said, strict=True):
                     options = open_hello(Proto.HOP, node.identity.node_id, node.onion_key, text)[2]
                     self.assertEqual(options, b"\x01\x00\x01\x01" + bytes(460))
+
+    def test_version_of_the_answer(self) -> None:
+        """The one that was offered, or none from a node that does not say it; any other ends the circuit."""
+        for answer, taken in (({1: b"\x01"}, True), ({}, True), ({1: b"\x02"}, False), ({1: b"\x01\x02"}, False)):
+            chain = Chain(1, build=False)
+            node = chain.nodes[0]
+            reply = respond(
+                Proto.HOP,
+                node.identity.node_id,
+                node.onion_key,
+                DHSecretKey(b"\x06" * 32),
+                chain.origin.create_message,
+                encode_options(answer),
+            )[1]
+            if taken:
+                self.assertEqual(chain.origin.created(reply), [HopAdded(1)])
+            else:
+                self.assertRaises(RemoteProtocolError, chain.origin.created, reply)
+                self.assertEqual(chain.origin.hops, 0)
 
     def test_no_stream_before_it_is_built(self) -> None:
         """No hop but the last may learn of a target."""

@@ -14,7 +14,7 @@ from torpydo.errors import BadKey, CryptoError, DecryptionFailed, LocalProtocolE
 from torpydo.tpdp import handshake
 from torpydo.tpdp.constants import BULK, CELL, EARLY, ExtendStatus
 from torpydo.tpdp.events import ExtendRefused, ExtendRequested, HopAdded, Mine, PassOn
-from torpydo.tpdp.handshake import ClientHandshake, Proto
+from torpydo.tpdp.handshake import ClientHandshake, Proto, encode_options
 from torpydo.tpdp.messages import Extend, Type, encode_begin
 from torpydo.tpdp.origin import HOP_OPTIONS
 from torpydo.tpdp.transit import TransitCircuit, TransitState
@@ -60,6 +60,25 @@ class AcceptTests(SynchronousTestCase):
             text = bytes.fromhex(point) + bytes(480)
             with self.assertRaises(BadKey):
                 TransitCircuit.accept(text, node_id=node_id, onion_keys=onion_keys, rng=self.fail)
+
+    def test_versions(self) -> None:
+        """One that both speak is enough, and is named in the answer; a client that speaks others only, or says nothing,
+        gets none, and no key is made for it.
+        """
+        chain = Chain(1, build=False)
+        hop = chain.nodes[0].hop
+        for versions, taken in ((b"\x01", True), (b"\x03\x01\x02", True), (b"\x02", False), (b"", False)):
+            hello = ClientHandshake.start(
+                Proto.HOP, hop.node_id, hop.onion_key, DHSecretKey(b"\x05" * 32), encode_options({1: versions})
+            )
+            if taken:
+                options = hello.finish(chain.accept(0, hello.message)[1])[1]
+                self.assertEqual(options, b"\x01\x00\x01\x01" + bytes(460))
+            else:
+                with self.assertRaises(RemoteProtocolError):
+                    TransitCircuit.accept(
+                        hello.message, node_id=hop.node_id, onion_keys=[chain.nodes[0].onion_key], rng=self.fail
+                    )
 
     def test_options_that_are_malformed(self) -> None:
         """They are the client's fault."""

@@ -58,6 +58,9 @@ class FrontCore(Protocol):
 
     def deadline_passed(self, now: float) -> list[Event]: ...
 
+    @property
+    def is_idle(self) -> bool: ...
+
     def data_ahead(self, most: int) -> bytes: ...
 
     def early_data(self) -> tuple[bytes, bool]: ...
@@ -80,7 +83,7 @@ class FrontFactory(Factory[TwistedProtocol]):
     :param limits: how many connections there may be, and how long they may take
     :param grant: asked for each connection whether there is a file descriptor for it
     :param refused: told of each refusal
-    :ivar connections: the connections that are open
+    :ivar connections: the connections that are open, the oldest first
     """
 
     noisy = False
@@ -102,21 +105,31 @@ class FrontFactory(Factory[TwistedProtocol]):
         self.refused = refused
         self._grant = grant
         self._isolate_ports = isolate_ports
-        self.connections: set[FrontProtocol[Any]] = set()
+        self.connections: dict[FrontProtocol[Any], None] = {}
         self._allow_private = allow_private
         # an object of its own: no other listener has it
         self._listener: Hashable = object()
 
     def admits(self) -> bool:
         """Whether one more connection may be open; called once for each, before anything is read from it."""
-        cause = None
         if len(self.connections) >= self.limits.connections:
-            cause = ProxyRefusal.PROXY_CONNECTIONS
-        elif not self._grant():
-            cause = ProxyRefusal.PROXY_FILES
-        if cause is not None:
-            self.refused(cause)
-        return cause is None
+            self.refused(ProxyRefusal.PROXY_CONNECTIONS)
+            if not self._make_room():
+                return False
+        if not self._grant():
+            self.refused(ProxyRefusal.PROXY_FILES)
+            return False
+        return True
+
+    def _make_room(self) -> bool:
+        """Tear the oldest connection that has no request, so that those who say nothing keep nobody out (fault 8)."""
+        oldest = next((connection for connection in self.connections if connection.core.is_idle), None)
+        if oldest is None:
+            return False
+        # It is gone a moment later, and others may come before.
+        del self.connections[oldest]
+        oldest.abort()
+        return True
 
     def allows_private(self) -> bool:
         """Whether this is a test network, asked anew for each destination."""
@@ -172,12 +185,12 @@ class FrontProtocol(TwistedProtocol, Generic[CoreT]):
 
     def connectionMade(self) -> None:
         """An application has connected."""
-        self.settings.connections.add(self)
         self.wire = Wire(cast(PipeTransport, self.transport))
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)  # a keystroke must not wait for the answer to the last one
             self.transport.setTcpKeepAlive(True)
         self.core = self._make_core(self.now)
+        self.settings.connections[self] = None
         self.pump([])
 
     def dataReceived(self, data: bytes) -> None:
@@ -201,15 +214,17 @@ class FrontProtocol(TwistedProtocol, Generic[CoreT]):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The application is gone."""
         self.lost = True
-        self.settings.connections.discard(self)
+        self.settings.connections.pop(self, None)
         if self.core.refusal is not None:
             self.settings.refused(self.core.refusal)
         self._disarm()
         self.stop_opening()
-        if self._end is not None:
-            self._end.lost(reason)
+        end, self._end = self._end, None
+        if end is not None:
+            end.lost(reason)
         else:
             self.wire.lost()
+        self.handlers.clear()  # they are methods of this object, which would keep it
 
     # the pump
 
@@ -221,6 +236,8 @@ class FrontProtocol(TwistedProtocol, Generic[CoreT]):
         if data:
             self.wire.write(data)
         for event in events:
+            if self.lost:
+                return
             self.handlers[type(event)](event)
         if self._end is not None:
             return

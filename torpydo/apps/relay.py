@@ -230,3 +230,6 @@ class Relay:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        for end in (self.near, self.far):
+            # What they know of each other would keep both transports, and a circuit, until the cycle collector comes.
+            del end.peer, end.relay

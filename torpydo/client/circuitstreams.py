@@ -221,11 +221,17 @@ class CircuitStreams:
                 opening.deferred.errback(StreamReset(_TORN) if begun else error)
         while self._streams:
             self._streams.pop(next(iter(self._streams))).circuit_lost(error)
+        # They are the circuit's, which knows these streams: with its keys it would wait for the cycle collector.
+        self.flush_soon = self.exit_silent = self.stalled = _nothing
 
     def _has_begun(self, stream: int) -> bool:
         """Whether bytes of a stream that is not open yet may have been delivered."""
         first = self._opening[stream].first
         return first is not None and self.end.buffered(stream) < first.size
+
+
+def _nothing() -> None:
+    """What is left to do when the circuit is gone."""
 
 
 STREAM_HANDLERS: Final[dict[type, Callable[[CircuitStreams, Any], None]]] = {

@@ -42,7 +42,9 @@ class ClientLimits(Limits):
     link_connect: float = limit(10.0, "seconds", "for TCP and the link handshake with a guard (table T)")
     link_idle: float = limit(1800.0, "seconds", "a link without circuits is kept (table T)")
     connections: int = limit(
-        1000, "connections", "of applications are open to each proxy; further ones are closed at once (D4)"
+        1000,
+        "connections",
+        "of applications are open to each proxy; the oldest without a request makes room for another (D4)",
     )
     request_time: float = limit(
         10.0, "seconds", "an application has from its connection to a whole request (table T)"

@@ -222,7 +222,7 @@ class Paths:
         except PathError as error:
             return error
         known = len(self.netdir.nodes)
-        return TooFewNodes(hops, known) if known < hops else None
+        return TooFewNodes(hops, known, self.netdir.left_out) if known < hops else None
 
     def biased(self) -> tuple[GuardBias, ...]:
         """Guards that lose so many circuits that a user should hear of it (SECURITY G3)."""

@@ -166,7 +166,7 @@ class GuardSample:
         self._fill(netdir, now, randbelow)
         usable = [guard for guard in self._ordered() if not guard.unlisted]
         if not usable or not netdir.nodes.listed:
-            raise TooFewNodes(1, 0, "no guard is listed")
+            raise TooFewNodes(1, 0, netdir.left_out or "no guard is listed")
         if self._is_down(now):
             usable = usable[:PRIMARY]
         if self._round_is_spent(now):

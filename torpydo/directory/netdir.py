@@ -112,6 +112,10 @@ def _fits(document: Document, test_network: bool) -> bool:
     return (test_network or not is_private(document.body.ip)) and _PROTOCOL in document.body.protocols
 
 
+def _speaks(vote: _Vote) -> bool:
+    return any(_PROTOCOL in document.body.protocols for document in vote.documents)
+
+
 def _best_first(documents: list[Document]) -> list[Document]:
     """Each document once, the highest sequence first; the bytes decide between equals, so that all clients agree."""
     distinct = set(documents)
@@ -197,6 +201,7 @@ class NetDir:
     :ivar pools_used: how many pools' listings went in
     :ivar threshold: how many of them had to list a node
     :ivar listed: how many nodes were listed by enough pools, whether or not their descriptors can be used
+    :ivar foreign: how many more enough pools list that speak only versions of the protocol which are not spoken here
     :ivar configured: how many pools there are, whether or not they gave a listing
     :ivar pools: what each pool lists beside this view
     :ivar everyone: the nodes, to draw from
@@ -210,6 +215,7 @@ class NetDir:
     pools_used: int
     threshold: int
     listed: int
+    foreign: int
     configured: int
     pools: tuple[PoolView, ...]
     everyone: Lottery
@@ -277,6 +283,7 @@ class NetDir:
             pools_used=len(used),
             threshold=needed,
             listed=len(enough),
+            foreign=sum(len(vote.documents) >= needed and not _speaks(vote) for vote in votes.values()),
             configured=count,
             pools=tuple(
                 view_of(pool_id, raw_ids, weights=weights, exits=open_exits, used=nodes, counted=counted)
@@ -286,6 +293,11 @@ class NetDir:
             exits=Lottery.of(exits),
             groups=_by_policy(exits),
         )
+
+    @property
+    def left_out(self) -> str:
+        """Which nodes are of no use here, in words; empty if all are."""
+        return f"{self.foreign} more speak only other versions of the protocol; update torpydo" if self.foreign else ""
 
     def get(self, node_id: NodeId) -> Descriptor | None:
         """The checked descriptor of *node_id*, or None."""

@@ -189,7 +189,7 @@ def choose_path(
     nodes = netdir.nodes
     known = len(nodes) - sum(raw_id in nodes.listed and raw_id not in nodes.dead for raw_id in excluded)
     if known < hops:
-        raise TooFewNodes(hops, known)
+        raise TooFewNodes(hops, known, netdir.left_out)
     check_view(netdir, hops)
     destinations = _destinations(netdir, port, exit_host_ip)
     most = 0

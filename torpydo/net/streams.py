@@ -345,8 +345,10 @@ class StreamTransport:
         def tell() -> None:
             if producer is not None:
                 self._call(producer.stopProducing)
-            if self._protocol is not None:
-                self._call(self._protocol.connectionLost, reason)
+            # It knows this transport, which knows the circuit: all of them would wait for the cycle collector.
+            protocol, self._protocol = self._protocol, None
+            if protocol is not None:
+                self._call(protocol.connectionLost, reason)
 
         if soon:
             self._call_soon(tell)

@@ -326,12 +326,15 @@ def _unwritten(transport: Any) -> int:
 
 
 class OneStream(Factory):
-    """Gives the connection to the stream that wanted it."""
+    """Gives the connection to the stream that wanted it, once."""
 
     noisy = False
 
     def __init__(self, stream: ExitStream) -> None:
-        self._stream = stream
+        self._stream: ExitStream | None = stream
 
-    def buildProtocol(self, addr: object) -> ExitStream:
-        return self._stream
+    def buildProtocol(self, addr: object) -> ExitStream | None:
+        # The connection knows this factory: with the stream they, the circuit, and all bytes that waited in it would
+        # have to wait for the cycle collector when they are over.
+        stream, self._stream = self._stream, None
+        return stream

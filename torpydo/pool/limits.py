@@ -22,7 +22,9 @@ class PoolLimits(Limits):
     """
 
     # -- Requests
-    connections: int = limit(512, "connections", "are open at one time; further ones are closed at once (D1)")
+    connections: int = limit(
+        512, "connections", "are open at one time; the oldest without a request makes room for another (D1)"
+    )
     connections_per_host: int = limit(16, "connections", "of them are of one address (D1)", lifted=True)
     request_time: float = limit(
         10.0, "seconds", "a reader has from its connection, or its last answer, to a whole request (table T)"

@@ -54,6 +54,11 @@ class PoolChannel(HTTPChannel):
         HTTPChannel.connectionMade(self)
         self._expect(self.factory.limits.request_time, PoolRefusal.REQUEST_TIME)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no whole request waits for its answer."""
+        return self.transport is not None and self._late is not PoolRefusal.ANSWER_TIME
+
     def allHeadersReceived(self) -> None:
         # Before Twisted makes a file for the body. A body in chunks has no length to check.
         if self.length is None:
@@ -168,13 +173,14 @@ class PoolFactory(ServerFactory[PoolChannel]):
         host = peer_key(addr)
         if self._site is None:
             return None
-        if len(self.channels) >= self.limits.connections:
-            self.refusals.add(PoolRefusal.CONNECTIONS)
-            return None
-        # This machine itself, where a web server may stand in front, has only the first limit.
+        # This machine itself, where a web server may stand in front, has only the limit on all together.
         if host is not None and self._hosts[host] >= self.limits.connections_per_host:
             self.refusals.add(PoolRefusal.CONNECTIONS_PER_HOST)
             return None
+        if len(self.channels) >= self.limits.connections:
+            self.refusals.add(PoolRefusal.CONNECTIONS)
+            if not self._make_room():
+                return None
         if not self._grant():
             self.refusals.add(PoolRefusal.FILES)
             return None
@@ -183,6 +189,16 @@ class PoolFactory(ServerFactory[PoolChannel]):
         channel = PoolChannel(self, self._site)
         self.channels[channel] = host
         return channel
+
+    def _make_room(self) -> bool:
+        """Tear the oldest connection without a request, so that those who say nothing keep nobody out (fault 8)."""
+        oldest = next((channel for channel in self.channels if channel.is_idle), None)
+        if oldest is None:
+            return False
+        # It is gone a moment later, and others may come before.
+        self.lost(oldest)
+        oldest.transport.abortConnection()
+        return True
 
     def lost(self, channel: PoolChannel) -> None:
         """A connection is over."""

@@ -218,7 +218,7 @@ class OriginCircuit:
         least = len(path) - 1
         # A fixed number of EARLY cells would tell a hop its place.
         early = least + int.from_bytes(rng(4), "big") % (MAX_EARLY - least + 1)
-        self.end = OriginEnd(self._seal, FORWARD_OVERHEAD, rng, early)
+        self.end = OriginEnd(_sealing(self._layers, rng), FORWARD_OVERHEAD, rng, early)
         self.create_message = self._greet()
 
     @property
@@ -287,5 +287,11 @@ class OriginCircuit:
         """All cells that may go out now."""
         return self.end.cells_to_send(now) if self.hops else []
 
-    def _seal(self, command: int, payload: bytes) -> tuple[bytes, bytes]:
-        return self._layers.seal_forward(command, payload, self._rng(MAC_SIZE * (MAX_HOPS - self.hops)))
+
+def _sealing(layers: OriginLayers, rng: Callable[[int], bytes]) -> SealCell:
+    """How the end seals its cells: no method of the circuit, which would keep both until the cycle collector comes."""
+
+    def seal(command: int, payload: bytes) -> tuple[bytes, bytes]:
+        return layers.seal_forward(command, payload, rng(MAC_SIZE * (MAX_HOPS - len(layers))))
+
+    return seal

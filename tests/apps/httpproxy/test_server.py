@@ -189,7 +189,7 @@ class HTTPProxyServerTests(SynchronousTestCase):
         near.tear()
         self.assertEqual(far.calls, ["abort"])
         far.settle()
-        self.assertEqual((self.clock.getDelayedCalls(), self.factory.connections), ([], set()))
+        self.assertEqual((self.clock.getDelayedCalls(), self.factory.connections), ([], {}))
 
     def test_timeouts(self) -> None:
         """A head that does not come and a stream that does not open end in time."""

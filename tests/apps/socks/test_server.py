@@ -309,7 +309,7 @@ class SocksServerTests(SynchronousTestCase):
         self.assertEqual((near.calls, other.calls), (["abort"], ["abort"]))
         near.settle()
         other.settle()
-        self.assertEqual((self.factory.connections, self.clock.getDelayedCalls()), (set(), []))
+        self.assertEqual((self.factory.connections, self.clock.getDelayedCalls()), ({}, []))
 
     def test_quiet_factories(self) -> None:
         """No line is logged for a factory that starts or stops."""

@@ -167,6 +167,11 @@ class ProxyConnection:
         held = self._ahead + len(self._waiting) + sum(map(len, self._outgoing))
         return self.state not in (State.OPENING, State.EXCHANGE) or held < WAITING_LIMIT
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is no whole head of a request: at the beginning, and between two requests."""
+        return self.state is State.HEAD
+
     def data_ahead(self, most: int) -> bytes:
         """Take bytes that can go to the network before the stream is open: the request, or what the tunnel is for."""
         if self.state is not State.OPENING:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import Enum
+from typing import Final
 
 from torpydo.apps.destinations import Destination, Forbidden, judge
 from torpydo.apps.events import CloseNow, Event, HangUp, OpenTunnel, ResolveName
@@ -99,11 +100,6 @@ class SocksConnection:
         self._eof = False
         self._started = now
         self._leaving_at = now
-        self._parsers: dict[State, Callable[[Reader, float], list[Event]]] = {
-            State.GREETING: self._greeting,
-            State.LOGIN: self._login,
-            State.REQUEST: self._request,
-        }
 
     # the face of every core
 
@@ -117,7 +113,7 @@ class SocksConnection:
             reader = Reader(bytes(self._buffer[:MESSAGE_LIMIT]))
             before = self.state
             try:
-                events += self._parsers[before](reader, now)
+                events += _PARSERS[before](self, reader, now)
             except NeedMore:
                 if len(self._buffer) >= MESSAGE_LIMIT:
                     events += self._misunderstood(before, now)
@@ -171,6 +167,11 @@ class SocksConnection:
     def wants_data(self) -> bool:
         """Whether the adapter may go on reading."""
         return self.state is not State.WAITING or len(self._buffer) + self._ahead < EARLY_LIMIT
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is no whole request."""
+        return self.state in _HANDSHAKE
 
     def data_ahead(self, most: int) -> bytes:
         """Take bytes that can go to the network before the tunnel is open."""
@@ -290,3 +291,11 @@ class SocksConnection:
         self.state = State.CLOSED
         self._buffer.clear()
         return [CloseNow()]
+
+
+_PARSERS: Final[dict[State, Callable[[SocksConnection, Reader, float], list[Event]]]] = {
+    State.GREETING: SocksConnection._greeting,
+    State.LOGIN: SocksConnection._login,
+    State.REQUEST: SocksConnection._request,
+}
+"""What reads the next message."""

@@ -157,9 +157,9 @@ def read_request4(reader: Reader) -> Request:
     command = reader.u8()
     port = reader.u16()
     address = reader.take(4)
-    user = _until_nul(reader)
+    user = reader.until_zero()
     if address[:3] == bytes(3) and address[3]:
-        host = _text(_until_nul(reader))
+        host = _text(reader.until_zero())
     else:
         host = str(IPv4Address(address))
     return Request(4, command, host, port, Credentials(user, b""))
@@ -179,10 +179,3 @@ def _expect(version: int, wanted: int) -> None:
 def _text(name: bytes) -> str:
     """A name as text. What is not ASCII becomes a character that no host name has, so that the judge refuses it."""
     return name.decode("ascii", "replace")
-
-
-def _until_nul(reader: Reader) -> bytes:
-    taken = bytearray()
-    while byte := reader.u8():
-        taken.append(byte)
-    return bytes(taken)
