@@ -49,14 +49,14 @@ class CongestionTests(SynchronousTestCase):
         self.assertEqual((self.closed(), self.congestion.queued), ([], 100))
 
     def test_oldest_first(self) -> None:
-        """Those whose bytes have waited longest end until nine tenths are left."""
+        """Those whose bytes have waited longest end until nine tenths are left; of the same age, the largest."""
         self.holders[2].hold(30)
         self.clock.advance(SWEEP)
         self.holders[0].hold(30)
         self.holders[1].hold(30)
         self.holders[3].hold(50)
         self.clock.advance(SWEEP)
-        self.assertEqual((self.closed(), self.congestion.queued), ([0, 2], 80))
+        self.assertEqual((self.closed(), self.congestion.queued), ([2, 3], 60))
 
     def test_one_that_was_empty_in_between_is_young(self) -> None:
         """Only bytes that wait now have an age."""

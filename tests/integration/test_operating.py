@@ -242,7 +242,7 @@ class CommandTests(SynchronousTestCase):
 
     def test_doctor_of_a_state_directory_that_is_refused(self) -> None:
         """4, with the path and the command that helps, and the directory stays as it was."""
-        path = self.network.directory / "open"
+        path = self.network.directory / "readable"
         path.mkdir(mode=0o755)
         self.addCleanup(path.rmdir)
         status, said = self.doctor(f"--state-dir={path}", f"--pool={self.network.pool_url}")

@@ -47,7 +47,7 @@ class ReasonTests(SynchronousTestCase):
 
     def say(self, traveller: Traveller, text: bytes, command: int = CELL) -> None:
         """A cell for the last hop that no end would make."""
-        body, _ = traveller.circuit._seal(command, text.ljust(1024 - 144, b"\0"))
+        body, _ = traveller.circuit.end._seal(command, text.ljust(1024 - 144, b"\0"))
         self.put(traveller, command, body)
 
     def put(self, traveller: Traveller, command: int, body: bytes) -> None:
@@ -74,7 +74,7 @@ class ReasonTests(SynchronousTestCase):
 
         def altered(place: int) -> Traveller:
             traveller = self.built()
-            body, _ = traveller.circuit._seal(CELL, bytes(880))
+            body, _ = traveller.circuit.end._seal(CELL, bytes(880))
             self.put(traveller, CELL, body[:place] + bytes([body[place] ^ 1]) + body[place + 1 :])
             return traveller
 

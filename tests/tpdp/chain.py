@@ -158,7 +158,7 @@ class Chain:
 
     def say_forward(self, *messages: bytes, command: int = CELL) -> Cell:
         """A forward cell that the builder's end did not make; it is on its way to the first node."""
-        body, _ = self.origin._seal(command, filled(list(messages), BODY_SIZES[command] - FORWARD_OVERHEAD))
+        body, _ = self.origin.end._seal(command, filled(list(messages), BODY_SIZES[command] - FORWARD_OVERHEAD))
         self.forward[0].append((command, body))
         return command, body
 
