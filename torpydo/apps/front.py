@@ -219,9 +219,8 @@ class FrontProtocol(TwistedProtocol, Generic[CoreT]):
             self.settings.refused(self.core.refusal)
         self._disarm()
         self.stop_opening()
-        end, self._end = self._end, None
-        if end is not None:
-            end.lost(reason)
+        if self._end is not None:
+            self._end.lost(reason)
         else:
             self.wire.lost()
         self.handlers.clear()  # they are methods of this object, which would keep it

@@ -48,9 +48,7 @@ class StreamProtocol(TwistedProtocol):
     def connectionMade(self) -> None:
         """The stream is open."""
         self.wire = Wire(cast(PipeTransport, self.transport))
-        on_open = self._on_open
-        del self._on_open  # it knows who will know this stream
-        on_open(self)
+        self._on_open(self)
 
     def dataReceived(self, data: bytes) -> None:
         """Pass bytes on."""
@@ -68,9 +66,8 @@ class StreamProtocol(TwistedProtocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Pass the end on."""
-        owner, self.owner = self.owner, None
-        if owner is not None:
-            owner.lost(reason)
+        if self.owner is not None:
+            self.owner.lost(reason)
         else:
             self.wire.lost()
 

@@ -218,8 +218,7 @@ class OriginCircuit:
         least = len(path) - 1
         # A fixed number of EARLY cells would tell a hop its place.
         early = least + int.from_bytes(rng(4), "big") % (MAX_EARLY - least + 1)
-        self._seal = _sealing(self._layers, rng)
-        self.end = OriginEnd(self._seal, FORWARD_OVERHEAD, rng, early)
+        self.end = OriginEnd(_sealing(self._layers, rng), FORWARD_OVERHEAD, rng, early)
         self.create_message = self._greet()
 
     @property
