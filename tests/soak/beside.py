@@ -18,6 +18,7 @@ from tests.soak.traffic import LOOPBACK
 from tests.soak.truth import Check
 from torpydo.client import Circuit, Client
 from torpydo.crypto import NodeId
+from torpydo.directory import Descriptor
 from torpydo.errors import TorpydoError
 
 __all__ = ["Beside", "Speed", "compare", "honest_circuit"]
@@ -83,13 +84,15 @@ class Beside:
     """The circuit.
 
     :ivar client: a client in this process
-    :ivar path: the attacked node first
-    :ivar before: how fast it was when nobody attacked
+    :ivar nodes: the attacked node first
+    :ivar path: their ids
+    :ivar before: how fast it was when nobody attacked this node
     """
 
     bed: Bed
     client: Client
     circuit: Circuit
+    nodes: Sequence[Member]
     path: Sequence[NodeId]
     before: Speed = attrs.field(init=False)
 
@@ -109,13 +112,19 @@ class Beside:
         except (TorpydoError, ConnectError) as error:
             raise FaultBroke(f"an honest circuit was lost: {error}") from error
         await bed.pause(SECONDS / 4)
-        already = download.check.offset
+        already, began = download.check.offset, bed.now()
         await bed.pause(SECONDS)
-        rate = (download.check.offset - already) / SECONDS
+        rate = (download.check.offset - already) / (bed.now() - began)
         if download.lost is not None or download.check.wrong_at is not None:
             raise FaultBroke(f"an honest download failed: {download.lost}, wrong byte at {download.check.wrong_at}")
         download.transport.abortConnection()
         return Speed(rate, percentile(trips, 0.95))
+
+    async def described(self, node: Member) -> Descriptor:
+        """What the pools say about a node."""
+        circuit = await self.client.build_circuit(1, [self.bed.network.node_id(node)])
+        circuit.close()
+        return circuit.path[0]
 
     async def kept(self) -> str:
         """Measure it during the attack; gives what to say.
@@ -149,9 +158,10 @@ class Beside:
 async def honest_circuit(bed: Bed, node: Member) -> AsyncIterator[Beside]:
     """A circuit that begins with *node*, measured; it ends with the block."""
     network = bed.network
-    others = [one for one in network.nodes if one is not node and one.name not in network.proxies]
-    path = [network.node_id(one) for one in (node, others[-1], others[0])]
+    others = [one for one in network.unproxied if one is not node]
+    nodes = (node, others[-1], others[0])
+    path = [network.node_id(one) for one in nodes]
     async with bed.own_client() as client:
-        beside = Beside(bed, client, await client.build_circuit(len(path), path), path)
+        beside = Beside(bed, client, await client.build_circuit(len(path), path), nodes, path)
         beside.before = await beside.speed()
         yield beside

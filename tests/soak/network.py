@@ -161,6 +161,11 @@ class Network:
         return [*self.pools, *self.nodes, *self.clients]
 
     @property
+    def unproxied(self) -> list[Member]:
+        """The nodes that everybody reaches as they are."""
+        return [node for node in self.nodes if node.name not in self.proxies]
+
+    @property
     def exits(self) -> list[Member]:
         """The nodes that open connections."""
         return self.nodes[: self.size.exits]
