@@ -103,7 +103,7 @@ class AnswerTests(SynchronousTestCase):
     def test_clamped(self) -> None:
         """A pool can neither hurry a node nor silence it."""
         self.assertEqual(HeartbeatAnswer.parse(bytes(12)).delay, 1)
-        self.assertEqual(HeartbeatAnswer.parse(b"\xff" * 12).delay, 300)
+        self.assertEqual(HeartbeatAnswer.parse(b"\xff" * 4 + bytes(8)).delay, 300)
         self.assertEqual(HeartbeatAnswer(0, 0).delay, 1)
 
     def test_other_sizes(self) -> None:
@@ -111,7 +111,17 @@ class AnswerTests(SynchronousTestCase):
         for size in (0, 11, 13, 500):
             self.assertRaises(DirectoryError, HeartbeatAnswer.parse, bytes(size))
 
-    @given(st.binary(min_size=12, max_size=12))
-    def test_any_answer(self, data: bytes) -> None:
-        """Whatever a pool answers, the delay is within its bounds."""
-        self.assertTrue(1 <= HeartbeatAnswer.parse(data).delay <= 300)
+    def test_times(self) -> None:
+        """A pool's clock may be far off, but not where it cannot be said again; found by the fuzzer."""
+        latest = 2**43
+        self.assertEqual(HeartbeatAnswer.parse(bytes(4) + latest.to_bytes(8, "big")).pool_time, latest / 1000)
+        for time in (latest + 1, 2**64 - 1):
+            with self.assertRaisesRegex(DirectoryError, f"a pool says that it is {time} ms after 1970"):
+                HeartbeatAnswer.parse(bytes(4) + time.to_bytes(8, "big"))
+
+    @given(st.integers(0, 2**32 - 1), st.integers(0, 2**43))
+    def test_any_answer(self, delay: int, time: int) -> None:
+        """Whatever a pool answers, the delay is within its bounds, and the answer can be said again."""
+        answer = HeartbeatAnswer.parse(delay.to_bytes(4, "big") + time.to_bytes(8, "big"))
+        self.assertTrue(1 <= answer.delay <= 300)
+        self.assertEqual(HeartbeatAnswer.parse(answer.encode()), answer)

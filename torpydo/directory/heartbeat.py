@@ -32,6 +32,8 @@ MAX_SKEW: Final = 300
 """Seconds that a heartbeat's time may be off: it bounds how long a recorded one can be replayed."""
 _MIN_DELAY: Final = 1.0
 _MAX_DELAY: Final = 300.0
+_MAX_TIME: Final = 2**43
+"""Milliseconds since the epoch, as in listings: the year 2248."""
 
 
 @attrs.frozen
@@ -114,12 +116,14 @@ class HeartbeatAnswer:
     def parse(cls, data: bytes) -> Self:
         """Read an answer.
 
-        :raises DirectoryError: if it is not 12 bytes
+        :raises DirectoryError: if it is not 12 bytes, or says a time that no clock has
         """
         reader = Reader(data)
         try:
-            answer = cls(reader.u32() / 1000, reader.u64() / 1000)
+            delay, time = reader.u32(), reader.u64()
             reader.finish()
         except (NeedMore, RemoteProtocolError):
             raise DirectoryError("a pool's answer to a heartbeat has 12 bytes; it may not be a torpydo pool") from None
-        return answer
+        if time > _MAX_TIME:
+            raise DirectoryError(f"a pool says that it is {time} ms after 1970; its clock is broken")
+        return cls(delay / 1000, time / 1000)

@@ -70,7 +70,8 @@ def _run_heartbeats(data: bytes) -> None:
         heartbeats.start()
         while not script.ended:
             [call] = clock.getDelayedCalls()
-            pause = call.getTime() - clock.seconds()
+            # To the microsecond: the clock may have gone on for years, and is a float.
+            pause = round(call.getTime() - clock.seconds(), 6)
             require(0.5 <= pause <= 300.0, f"a node waits for {pause} s")
             clock.advance(pause)
             for standing in heartbeats.standings():
