@@ -1,5 +1,6 @@
 # Two commands need nothing but Python 3.11 or later with venv: `make demo` and `make test`.
 # Every target makes its own set-up in $(VENV): the first time it says so and installs, later it does not.
+# The tests with real processes and clocks run after the others and one at a time: they use all processors.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
 VENV ?= .venv
@@ -28,7 +29,12 @@ demo: $(VENV)/.installed-cli
 
 test: $(VENV)/.installed-test
 	@echo "torpydo: running the tests"
+ifeq ($(strip $(TEST_ARGS)),)
+	@$(BIN)/python -m pytest --quiet --numprocesses=auto --dist=worksteal --ignore=tests/integration
+	@$(BIN)/python -m pytest tests/integration
+else
 	@$(BIN)/python -m pytest $(TEST_ARGS)
+endif
 
 soak: $(VENV)/.installed-test
 	@$(BIN)/python -m tests.soak --time=$(SOAK)

@@ -107,8 +107,14 @@ class Process:
         return self._process.poll()
 
     def wait(self, seconds: float = START_TIME) -> int:
-        """Wait for its end, and return its exit status."""
-        return self._process.wait(seconds)
+        """Wait for its end, and return its exit status.
+
+        :raises AssertionError: if it does not end in time
+        """
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{self.name} runs after {seconds:.0f} s, and says:\n{self.output}") from None
 
     def kill(self) -> None:
         """End it without a chance to say good-bye."""

@@ -196,7 +196,10 @@ class RunningTests(SynchronousTestCase):
             curl = subprocess.Popen([*command, "-o", "part"], cwd=self.network.directory, env=ENVIRONMENT)
             self.addCleanup(curl.wait)
             self.addCleanup(curl.kill)
-            wait_for(lambda: part.exists() and part.stat().st_size > 100_000, "the download runs")
+            wait_for(
+                lambda: curl.poll() is not None or (part.exists() and part.stat().st_size > 100_000), "the download runs"
+            )
+            self.assertIsNone(curl.returncode, self.network.processes["client"].output[-4000:])
             paths = [one["path"] for one in self.network.ask("client")["circuits"] if one["streams"]]
             for name in paths[-1]:
                 if name in names:

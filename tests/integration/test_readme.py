@@ -31,7 +31,7 @@ README = ROOT / "README.rst"
 
 # Commands of the documents that are run elsewhere: a regular expression, and who runs it.
 RUN_ELSEWHERE = {
-    r"torpydo bench( --(alone|delay|rate|only|runs|against-tor|json|picture|list|scale|short)\b.*)?":
+    r"torpydo bench( --(alone|delay|rate|only|runs|against-tor|json|picture|list|scale|attack|short)\b.*)?":
         "tests/integration/test_bench.py",
     r"python -m torpydo\.cli\.bench\.steps": "tests/cli/bench/test_steps.py",
     r"make fuzz( FUZZ=[a-z-]+ FUZZ_RUNS=[0-9]+)?|python -m torpydo\.testing\.fuzz --(list|help|seeds)":

@@ -234,8 +234,15 @@ class OutcomeTests(ServiceTestCase):
             f"http://{LOOPBACK}:25/": (b"(2)", b"no-exit"),
             "http://192.0.2.1/": (b"(2)", b"no-exit"),
         }
-        socks = ["--socks5-hostname", f"{LOOPBACK}:{self.network.socks_port}"]
-        http = ["-x", f"http://{LOOPBACK}:{self.network.http_port}"]
+        socks_port, http_port = free_port(), free_port()
+        client = self.start(
+            "client",
+            f"twistd -n torpydo-client --pool={self.network.pool_url} --state-dir=DIR --limit=stream-answer=3"
+            f" --socks=tcp:{socks_port}:interface=127.0.0.1 --http=tcp:{http_port}:interface=127.0.0.1",
+        )
+        wait_for(lambda: "the client is ready" in client.output, "the client is ready")
+        socks = ["--socks5-hostname", f"{LOOPBACK}:{socks_port}"]
+        http = ["-x", f"http://{LOOPBACK}:{http_port}"]
         # A failure of curl is an answer like any other.
         commands = [
             ["sh", "-c", 'exec 2>&1; curl -sS -D - -o /dev/null "$@"; true', "sh", *proxy, url]

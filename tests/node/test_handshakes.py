@@ -58,6 +58,50 @@ class HandshakesTests(SynchronousTestCase):
         self.assertEqual(self.answered, list(range(12)))
         self.assertEqual((len(self.queue), self.clock.getDelayedCalls()), (0, []))
 
+    def next_slice(self, busy: float) -> int:
+        """How many are answered in the next turn, when cells take so many seconds of it."""
+        before = len(self.answered)
+        [call] = self.clock.getDelayedCalls()
+        turn = call.func
+        call.cancel()
+        self.clock.rightNow += busy
+        turn()
+        return len(self.answered) - before
+
+    def test_cells_have_most_of_the_time(self) -> None:
+        """In a storm a slice is a third of what cells took since the last, at most 5 ms, and at least one handshake."""
+        self.cost = 0.0001
+        self.add(*range(500))
+        self.assertEqual(len(self.answered), 50)
+        self.assertEqual([self.next_slice(busy) for busy in (0.0059, 0.1, 0.0002)], [20, 50, 1])
+
+    def test_without_cells(self) -> None:
+        """A node that has nothing else to do makes a slice for each turn of its reactor."""
+        self.cost = 0.00011
+        self.add(*range(500))
+        self.assertEqual([self.next_slice(busy) for busy in (0.00005, 0.0)], [19, 19])
+
+    def test_the_time_of_cells_counts_for_the_wait(self) -> None:
+        """Whoever would wait too long because of them is refused at once, too."""
+        self.cost = 0.0013
+        self.add(*range(2000))
+        for _ in range(40):
+            self.next_slice(0.1)
+        before = len(self.queue)
+        self.add(*range(2000, 4000), asker="other")
+        # Every other turn is his, and four have theirs in 105 ms.
+        room = DEFAULT_LIMITS.create_delay / (2 * 0.1052 / 4)
+        self.assertLess(abs(len(self.queue) - before - room), 2)
+
+    def test_the_time_when_nobody_waits_does_not(self) -> None:
+        """An hour after a storm the node is as quick as ever."""
+        self.add(*range(12))
+        self.clock.advance(0)
+        self.clock.advance(3600)
+        self.add(12)
+        self.add(*range(13, 1000))
+        self.assertEqual(self.refused, [])
+
     def test_no_second_slice_in_a_turn(self) -> None:
         """What comes while others wait goes to the end."""
         self.add(*range(6))

@@ -1,8 +1,8 @@
 """Circuit handshakes that wait for their turn: a storm of CREATEs may cost time, but never all of it (SECURITY D3, H7).
 
 Who asks has a queue, each other node and each host of clients one, and they are served in turn: a storm delays its
-author. They are answered in slices of a few milliseconds; between two slices cells flow. What would have to wait too
-long is refused at once. Called by creates, which also gives the answers.
+author. They are answered in slices of a few milliseconds; between two slices cells flow, for longer than handshakes
+were made. What would have to wait too long is refused at once. Called by creates, which also gives the answers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IDelayedCall
 
 from torpydo.net import LinkProtocol
 from torpydo.node.bounds import Bounds
-from torpydo.node.limits import HANDSHAKE_COST, HANDSHAKE_SLICE
+from torpydo.node.limits import HANDSHAKE_COST, HANDSHAKE_LEAST, HANDSHAKE_SHARE, HANDSHAKE_SLICE, IDLE_TURN
 from torpydo.node.refusal import NodeRefusal
 
 __all__ = ["Handshake", "Handshakes"]
@@ -54,6 +54,8 @@ class Handshakes:
     _count: int = 0
     _cost: float = HANDSHAKE_COST
     _next: IDelayedCall | None = None
+    _ended_at: float | None = None
+    """When the last slice was over, if there is to be another one."""
 
     def __len__(self) -> int:
         return self._count
@@ -114,8 +116,12 @@ class Handshakes:
     def _slice(self) -> None:
         self._next = None
         begin = now = self._reactor.seconds()
+        since, length = begin, HANDSHAKE_SLICE
+        if self._ended_at is not None:
+            since = self._ended_at
+            length = HANDSHAKE_LEAST if begin - since < IDLE_TURN else min(length, HANDSHAKE_SHARE * (begin - since))
         done = 0
-        while self._waiting and now - begin < HANDSHAKE_SLICE:
+        while self._waiting:
             handshake = self._take()
             if now - handshake.arrived_at > self._bounds.limits.create_age:
                 self._refuse(handshake, NodeRefusal.CREATES_LATE)
@@ -123,7 +129,13 @@ class Handshakes:
                 self._answer(handshake)
                 done += 1
             now = self._reactor.seconds()
+            # Looked at here, so that there is one at the least.
+            if now - begin >= length:
+                break
         if done:
-            self._cost += ((now - begin) / done - self._cost) / 8
+            # With what went on between: so long does each of them wait.
+            self._cost += ((now - since) / done - self._cost) / 8
+        self._ended_at = None
         if self._waiting:
+            self._ended_at = now
             self._next = self._reactor.callLater(0, self._slice)

@@ -113,7 +113,14 @@ LINK_AGE_GRACE: Final = 60.0
 """Seconds that a peer may still ask for circuits on a link that is too old: its CREATE may have been under way."""
 
 HANDSHAKE_SLICE: Final = 0.005
-"""Seconds of circuit handshakes after which cells have their turn (H7)."""
+"""Seconds of circuit handshakes after which cells have their turn (H7) ..."""
+HANDSHAKE_SHARE: Final = 1 / 3
+"""... and less, if cells took less since the last one: this part of that. So a storm leaves three quarters of the
+processor to the cells of those that have circuits (D3) ..."""
+IDLE_TURN: Final = 0.0001
+"""... unless they took less than this, a turn of the reactor in which nothing was ready ..."""
+HANDSHAKE_LEAST: Final = 0.002
+"""... after which there are so many seconds: a node with nothing else to do is to be quick."""
 HANDSHAKE_COST: Final = 0.0005
 """Seconds that a handshake is taken to cost before any was measured (H7)."""
 
