@@ -160,7 +160,7 @@ class BenchTests(SynchronousTestCase):
 
     def test_attacks(self) -> None:
         """Each has a network of its own, and something is left beside it."""
-        keys = {"attack_slow_connect", "attack_snipers_memory", "attack_files_again"}
+        keys = {"attack_snipers_memory", "attack_files_again"}
         status, out, err = self.bench.run("--short", "--alone", "--json=figures.json", "--only", *sorted(keys))
         self.assertEqual(status, 0, err)
         self.assertEqual({figure.key for figure in self.bench.figures}, keys)

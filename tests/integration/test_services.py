@@ -255,3 +255,8 @@ class OutcomeTests(ServiceTestCase):
             assert by_socks is not None and by_http is not None, f"{url} got no answer in time"
             self.assertIn(reply, by_socks, url)
             self.assertIn(b": " + word + b"\r\n", by_http, url)
+        # However often it happens, the log has ten lines of it in a minute (SECURITY I2).
+        refused = next(iter(cases))
+        self.network.program("curl", "-sS", *socks, *[refused] * 12)
+        line = "SocksProtocol#debug] a stream could not be opened"
+        self.assertEqual(client.output.count(line), 10, client.output)
