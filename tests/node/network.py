@@ -17,11 +17,10 @@ from tests.directory.build import descriptor, key, network
 from torpydo.crypto import DHSecretKey, Secret, SigningKey
 from torpydo.directory import TEST_NETWORK, Descriptor, ExitPolicy, NetDir, sign_descriptor
 from torpydo.errors import TorpydoError
-from torpydo.net import FileBudget, Gate, LinkFactory, LinkProtocol, Turn, connect_link
+from torpydo.net import BACKLOG, FileBudget, Gate, LinkFactory, LinkProtocol, Turn, connect_link
 from torpydo.node.bounds import Bounds
 from torpydo.node.carrier import hosts_of, open_gate
 from torpydo.node.exits import Exits
-from torpydo.node.port import BACKLOG
 from torpydo.node.resolver import Resolver
 from torpydo.node.router import Router
 from torpydo.testing import SimulatedReactor

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.internet.protocol import Factory
@@ -10,7 +13,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from torpydo.errors import ListenError
+from torpydo.net import BACKLOG
 from torpydo.pool.listener import Listener
+from torpydo.testing import SimulatedReactor
 
 
 class Port:
@@ -54,6 +59,15 @@ class ListenerTests(SynchronousTestCase):
         self.assertTrue(listener.is_started)
         self.assertIs(self.successResultOf(early), port)
         self.assertIs(self.successResultOf(listener.when_listening()), port)
+
+    def test_backlog(self) -> None:
+        """Many may wait in the system until they are taken."""
+        reactor = SimulatedReactor().host("20.1.1.1")
+        listener = Listener(TCP4ServerEndpoint(reactor, 80, interface="20.1.1.1"), "tcp:80", Factory())
+        listener.start()
+        port: Any = self.successResultOf(listener.when_listening())
+        self.assertEqual(port.socket._backlog, BACKLOG)
+        reactor.success(listener.stop())
 
     def test_later(self) -> None:
         """A port that opens later is waited for."""

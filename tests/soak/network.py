@@ -32,7 +32,6 @@ BIN = Path(sys.executable).parent
 ROOT = Path(__file__).parents[2]
 STOP_TIME = 5.0
 """Seconds in which a service ends after SIGTERM, whatever it is doing (SECURITY Z3)."""
-BACKLOG = 1024
 _NODE_ID = re.compile(r"the node ([a-z2-7]{52}) listens")
 
 
@@ -107,8 +106,7 @@ class Network:
         return Member(self.reactor, name, self.directory, command, self.environment)
 
     def _listen(self, name: str) -> str:
-        # Of a thousand connections in one moment the system refuses most by itself with Twisted's 50.
-        return f"tcp:{self.port(name)}:interface={LOOPBACK}:backlog={BACKLOG}"
+        return f"tcp:{self.port(name)}:interface={LOOPBACK}"
 
     def state(self, name: str) -> FilePath[str]:
         """The state directory of a process."""

@@ -12,6 +12,7 @@ import attrs
 from twisted.application.service import IService
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.testing import MemoryReactorClock, StringTransport
@@ -25,10 +26,11 @@ from torpydo.apps.refusals import ProxyRefusal
 from torpydo.apps.socks import SocksFactory
 from torpydo.client import DEFAULT_LIMITS, ClientLimits
 from torpydo.errors import CircuitBuildError, ConfigurationError, ListenError, PoolUnreachable, StateError
-from torpydo.net import FileBudget
+from torpydo.net import BACKLOG, FileBudget
 from torpydo.taps.client import STOP_TIME, ClientConfig, ClientService, Options, makeService
 from torpydo.taps.ending import CannotStart
 from torpydo.taps.statussocket import Source
+from torpydo.testing import SimulatedReactor
 
 URL = str(url())
 
@@ -209,6 +211,16 @@ class ServiceTests(SynchronousTestCase):
             ["the SOCKS proxy listens on 127.0.0.1:9050", "the HTTP proxy listens on 127.0.0.1:9050"],
         )
         self.assertEqual(self.lines("warn"), [])
+
+    def test_many_may_wait_at_a_proxy(self) -> None:
+        """A browser opens dozens of connections in a moment, and some users share a proxy."""
+        reactor: Any = SimulatedReactor()
+        endpoint = TCP4ServerEndpoint(reactor, 9050, interface="127.0.0.1")
+        self.config = attrs.evolve(self.config, socks=(endpoint, "tcp:9050"))
+        self.service = ClientService(self.reactor, self.config, self.start)
+        self.started()
+        port: Any = self.service._ports[0]
+        self.assertEqual(port.socket._backlog, BACKLOG)
 
     def test_the_status_is_served_in_the_state_directory(self) -> None:
         """To the same user only."""

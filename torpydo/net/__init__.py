@@ -1,5 +1,6 @@
 """Thin Twisted adapters that decide nothing: links, streams, fetches, listings, and the state directory."""
 
+from torpydo.net.backlog import BACKLOG, lengthen_backlog
 from torpydo.net.buckets import Buckets, host_key
 from torpydo.net.collector import settle_collector
 from torpydo.net.console import ConsoleObserver, is_loopback_host
@@ -22,6 +23,7 @@ from torpydo.net.turn import Turn
 from torpydo.net.waiting import Holder, Queue, Waiting
 
 __all__ = [
+    "BACKLOG",
     "DEBUGGABLE",
     "LIMITED",
     "Buckets",
@@ -53,6 +55,7 @@ __all__ = [
     "host_key",
     "is_loopback_host",
     "keep_quiet",
+    "lengthen_backlog",
     "limit",
     "link_endpoint",
     "peer_address",

@@ -8,13 +8,10 @@ from twisted.internet.interfaces import IAddress, IDelayedCall, IListeningPort
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.tcp import Port
 
-__all__ = ["BACKLOG", "NodePort"]
+from torpydo.net import lengthen_backlog
 
-BACKLOG: Final = 1024
-"""Connections that wait in the system until they are taken: a flood must fill it faster than they are, or those who
-come meanwhile would have to try again after a second ..."""
-TWISTED_BACKLOG: Final = 50
-"""... and what it is if the endpoint does not say."""
+__all__ = ["NodePort"]
+
 PAUSE: Final = 0.1
 """Seconds for which new connections wait in the system when no file descriptor is left (SECURITY D5)."""
 
@@ -44,9 +41,7 @@ class NodePort(Factory):
     def listening(self, port: IListeningPort) -> None:
         """*port* is the one."""
         self._port = port if isinstance(port, Port) else None
-        if self._port is not None and self._port.backlog == TWISTED_BACKLOG:
-            # Nobody chose it. To listen again is how it is changed.
-            self._port.socket.listen(BACKLOG)
+        lengthen_backlog(port)
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         protocol = None if self.inside is None else self.inside.buildProtocol(addr)

@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStrea
 from twisted.python.failure import Failure
 
 from torpydo.errors import ListenError
+from torpydo.net import lengthen_backlog
 
 __all__ = ["Listener"]
 
@@ -71,6 +72,7 @@ class Listener:
 
     def _opened(self, port: IListeningPort) -> None:
         self._port = port
+        lengthen_backlog(port)
         self._tell()
 
     def _failed(self, failure: Failure) -> None:

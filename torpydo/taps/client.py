@@ -31,7 +31,7 @@ from torpydo.apps.status import STATUS_SOCKET, HasStatus, StatusFactory, status_
 from torpydo.client import DEFAULT_LIMITS, Client, ClientLimits, ClientStatus
 from torpydo.directory import MAX_HOPS, PoolURL, is_loopback
 from torpydo.errors import CircuitError, ConfigurationError, ListenError, PoolURLError, TorpydoError
-from torpydo.net import FileBudget, Refusals, harden_process, keep_quiet, settle_collector
+from torpydo.net import FileBudget, Refusals, harden_process, keep_quiet, lengthen_backlog, settle_collector
 from torpydo.taps.ending import EndingService
 from torpydo.taps.figures import Figure
 from torpydo.taps.metrics import METRICS_OPTION, metrics_services, metrics_where
@@ -265,6 +265,7 @@ class ClientService(Service):
 
         def listening(port: IListeningPort) -> None:
             self._ports.append(port)
+            lengthen_backlog(port)
             remote = None if kind is None else self._tell_where(kind, port)
             if remote is not None:
                 fail(remote)
