@@ -185,6 +185,10 @@ class RunningTests(SynchronousTestCase):
         self.assertEqual(process.wait(20.0), status, process.output)
         return time.monotonic() - begun
 
+    def size_of(self, path: Path) -> int:
+        """Of a file that may not be there yet."""
+        return path.stat().st_size if path.exists() else 0
+
     def download_through(self, size: int, rate: str, names: Set[str]) -> tuple[subprocess.Popen[bytes], Process]:
         """Start a download until its circuit has one of these nodes, and find that node."""
         part = self.network.directory / "part"
@@ -196,9 +200,7 @@ class RunningTests(SynchronousTestCase):
             curl = subprocess.Popen([*command, "-o", "part"], cwd=self.network.directory, env=ENVIRONMENT)
             self.addCleanup(curl.wait)
             self.addCleanup(curl.kill)
-            wait_for(
-                lambda: curl.poll() is not None or (part.exists() and part.stat().st_size > 100_000), "the download runs"
-            )
+            wait_for(lambda one=curl: one.poll() is not None or self.size_of(part) > 100_000, "the download runs")
             self.assertIsNone(curl.returncode, self.network.processes["client"].output[-4000:])
             paths = [one["path"] for one in self.network.ask("client")["circuits"] if one["streams"]]
             for name in paths[-1]:

@@ -48,15 +48,14 @@ async def _run(reactor: Any, options: argparse.Namespace) -> int:
     keep = True
     try:
         await network.start()
-        try:
-            await soak.run()
-        finally:
-            run = soak.judged()
+        await soak.run()
+    finally:
+        await soak.end()
+        run = soak.judged()
+        if run is not None:
             keep = bool(run.breaches())
             for line in lines(run):
                 _say(line)
-    finally:
-        await network.end()
         if keep:
             _say(f"the logs are in {directory.path}")
         else:

@@ -51,11 +51,6 @@ class Size:
         return self.pools // 2 + 1
 
     @property
-    def services(self) -> list[Member]:
-        """Those that are what is tested."""
-        return [*self.pools, *self.nodes, *self.clients]
-
-    @property
     def exits(self) -> int:
         """Nodes that open connections to this machine: more than half, so that some may be away."""
         return self.nodes // 2 + 1
@@ -211,18 +206,22 @@ class Network:
         for client in self.clients:
             await self.ready(client)
 
-    async def end(self) -> None:
-        """End everything that runs, clients first."""
+    async def end(self) -> dict[Member, float]:
+        """End everything that runs, clients first.
+
+        :returns: how many seconds each has taken
+        """
+        seconds: dict[Member, float] = {}
         for members in ([*self.clients, self.destination], self.nodes, self.pools):
             running = [member for member in members if member.is_alive]
             for member in running:
                 # It may be frozen.
                 member.send(signal.SIGCONT)
-            await gatherResults(
-                [Deferred.fromCoroutine(member.end(patience=STOP_TIME * self.patience)) for member in running]
-            )
+            ends = [Deferred.fromCoroutine(member.end(patience=2 * STOP_TIME * self.patience)) for member in running]
+            seconds |= zip(running, await gatherResults(ends), strict=True)
         for proxy in self.proxies.values():
             await proxy.stop()
+        return seconds
 
     def broken(self) -> list[str]:
         """What is wrong with any of the processes, each told once."""

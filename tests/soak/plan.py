@@ -36,6 +36,11 @@ class Plan:
     seconds: float
 
     @property
+    def is_full(self) -> bool:
+        """Whether the faults have their full size, and there is time for all of them."""
+        return self.seconds >= FULL
+
+    @property
     def warm_up(self) -> float:
         """Seconds of traffic before the first fault."""
         return min(180.0, self.seconds * 0.1)
@@ -58,7 +63,7 @@ class Plan:
     @property
     def rest_every(self) -> float:
         """Seconds of traffic between two rests."""
-        return min(300.0, max(60.0, self.seconds / 30))
+        return min(120.0, max(60.0, self.seconds / 30))
 
     @property
     def sample_every(self) -> float:
@@ -69,8 +74,9 @@ class Plan:
     def scale(self) -> Scale:
         """Of the faults."""
         part = min(1.0, self.seconds / FULL)
-        gigabytes = 10.0 if self.seconds >= 4 * 3600 else min(2.0, self.seconds / 1800)
-        return Scale(part, self.seconds >= FULL, gigabytes)
+        # More than a number of 32 bits can count, from an hour on.
+        gigabytes = 10.0 if self.seconds >= 4 * 3600 else 5.0 if self.seconds >= 3600 else min(2.0, self.seconds / 1800)
+        return Scale(part, self.is_full, gigabytes)
 
     @property
     def faults(self) -> str:

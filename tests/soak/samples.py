@@ -13,7 +13,7 @@ __all__ = ["Drift", "Reading", "Series", "Slope", "least_squares"]
 
 HOUR = 3600.0
 MEBIBYTE = 1 << 20
-START = 60.0
+START = 300.0
 """Seconds after the start of a process in which it grows to its size."""
 GROUP = 60.0
 """Seconds whose samples become one: those of a moment are too much alike to be counted one by one."""
@@ -93,11 +93,12 @@ class Series:
         self._worked: tuple[float, float] | None = None
         self._share = 0.0
 
-    def add(self, now: float, reading: Reading, *, steady: bool, resting: bool) -> None:
+    def add(self, now: float, reading: Reading, *, steady: bool, resting: bool, links: int = 0) -> None:
         """One more.
 
         :param steady: whether it belongs to the part from which slopes are taken; the start of a process never does
         :param resting: whether no transfer was open
+        :param links: files among the open ones that are links of a node, which come and go with its neighbours
         """
         self.last = reading
         self.highest = max(self.highest, reading.resident)
@@ -110,7 +111,7 @@ class Series:
             self._resident.append(reading.resident / MEBIBYTE)
             if resting:
                 self._rest_times.append(now)
-                self._rest_files.append(reading.files)
+                self._rest_files.append(reading.files - links)
 
     @property
     def share(self) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import traceback
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from random import Random
 from typing import Any
 
@@ -75,6 +75,8 @@ class Soak:
         self._results: list[FaultResult] = []
         self._broken: list[str] = []
         self._series: dict[str, Series] = {}
+        self._ended: list[Series] = []
+        self._finished = False
         self._restarts = 0
         self._turn = 0
         self._steady = False
@@ -112,27 +114,38 @@ class Soak:
             # Faults that somebody chose may have taken longer.
             await self._traffic_for(max(self._plan.seconds - self._elapsed, self._plan.seconds / 2))
             await self._rest(go_on=False)
+            self._finished = True
         finally:
             self._elapsed_at_end = self._elapsed
             self._sampling.stop()
+            traffic.stop()
             self._transfers.stop()
-            for line in self._network.broken():
-                self._break(line)
 
     @property
     def _elapsed(self) -> float:
         return float(self._reactor.seconds() - self._began)
 
-    def judged(self) -> Run:
-        """What is known at the end."""
+    async def end(self) -> None:
+        """End the processes; what they do and say on their way out counts as well."""
+        for member, seconds in (await self._network.end()).items():
+            if self._began and member is not self._network.destination:
+                self._told(member, seconds)
+        for line in self._network.broken():
+            self._break(line)
+
+    def judged(self) -> Run | None:
+        """What is known at the end; ``None`` if there was no network."""
+        if not self._began:
+            return None
+        if not self._finished:
+            self._break("the run did not come to its end")
         return Run(
-            seconds=self._elapsed_at_end if self._began else 0.0,
+            seconds=self._elapsed_at_end,
             tally=self._transfers.tally,
             faults=self._results,
             restarts=Restarts(self._restarts, int(ON_TIME * self._traffic_time / self._plan.restart_every)),
-            series=[self._series[name] for name in self._names() if name in self._series],
+            series=[*self._ended, *(self._series[name] for name in self._names() if name in self._series)],
             broken=self._broken,
-            links=self._network.links,
         )
 
     def _names(self) -> list[str]:
@@ -160,28 +173,35 @@ class Soak:
         """Let everything come to its end, look, and go on."""
         await self._traffic.rest()
         await self._pause(REST)
-        self._sample(resting=True)
+        statuses = {node.name: await self._network.status(node) for node in self._network.nodes}
+        self._sample({name: int(status.get("links", 0)) for name, status in statuses.items()})
         if go_on:
             self._traffic.go()
 
     # -- Looking
 
-    def _sample(self, resting: bool = False) -> None:
-        now = self._reactor.seconds()
+    def _sample(self, links: Mapping[str, int] | None = None) -> None:
+        """Look at all processes.
+
+        :param links: how many each node has; given in rest
+        """
         for member in self._network.members:
             if member.is_alive:
-                self._add(member.name, member.pid, member.since, now, resting)
-        self._add("soak", os.getpid(), self._began, now, resting)
+                self._add(member.name, member.pid, member.since, links)
+        self._add("soak", os.getpid(), self._began, links)
         self._look()
 
-    def _add(self, name: str, pid: int, since: float, now: float, resting: bool) -> None:
+    def _add(self, name: str, pid: int, since: float, links: Mapping[str, int] | None) -> None:
         reading = read_process(pid)
         if reading is None:
             return
         series = self._series.get(name)
         if series is None or series.since != since:
+            if series is not None and series.covered:
+                self._ended.append(series)
             series = self._series[name] = Series(name, since)
-        series.add(now, reading, steady=self._steady, resting=resting)
+        resting, own = links is not None, (links or {}).get(name, 0)
+        series.add(self._reactor.seconds(), reading, steady=self._steady, resting=resting, links=own)
 
     def _look(self) -> None:
         """Whatever a process has said or done that it must not is said at once, and a breach; the others go on."""
@@ -198,23 +218,29 @@ class Soak:
     # -- What happens to the network while there is traffic
 
     async def _restart_node(self) -> None:
-        """The next of all nodes but the first, by SIGKILL and SIGTERM in turn."""
-        nodes = self._network.nodes[1:]
+        """The next node, by SIGKILL and SIGTERM in turn.
+
+        While there are faults it is any but the first. Then it is one exit and one other: the rest, pools and clients
+        run on, so that what grows in them shows.
+        """
+        network = self._network
+        nodes = [network.exits[-1], network.nodes[-1]] if self._steady else network.nodes[1:]
         node = nodes[self._turn % len(nodes)]
         while node.is_alive and not self._network.is_up(node):
             # On a slow machine it is still starting; it takes no signals yet.
             await self._pause(0.2)
-        number = (signal.SIGKILL, signal.SIGTERM)[self._turn % 2]
+        number = (signal.SIGKILL, signal.SIGTERM)[(self._turn + self._turn // len(nodes)) % 2]
         self._turn += 1
         seconds = await node.end(number, patience=2 * STOP_TIME * self._network.patience)
         if number == signal.SIGTERM:
-            self._ended(node, seconds)
+            self._told(node, seconds)
         await self._pause(self._random.uniform(0.0, min(3.0, self._plan.restart_every / 4)))
         node.start()
         self._restarts += 1
         self._tell()
 
-    def _ended(self, member: Member, seconds: float) -> None:
+    def _told(self, member: Member, seconds: float) -> None:
+        """Look at the end of a process that was told to end."""
         if member.child.ended_with != "exit status 0":
             self._break(f"{member.name} ended with {member.child.ended_with} after SIGTERM")
         elif seconds > STOP_TIME * self._network.patience:
@@ -222,7 +248,9 @@ class Soak:
 
     async def _disturb(self) -> None:
         """Something small."""
-        small = (self._freeze_node, self._freeze_destination, self._restart_pool, self._hang_up, *3 * (self._bad_line,))
+        small = [self._freeze_node, self._freeze_destination, self._hang_up, *3 * [self._bad_line]]
+        if not self._steady:
+            small.append(self._restart_pool)
         await self._random.choice(small)()
 
     async def _freeze_node(self) -> None:
@@ -246,7 +274,7 @@ class Soak:
 
     async def _restart_pool(self) -> None:
         pool = self._network.pools[-1]
-        self._ended(pool, await pool.end(patience=2 * STOP_TIME * self._network.patience))
+        self._told(pool, await pool.end(patience=2 * STOP_TIME * self._network.patience))
         pool.start()
 
     async def _hang_up(self) -> None:
@@ -270,6 +298,8 @@ class Soak:
         late = self._elapsed + fault.seconds(self._plan.scale) > self._plan.fault_time
         if late and not self._chosen:
             self._results.append(FaultResult(fault.number, fault.name, skipped="there is no time for it"))
+            if self._plan.is_full:
+                self._break(f"there is no time for fault {fault.number}, {fault.name}")
             return
         self._say(f"{self._elapsed:.0f} s: fault {fault.number}, {fault.name}")
         await self._rest(go_on=False)

@@ -32,7 +32,7 @@ def series(
     seconds: float, memory: Callable[[float], float], files: Callable[[float], int] = lambda time: 20
 ) -> Series:
     """A process with so many MiB and files, looked at every ten seconds, and in rest every five minutes."""
-    random, result = Random(1), Series("node1", -60.0)
+    random, result = Random(1), Series("node1", -300.0)
     for step in range(int(seconds / 10)):
         time = 10.0 * step
         noise = random.gauss(0.0, 1.0)
@@ -92,9 +92,9 @@ class RunTests(RunTestCase):
         self.assert_breaches(run(faults=faults), "fault 2 (frozen): late", "fault 2 (frozen): lost")
 
     def test_what_was_said_and_what_broke(self) -> None:
-        """A line of a log, a process that ended, a restart that was left out."""
-        judged = run(said=["node1: Traceback"], broken=["node2 ended by itself"], restarts=Restarts(2, 3))
-        self.assert_breaches(judged, "node2 ended", "only 2 of 3 restarts", "node1: Traceback")
+        """A process that ended, a line of a log, a restart that was left out."""
+        judged = run(broken=["node2 ended by itself", "node1: Traceback"], restarts=Restarts(2, 3))
+        self.assert_breaches(judged, "node2 ended", "node1: Traceback", "only 2 of 3 restarts")
 
 
 class MemoryTests(RunTestCase):
@@ -119,18 +119,31 @@ class MemoryTests(RunTestCase):
         self.assert_breaches(self.growing(10 * MINUTE, 100.0))
         self.assert_breaches(self.growing(10 * MINUTE, 600.0), "the memory of node1 grew by")
 
-    def files(self, files: Callable[[float], int], links: int = 4) -> Run:
+    def files(self, files: Callable[[float], int]) -> Run:
         """A run with a process that has so many open files."""
-        return run(series=[series(HOUR, lambda time: 60.0, files)], links=links)
+        return run(series=[series(HOUR, lambda time: 60.0, files)])
 
     def test_files_that_come_and_go(self) -> None:
-        """Links to a few nodes may come, and stay."""
+        """A few may come, and stay."""
         self.assert_breaches(self.files(lambda time: 20 + int(time) % 7))
-        self.assert_breaches(self.files(lambda time: 20 if time < HOUR / 2 else 24))
+        self.assert_breaches(self.files(lambda time: 20 if time < HOUR / 2 else 23))
 
     def test_files_that_are_lost(self) -> None:
-        """More than that, and more with time."""
-        self.assert_breaches(self.files(lambda time: 20 + int(time / 300)), "the open files of node1 in rest grew")
+        """More than that, and more with time: one in ten minutes."""
+        self.assert_breaches(self.files(lambda time: 20 + int(time / 600)), "the open files of node1 in rest grew")
+
+    def test_links_are_not_lost_files(self) -> None:
+        """A node has more of them when its neighbours are back."""
+        one = Series("node1", -300.0)
+        for time in range(0, 3600, 60):
+            links = time // 300
+            one.add(float(time), Reading(MEBIBYTE, 20 + links, 0.0), steady=True, resting=True, links=links)
+        self.assert_breaches(run(series=[one]))
+
+    def test_each_start_of_a_process(self) -> None:
+        """One that grew and was started again does not hide it."""
+        old, new = series(HOUR, lambda time: 60.0 + time / 600), series(HOUR, lambda time: 60.0)
+        self.assert_breaches(run(series=[old, new]), "the memory of node1 grows by 6.")
 
     def test_files_at_work_do_not_count(self) -> None:
         """Only those in rest."""
@@ -167,8 +180,8 @@ class SampleTests(SynchronousTestCase):
     def test_the_start_does_not_count(self) -> None:
         """A process that was started in the steady part first becomes as large as it is."""
         one = Series("node1", 100.0)
-        for time in range(100, 400, 10):
-            one.add(float(time), Reading(min(time, 160) * MEBIBYTE, 9, 0.0), steady=True, resting=False)
+        for time in range(100, 640, 10):
+            one.add(float(time), Reading(min(time, 400) * MEBIBYTE, 9, 0.0), steady=True, resting=False)
         self.assertEqual(one.covered, 230.0)
         drift = one.memory_drift()
         assert drift is not None

@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 import attrs
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.error import ConnectError
 from twisted.internet.task import LoopingCall, deferLater
@@ -113,6 +113,7 @@ class Traffic:
         self._wanted = False
         self._woken: list[Deferred[None]] = []
         self._idle: list[Deferred[None]] = []
+        self._running: list[Deferred[None]] = []
         self._kinds: tuple[tuple[int, Callable[[], Transfer]], ...] = (
             (25, self._download), (15, self._upload), (12, self._echo), (12, self._ping_pong), (8, self._half_closed),
             (8, self._reset), (5, self._cut), (3, self._slow), (2, self._refused), (1, self._unresolved),
@@ -122,8 +123,13 @@ class Traffic:
 
     def start(self) -> None:
         """Begin; rests first."""
-        for _ in range(self._loops):
-            Deferred.fromCoroutine(self._loop())
+        self._running = [Deferred.fromCoroutine(self._loop()) for _ in range(self._loops)]
+
+    def stop(self) -> None:
+        """Begin nothing more, whatever is open."""
+        for loop in self._running:
+            loop.addErrback(lambda failure: failure.trap(CancelledError, FirstError))
+            loop.cancel()
 
     def go(self) -> None:
         """Have traffic from now on."""
@@ -170,7 +176,8 @@ class Traffic:
         """Many small ones at once."""
         count = self._random.randint(10, 40)
         drawn = [self._random.choice((self._small, self._ping_pong, self._reset))() for _ in range(count)]
-        outcomes = await gatherResults([Deferred.fromCoroutine(self._transfers.run(transfer)) for transfer in drawn])
+        runs = [Deferred.fromCoroutine(self._transfers.run(transfer)) for transfer in drawn]
+        outcomes = await gatherResults(runs, consumeErrors=True)
         for outcome in outcomes:
             self._transfers.tally.add(outcome)
 
