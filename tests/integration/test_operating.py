@@ -11,6 +11,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Set
+from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
