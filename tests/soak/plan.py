@@ -51,6 +51,11 @@ class Plan:
         return self.seconds * (0.5 if self.seconds <= 3600 else 0.25)
 
     @property
+    def settle(self) -> float:
+        """Seconds of traffic after the last fault until the steady part begins."""
+        return min(300.0, self.seconds / 12)
+
+    @property
     def restart_every(self) -> float:
         """Seconds of traffic between two restarts of nodes: a minute, and in short runs so that there are some."""
         return min(60.0, max(2.0, self.seconds / 6))

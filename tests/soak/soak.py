@@ -10,6 +10,7 @@ from random import Random
 from typing import Any
 
 import attrs
+from twisted.internet.defer import CancelledError
 from twisted.internet.task import LoopingCall, deferLater
 
 from tests.soak.badlines import BadLines
@@ -110,9 +111,11 @@ class Soak:
             await self._traffic_for(self._plan.warm_up)
             for fault in self._faults:
                 await self._fault(fault)
-            self._steady = True
             # Faults that somebody chose may have taken longer.
-            await self._traffic_for(max(self._plan.seconds - self._elapsed, self._plan.seconds / 2))
+            left = max(self._plan.seconds - self._elapsed, self._plan.seconds / 2)
+            await self._traffic_for(self._plan.settle)
+            self._steady = True
+            await self._traffic_for(left - self._plan.settle)
             await self._rest(go_on=False)
             self._finished = True
         finally:
@@ -309,6 +312,9 @@ class Soak:
             figures = await fault.run(self._bed)
         except FaultBroke as error:
             breaches.append(str(error))
+        except CancelledError:
+            # Somebody ends the run.
+            raise
         except Exception as error:
             # Whatever a fault comes upon, the others are to be run as well, and the run has failed.
             breaches.append(f"{type(error).__name__}: {error}")

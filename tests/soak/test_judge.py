@@ -233,7 +233,7 @@ class PlanTests(SynchronousTestCase):
     def test_time_for_slopes(self) -> None:
         """An hour leaves enough for them after the faults, and all faults have their full size."""
         plan = Plan(HOUR)
-        self.assertGreaterEqual(plan.seconds - plan.fault_time, 20 * MINUTE)
+        self.assertGreaterEqual(plan.seconds - plan.fault_time - plan.settle, 20 * MINUTE)
         self.assertEqual((plan.scale.part, plan.scale.long), (1.0, True))
         self.assertLessEqual(plan.warm_up + sum(fault.seconds(plan.scale) for fault in ALL), plan.fault_time)
 
