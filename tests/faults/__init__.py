@@ -15,9 +15,10 @@ error pass, and makes an honest transfer.
                                 network/test_transfer::HalfCloseTests  node/test_exitstream::HalfCloseTests
      5  slow application        faults/test_slow::SlowReaderTests  network/test_flow::SlowLineTests
                                 network/test_memory::MemoryTests
-     6  sniper                  faults/test_slow::SniperTests  node/test_router::MemoryTests
+     6  sniper                  faults/test_slow::SniperTests  node/test_memory::SniperTests
                                 tpdp/test_ends::BothWaysTests::test_wrong_acknowledgement
-     7  slow link handshakes    faults/test_slow::SlowlorisTests::test_link  net/test_gate::PendingTests  soak
+     7  slow link handshakes    faults/test_slow::SlowlorisTests::test_link  node/test_floods::SlowlorisTests
+                                net/test_gate::PendingTests  soak
      8  slow requests           faults/test_slow::SlowlorisTests  apps/socks/test_connection::DeadlineTests
                                 apps/httpproxy/test_connection::DeadlineTests  pool/test_web::ConnectionTests
                                 apps/test_status::StatusProtocolTests  soak
@@ -41,7 +42,7 @@ error pass, and makes an honest transfer.
     14  EARLY                   faults/test_cells::EarlyTests  faults/test_cells::NetworkTests
                                 network/test_evil::BackwardTests::test_backward_early
     15  circuit ids             faults/test_rawlink::CircuitIdTests  tpdp/test_link::CircuitTests
-    16  storm of CREATEs        node/test_handshakes::StormTests  soak
+    16  storm of CREATEs        node/test_handshakes::StormTests  node/test_floods::StormTests  soak
     17  DESTROY in every state  faults/test_destroy::DestroyTests  node/test_teardown
     18  EXTEND to what is wrong faults/test_extend::ExtendTests  node/test_extending::RefusedTests
                                 node/test_extending::AddressTests  node/test_extending::FailureTests
@@ -62,8 +63,9 @@ error pass, and makes an honest transfer.
     26  pool equivocates        network/test_pools::EquivocationTests  net/test_listings::DigestTests
     27  name servers            faults/test_names::NameTests  node/test_resolver::ResolverTests
                                 node/test_exits::PolicyTests
-    28  no file descriptors     integration/test_descriptors::DescriptorTests  net/test_gate::OpenTests  soak
-    29  no memory               node/test_router::MemoryTests  soak
+    28  no file descriptors     integration/test_descriptors::DescriptorTests  node/test_floods::DescriptorTests
+                                net/test_gate::OpenTests  soak
+    29  no memory               node/test_memory::SniperTests  node/test_memory::MemoryErrorTests  soak
     30  no processor            faults/test_lost::StarvedTests  soak
     31  10 000 circuits         node/test_teardown  soak
     32  1000 streams            network/test_transfer::TransferTests::test_twenty_streams  soak

@@ -91,7 +91,7 @@ class SniperTests(FaultTestCase):
     MEMORY = 2 * 1024 * KILOBYTE
 
     def test_beside_an_honest_client(self) -> None:
-        """The guard stays below its cap, the sniper's circuits die, and the honest client keeps its pace."""
+        """The guard stays below its cap by destroying circuits of the sniper; the honest client keeps its pace."""
         network = self.network = LocalNetwork(nodes=3, latency=0.01)
         for node in network.nodes:
             node.limits = attrs.evolve(node.limits, memory=self.MEMORY)
@@ -120,11 +120,18 @@ class SniperTests(FaultTestCase):
         for connection in proxy.connections.values():
             if cast(IPv4Address, connection.peer).host == network.clients[1].ip:
                 connection.set(to_source=[Freeze()])
+        held = guard.status().circuits
+        ahead = sum(guard.name in one.path for one in network.client.status().circuits)
         before, most = counter.got, 0
         for _ in range(10):
             network.advance(1)
             most = max(most, guard.status().queued)
         self.assertGreater(proxy.done[Freeze], 0)
+        refused = guard.status().refused["memory"]
+        self.assertGreater(refused, 0)
+        # They are gone at every node, and none of them is the honest client's: its transfer goes on, below.
+        self.assertEqual([node.status().circuits for node in network.nodes], [held - refused] * len(network.nodes))
+        self.assertEqual(sum(guard.name in one.path for one in network.client.status().circuits), ahead)
         self.assertGreater(most, self.MEMORY // 2)
         self.assertLessEqual(most, self.MEMORY * 3 // 2)
         self.assertGreater((counter.got - before) / 10, 0.5 * alone)

@@ -1,4 +1,4 @@
-"""The table of faults is complete, and what it names exists."""
+"""The table of faults is complete, and what it names exists; and so is that of weaknesses in docs/threat-model."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import tests.faults
 
 TESTS = Path(tests.faults.__file__).parent.parent
 FAULTS = 40
+WEAKNESSES = TESTS.parent / "docs" / "threat-model.rst"
 SOAKED = re.compile(r'number: str = "(\d+)"')
 LATER = {36, 37}
 """Onion services and the DHT."""
@@ -78,3 +79,24 @@ class TableTests(SynchronousTestCase):
             for name in names(path):
                 if name.endswith("Tests") and path.stem != "test_table":
                     self.assertIn(f"faults/{path.stem}::{name}", cited)
+
+
+class WeaknessTests(SynchronousTestCase):
+    """The table in docs/threat-model (SECURITY V5)."""
+
+    NAMED = (
+        "2020-002", "2020-005", "2021-005", "2021-006", "2021-009", "2024-003", "2024-010", "2024-011", "2026-009",
+        "2026-010", "2026-011", "2026-24", "2026-27",
+    )  # fmt: skip
+
+    def test_each_has_a_test(self) -> None:
+        """The six of TPDP/0.1 and every TROVE, and the tests are where it says."""
+        table = WEAKNESSES.read_text().partition("Weaknesses of others\n")[2].partition("Your own network\n")[0]
+        table_rows = table.split("    * - ")[2:]
+        for row in table_rows:
+            cited = re.findall(r"tests/((?:\w+/)+test_\w+)::(\w+(?:::\w+)?)", row)
+            self.assertTrue(cited, row)
+            for module, inside in cited:
+                self.assertIn(inside, names(TESTS / f"{module}.py"), row)
+        self.assertEqual(sum("TPDP/0.1" in row for row in table_rows), 6)
+        self.assertEqual(re.findall(r"TROVE-([\d-]+)", table), list(self.NAMED))

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.directory.build import NOW, document, fields, key, listing, network, resign
 from tests.faults.base import FaultTestCase
+from tests.network.oracle import Oracle
 from tests.tpdp.chain import Chain
 from torpydo.crypto import DHSecretKey, Purpose, Secret
 from torpydo.directory import parse_descriptor, parse_heartbeat, parse_listing, sign_heartbeat, sign_listing
@@ -105,6 +106,7 @@ class NetworkTests(FaultTestCase):
         original = description.PROTOCOLS
         network = self.network = LocalNetwork(latency=0.01, **options)
         self.addCleanup(self.finish, network)
+        self.oracle = Oracle(self, network)
         network.pool.start()
         for number, node in enumerate(network.nodes):
             self.patch(description, "PROTOCOLS", protocols.get(number, original))
@@ -124,6 +126,7 @@ class NetworkTests(FaultTestCase):
             self.assertNotIn("node2", [node.nickname for node in circuit.path])
             circuit.close()
         self.assertEqual(network.nodes[1].status().links, 0)
+        self.oracle.check()
 
     def test_only_newer_nodes(self) -> None:
         """An old client in a new network does not try; it says that there is no node for it, and why."""
@@ -132,5 +135,11 @@ class NetworkTests(FaultTestCase):
             network.success(network.add_client())
         self.assertEqual(caught.exception.known, 0)
         self.assertIn("3 more speak only other versions of the protocol; update torpydo", str(caught.exception))
+        for node in network.nodes:
+            node.kill()
+            node.start()
+        network.settle()
+        network.success(network.add_client())
+        self.oracle.check("the nodes speak version 1 again")
 
 

@@ -1,7 +1,7 @@
 """What must be true of a network after every fault, whatever it was (SECURITY section 3, the common oracle).
 
-Everything is counted exactly: a node has the circuits that its clients know, the links that its connections are, one
-timed call for each link, and nothing else. See tests/faults for the faults.
+Everything is counted exactly: a node has the circuits that its clients know; nodes and clients have the links that
+their connections are, one timed call for each link, and nothing else. See tests/faults for the faults.
 """
 
 from __future__ import annotations
@@ -34,14 +34,20 @@ STEP: Final = 0.21
 DATA: Final = Random(4).randbytes(100_000)
 HOST: Final = "oracle.example"
 LINK_TIMER: Final = "LinkProtocol._deadline"
+POOL_TIMERS: Final = ("ListingRefresh._again", "Heartbeats._begin")
+"""Of which there is one for each pool."""
 
 
 @attrs.define(eq=False)
 class Oracle:
-    """Looks at one network, for one test."""
+    """Looks at one network, for one test.
+
+    :ivar pools: how many pools its nodes and clients ask
+    """
 
     case: SynchronousTestCase
     network: LocalNetwork
+    pools: int = 1
 
     def check(self, about: object = None, *, recovery: float = RECOVERY) -> None:
         """The fault is over: after *recovery* nothing of it is left, and the network works.
@@ -54,7 +60,9 @@ class Oracle:
             self.network.advance(STEP)
         self.case.assertEqual(problems, [], about)
         self.case.assertEqual([failure.value for failure in self.case.flushLoggedErrors()], [], about)
-        for member in self._clients():
+        clients = self._clients()
+        self.case.assertTrue(clients, "no client is left to make a transfer")
+        for member in clients:
             self.transfer(member, about)
 
     def transfer(self, member: ClientMember, about: object = None) -> None:
@@ -102,12 +110,12 @@ class Oracle:
         return count
 
     def _calls(self, member: Member) -> Iterator[str]:
-        """Timed calls do not pile up: one for each link, and one of each kind besides."""
+        """Timed calls do not pile up: one for each link, one of some for each pool, and one of each kind besides."""
         kinds = Counter(
             getattr(call.func, "__qualname__", repr(call.func))  # type: ignore[attr-defined]
             for call in self.network.delayed_calls(member)
         )
-        most = Counter({LINK_TIMER: self._links(member)})
+        most = Counter({LINK_TIMER: self._links(member), **dict.fromkeys(POOL_TIMERS, self.pools)})
         for kind, count in kinds.items():
             if count > most.get(kind, 1):
                 yield f"{member.name} waits for {count} calls of {kind}"
@@ -116,7 +124,7 @@ class Oracle:
         status = node.status()
         if status.streams or status.queued:
             yield f"{node.name} has {status.streams} streams, and {status.queued} bytes wait in it"
-        circuits = sum(self._paths().count(node.name) for _ in (0,))
+        circuits = self._paths().count(node.name)
         if status.circuits != circuits:
             yield f"{node.name} has {status.circuits} circuits, its clients know of {circuits}"
         if status.links != self._links(node):
@@ -136,6 +144,11 @@ class Oracle:
                 f"{member.name} has {streams} streams, {status.pending} circuits are being built,"
                 f" and {status.queued} bytes wait in it"
             )
+        # The status does not say how many links there are.
+        assert member.client._routing is not None
+        links = len(member.client._routing.links)
+        if links != self._links(member):
+            yield f"{member.name} has {links} links on {self._links(member)} connections"
 
     def _connections(self) -> Iterator[str]:
         """Nobody holds one end of a connection whose other end is gone."""

@@ -13,6 +13,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from tests.network.base import NetworkTestCase
+from tests.network.oracle import Oracle
 from torpydo.client import Client
 from torpydo.crypto import SigningKey
 from torpydo.directory import Listing, ListingEntry, PoolURL, parse_listing, sign_listing
@@ -139,11 +140,13 @@ class PoolsTestCase(NetworkTestCase):
 
     pools: list[PoolMember]
     liars: list[LyingPool]
+    oracle: Oracle
 
     def start_pools(self, *, clients: int = 1, nodes: int = 5) -> LocalNetwork:
         """Start the pools and nodes, and clients that are ready."""
         network = self.network = LocalNetwork(nodes=nodes)
         self.addCleanup(self.finish, network)
+        self.oracle = Oracle(self, network, pools=3)
         others = [PoolMember(f"pool{number}", f"10.0.0.{number}", network.pool.world) for number in (2, 3)]
         self.pools, self.liars = [network.pool, *others], []
         for pool in others:

@@ -16,6 +16,7 @@ from zope.interface import implementer
 
 from tests.net.test_statefaults import CHANGES
 from tests.network.base import NetworkTestCase
+from tests.network.oracle import Oracle
 from tests.testing.recorders import Recorder
 from torpydo.net import state as module
 from torpydo.node.onionkeys import ROTATE_AFTER
@@ -142,6 +143,7 @@ class FullDiskTests(NetworkTestCase):
         self.assertEqual(self.warnings.events, [])
         # What was not written yet may have come; nothing was left lying about.
         self.assertLessEqual(self.files().keys() - before.keys(), {"client/build-times"})
+        Oracle(self, network).check()
 
     def database_of(self, network: LocalNetwork) -> sqlite3.Connection:
         """The pool's connection, to let it fail as a disk would: SQLite does not write through Python."""
@@ -175,3 +177,7 @@ class FullDiskTests(NetworkTestCase):
         network.advance(LOOK_AGAIN)
         with open(path, "rb") as file:
             self.assertNotEqual(file.read(), before)
+        for node in network.nodes:
+            # To a clock that is a week ahead no listing is of now, so an exit would know no node.
+            node.skew -= ROTATE_AFTER
+        Oracle(self, network).check()

@@ -80,6 +80,23 @@ class OracleTests(NetworkTestCase):
         stranger.tcp.abortConnection()
         self.network.advance(1)
 
+    def test_link_of_a_client(self) -> None:
+        """A connection that the client has beside its links."""
+        member = self.network.clients[0]
+        node = self.network.nodes[0]
+        endpoint = TCP4ClientEndpoint(member.reactor, node.ip, node.port)
+        stranger = self.network.success(connectProtocol(endpoint, Recorder()))
+        self.network.advance(0.1)
+        self.assert_found("client1 has 1 links on 2 connections")
+        stranger.tcp.abortConnection()
+        self.network.advance(1)
+
+    def test_nobody(self) -> None:
+        """A network that works for nobody is not known to work."""
+        self.network.kill(self.network.clients[0])
+        with self.assertRaisesRegex(self.failureException, "no client is left"):
+            self.oracle.check()
+
     def test_half_open(self) -> None:
         """A connection that only one end knows."""
         servers = Servers()

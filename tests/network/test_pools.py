@@ -144,6 +144,11 @@ class LyingPoolTests(PoolsTestCase):
         self.old = self.network.success(connectProtocol(self.client().endpoint(*self.where), Recorder()))
         return self.corrupt(self.pools[2])
 
+    def end(self) -> None:
+        """The applications are done; what the liar does now is nothing to the network."""
+        stream(self.old).loseConnection()
+        self.oracle.check()
+
     def test_what_is_refused(self) -> None:
         """Each costs the liar's own listing at the most: streams go on, new ones open, the liar alone is named."""
         liar = self.start_lying(nodes=3)
@@ -170,6 +175,7 @@ class LyingPoolTests(PoolsTestCase):
         self.assertEqual(self.flushLoggedErrors(), [])
         self.network.advance(5)
         self.assertLessEqual(len(self.network.internet.connections_of("10.0.0.3")), len(self.network.nodes))
+        self.end()
 
     def test_how_much_is_read(self) -> None:
         """Of an answer without end a client takes what a listing may have, and hangs up."""
@@ -180,6 +186,7 @@ class LyingPoolTests(PoolsTestCase):
         self.assertIn("10.0.0.3:80", str(self.client().status().pools[2].error))
         # What was under way when the client hung up: some socket buffers.
         self.assertLessEqual(liar.written, MAX_BODY + ROOM + (2 << 20))
+        self.end()
 
     def test_what_is_not_new(self) -> None:
         """A pool that always says that nothing is new keeps its last listing, which goes on counting."""
@@ -190,6 +197,7 @@ class LyingPoolTests(PoolsTestCase):
         self.network.advance(60)
         self.assert_works(digest, "unchanged")
         self.assertGreater(self.client().status().pools[2].listing_age or 0, 60)
+        self.end()
 
     def test_nodes_that_are_not(self) -> None:
         """A pool that hides nodes, or all but a few, changes nothing and is named."""
@@ -202,6 +210,7 @@ class LyingPoolTests(PoolsTestCase):
         self.assert_works(digest, "hidden")
         self.assertEqual([pool.missing for pool in self.client().status().pools], [0, 0, 4])
         self.assertTrue([text for text in self.client().status().warnings if "10.0.0.3:80 does not list 4" in text])
+        self.end()
 
     def test_the_quickest_hides_nodes_from_a_new_client(self) -> None:
         """While one honest pool is down, a new client does not choose from what the liar lets it see; then it does."""
@@ -219,6 +228,7 @@ class LyingPoolTests(PoolsTestCase):
         liar.victims |= {again.ip}
         client = self.network.success(again.connect(self.urls, hops=3))
         self.assertEqual(client.status().nodes, 5)
+        self.end()
 
 
 class EquivocationTests(PoolsTestCase):
@@ -243,6 +253,7 @@ class EquivocationTests(PoolsTestCase):
         self.assertEqual(one.listing_digest, two.listing_digest)
         said = " ".join(str(formatEvent(line)) for line in lines)
         self.assertIn(str(two.pools[2].digest), said)
+        self.oracle.check()
 
 
 class DownTests(PoolsTestCase):
@@ -271,6 +282,9 @@ class DownTests(PoolsTestCase):
         self.network.settle()
         self.ask()
         self.assertEqual([pool.error for pool in self.client().status().pools], [None, None, None])
+        for recorder in (old, new):
+            stream(recorder).loseConnection()
+        self.oracle.check()
 
     def test_one_is_down(self) -> None:
         """At the start of a client, and later."""
@@ -279,6 +293,7 @@ class DownTests(PoolsTestCase):
         status = self.add_client().status()
         self.assertEqual((status.ready, status.nodes), (True, 5))
         self.assertEqual([pool.error is None for pool in status.pools], [True, False, True])
+        self.oracle.check()
 
     def test_two_are_down(self) -> None:
         """One pool alone decides nothing: a new client says that two are needed, one that runs goes on."""
@@ -290,6 +305,7 @@ class DownTests(PoolsTestCase):
         with self.assertRaises(PoolUnreachable) as caught:
             self.add_client()
         self.assertIn("1 of 3 pools gave a listing, 2 needed", str(caught.exception))
+        self.oracle.check()
 
     def test_down_at_the_start(self) -> None:
         """A client that was started before the pools gets ready when they come."""
@@ -307,5 +323,6 @@ class DownTests(PoolsTestCase):
         network.advance(100)
         network.settle()
         self.assertTrue(member.client.status().ready)
+        self.oracle.check()
 
 

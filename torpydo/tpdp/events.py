@@ -1,6 +1,7 @@
 """What the core tells its owner: frozen values, returned in the order in which things happened.
 
-State has settled before an event is returned. Called by nobody; made by link, ends, transit and origin.
+State has settled before an event is returned. What is told of streams and destinations is in no repr, so that a
+traceback may show one (SECURITY I1). Called by nobody; made by link, ends, transit and origin.
 """
 
 from __future__ import annotations
@@ -88,8 +89,8 @@ class StreamRequested:
     """Exit: the client wants a stream to *host*:*port*. Answer with ``connected`` or ``finish``."""
 
     stream: int
-    host: str
-    port: int
+    host: str = attrs.field(repr=False)
+    port: int = attrs.field(repr=False)
 
 
 @attrs.frozen
@@ -97,7 +98,7 @@ class ResolveRequested:
     """Exit: the client wants the addresses of *host*. Answer with ``resolved`` or ``finish``."""
 
     stream: int
-    host: str
+    host: str = attrs.field(repr=False)
 
 
 @attrs.frozen
@@ -105,7 +106,7 @@ class StreamConnected:
     """Origin: the exit has connected the stream."""
 
     stream: int
-    address: Address
+    address: Address = attrs.field(repr=False)
     ttl: int
 
 
@@ -114,7 +115,7 @@ class StreamResolved:
     """Origin: the addresses of a name. The stream is gone."""
 
     stream: int
-    answers: tuple[tuple[bytes, int], ...]
+    answers: tuple[tuple[bytes, int], ...] = attrs.field(repr=False)
     """Pairs of IP address (4 or 16 bytes) and time to live in seconds."""
 
 
@@ -123,7 +124,7 @@ class StreamData:
     """All bytes of one stream that one read brought."""
 
     stream: int
-    data: list[bytes]
+    data: list[bytes] = attrs.field(repr=False)
 
 
 @attrs.frozen

@@ -7,7 +7,8 @@ the owner of the end does meanwhile; the owner keeps to its own rules, so no err
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from torpydo.errors import CryptoError, RemoteProtocolError
@@ -16,7 +17,7 @@ from torpydo.testing.fuzz.ends import Owner
 from torpydo.testing.fuzz.fixed import CLIENT_NODE, fixed_rng
 from torpydo.testing.fuzz.hops import first_circuit, hop_reply, ready_keys
 from torpydo.testing.fuzz.payloads import ACK, ANSWER, LONG_RAW, Due, make_payload, script_message, script_payload
-from torpydo.testing.fuzz.target import Target, require
+from torpydo.testing.fuzz.target import Finding, Target, require
 from torpydo.tpdp import (
     Address,
     Cell,
@@ -48,6 +49,18 @@ OUTSIDE: Final = Address(b"\x08\x08\x04\x04", 80)
 def _spoiled(op: int, cell: Cell) -> Cell:
     command, body = cell
     return cell if op & SPOIL != SPOIL else (command, body[:-1] + bytes((body[-1] ^ 1,)))
+
+
+@contextmanager
+def _sound(what: str) -> Iterator[None]:
+    """What the end under test has said is looked at by somebody honest: an error here is of its making.
+
+    :raises Finding: instead of the errors that an evil other end is found out by
+    """
+    try:
+        yield
+    except (CryptoError, RemoteProtocolError) as error:
+        raise Finding(f"{what} is not as it must be: {error}") from error
 
 
 # -- The node's end
@@ -131,8 +144,9 @@ class _Node:
     def _send(self) -> None:
         for command, body in self.circuit.cells_to_send(self.owner.now):
             require(command in (CELL, BULK) and len(body) == BODY_SIZES[command], "a backward cell of no known size")
-            payload, tag = self._layers.open_backward(command, body)
-            self.due.heard(command, payload, tag)
+            with _sound("a cell of the node"):
+                payload, tag = self._layers.open_backward(command, body)
+                self.due.heard(command, payload, tag)
         self._hear(self.circuit.take_events())
 
 
@@ -201,7 +215,8 @@ class _Client:
             end.ping(self.owner.now)
         elif verb == 11 and self.due.extends:
             # An honest answer to EXTEND, so that the circuit grows.
-            reply, keys = hop_reply(Extend.decode(self.due.extends.popleft()).message)
+            with _sound("an EXTEND of the client"):
+                reply, keys = hop_reply(Extend.decode(self.due.extends.popleft()).message)
             message = encode_message(Type.EXTENDED, 0, Extended(ExtendStatus.OK, reply).encode())
             body = self._seal(CELL, message.ljust(BODY_SIZES[CELL] - MAC_SIZE, b"\0"))
             self._hear(self.circuit.receive_cells([*self._held, (CELL, body)], self.owner.now))
@@ -213,10 +228,11 @@ class _Client:
     def _send(self) -> None:
         for command, body in self.circuit.cells_to_send(self.owner.now):
             require(command in (CELL, BULK, EARLY) and len(body) == BODY_SIZES[command], "a cell of no known size")
-            for layer in self._forward:
-                tag, body = body[-MAC_SIZE:], layer.open_forward(command, body)
-            require(body.endswith(MARK), "a cell that is not for the last hop")
-            self.due.heard(command, body[FORWARD_HEAD:-MAC_SIZE], tag)
+            with _sound("a cell of the client"):
+                for layer in self._forward:
+                    tag, body = body[-MAC_SIZE:], layer.open_forward(command, body)
+                require(body.endswith(MARK), "a cell that is not for the last hop")
+                self.due.heard(command, body[FORWARD_HEAD:-MAC_SIZE], tag)
         self._hear(self.circuit.end.take_events())
 
 

@@ -38,7 +38,10 @@ class Due:
     _window: ReceiveWindow = attrs.field(factory=ReceiveWindow)
 
     def heard(self, command: int, payload: bytes, tag: bytes) -> None:
-        """Note a cell that the end under test has sent; that it can be read is checked here too."""
+        """Note a cell that the end under test has sent; that it can be read is checked here too.
+
+        :raises Malformed: if it cannot
+        """
         has_data = False
         for kind, _, data in decode_payload(payload):
             if kind is Type.DATA:
