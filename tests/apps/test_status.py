@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import socket
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -14,7 +18,15 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from torpydo.apps.status import ANSWER_LIMIT, ANSWER_TIME, REQUEST_LIMIT, StatusFactory, read_status, status_endpoint
+from torpydo.apps.status import (
+    ANSWER_LIMIT,
+    ANSWER_TIME,
+    REQUEST_LIMIT,
+    StatusFactory,
+    read_status,
+    remove_left_socket,
+    status_endpoint,
+)
 from torpydo.errors import StateError
 
 
@@ -125,10 +137,35 @@ class StatusProtocolTests(SynchronousTestCase):
         self.failureResultOf(asked, StateError)
 
     def test_the_socket_is_private(self) -> None:
-        """Only the client's own user may ask."""
+        """Only the client's own user may ask; no lock beside it names a process that is another one later."""
         status_endpoint(self.clock, "/state").listen(StatusFactory(ClientDouble(), self.clock))
         [(path, _, _, mode, want_pid)] = self.clock.unixServers
-        self.assertEqual((path, mode, want_pid), ("/state/status.sock", 0o600, True))
+        self.assertEqual((path, mode, want_pid), ("/state/status.sock", 0o600, False))
+
+
+class LeftTests(SynchronousTestCase):
+    """What a killed process leaves."""
+
+    def setUp(self) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="torpydo-test-"))
+        self.addCleanup(shutil.rmtree, self.directory)
+        self.path, self.lock = self.directory / "status.sock", self.directory / "status.sock.lock"
+
+    def test_it_is_removed(self) -> None:
+        """A lock of before too, whatever process it names; nothing at all is left of it."""
+        with socket.socket(socket.AF_UNIX) as left:
+            left.bind(str(self.path))
+        self.lock.symlink_to("1")
+        remove_left_socket(str(self.directory))
+        self.assertEqual(os.listdir(self.directory), [])
+        remove_left_socket(str(self.directory))
+
+    def test_anything_else_stays(self) -> None:
+        """Files are somebody's."""
+        self.path.write_text("dear")
+        self.lock.write_text("diary")
+        remove_left_socket(str(self.directory))
+        self.assertEqual(self.path.read_text() + self.lock.read_text(), "deardiary")
 
 
 class ReadTests(SynchronousTestCase):

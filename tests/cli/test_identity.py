@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import builtins
 import io
 import os
 import shutil
@@ -13,6 +14,8 @@ from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
+from nacl.exceptions import RuntimeError as NaClRuntimeError
+from nacl.pwhash import argon2id
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -60,6 +63,22 @@ class FileTests(SynchronousTestCase):
         for passphrase, word in ((None, "--passphrase-file"), (Secret(b"tulips"), "passphrase is not the one")):
             error = self.assertRaises(StateError, read.key, passphrase, "copy")
             self.assertIn(word, str(error))
+
+    def test_without_the_memory(self) -> None:
+        """Argon2id takes a lot; that is no mistake of torpydo's, and there is something to do about it."""
+        made = Backup.make("node", KEY, made=MADE, sequence=0, passphrase=Secret(b"tulip"), rng=os.urandom)
+
+        def poor(*arguments: object, **options: object) -> bytes:
+            raise NaClRuntimeError("no memory")
+
+        self.patch(argon2id, "kdf", poor)
+        opened = self.assertRaises(StateError, made.key, Secret(b"tulip"), "copy")
+        sealed = self.assertRaises(
+            StateError, Backup.make, "node", KEY, made=MADE, sequence=0, passphrase=Secret(b"tulip"), rng=os.urandom
+        )
+        for error in (opened, sealed):
+            self.assertIn("256 MiB; end what uses it", str(error))
+            self.assertEqual(error.exit_status, 4)
 
     @given(st.data())
     def test_one_character_that_differs(self, data: st.DataObject) -> None:
@@ -269,6 +288,35 @@ class CommandTests(SynchronousTestCase):
         (self.scratch / "link").symlink_to(self.scratch / "target")
         self.refused("backup", "--state-dir", path, self.scratch / "link")
         self.assertFalse((self.scratch / "target").exists())
+
+    def test_what_cannot_be_written_or_read(self) -> None:
+        """Each sentence ends with what helps."""
+        path = self.state("n", "node.key")
+        (self.scratch / "file").touch()
+        for copy, words in (("copy", "or move that one away"), ("no/copy", "make the directory first"),
+                            ("file/copy", "name a directory")):  # fmt: skip
+            self.copy.touch()
+            self.assertIn(words, self.refused("backup", "--state-dir", path, self.scratch / copy))
+        self.assertIn("check the name", self.refused("show", self.scratch / "missing"))
+        self.assertIn("name the file in it", self.refused("show", self.scratch))
+
+    def test_where_a_user_may_not(self) -> None:
+        """The user of a service has one directory, and what root keeps is not hers."""
+        path, home = self.state("n", "node.key"), self.scratch / "home"
+        self.copy.touch()
+        opened = os.open
+
+        def forbidden(name: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+            if str(name).startswith(str(home)):
+                raise PermissionError(13, "Permission denied")
+            return opened(name, flags, mode, dir_fd=dir_fd)
+
+        self.patch(os, "open", forbidden)
+        said = self.refused("backup", "--state-dir", path, home / "copy")
+        self.assertIn("Permission denied; name a file where the user who runs this may write", said)
+        self.patch(builtins, "open", lambda name, mode: forbidden(name, 0))
+        said = self.refused("restore", home / "copy", "--state-dir", path)
+        self.assertIn("Permission denied; give the file to the user who runs this", said)
 
     def test_a_disk_that_is_full(self) -> None:
         """No half of a copy is left behind."""

@@ -28,6 +28,8 @@ from torpydo.cli.main import CommandParser
 
 ROOT = Path(torpydo.__file__).parent.parent
 README = ROOT / "README.rst"
+UMASK = 0o002
+"""What most systems give a person: the group may write to what is made, and a state directory is refused below that."""
 
 # Commands of the documents that are run elsewhere: a regular expression, and who runs it.
 RUN_ELSEWHERE = {
@@ -122,6 +124,7 @@ class Shell:
             ["sh", "-c", self.with_free_ports(text)],
             cwd=self.directory,
             env=ENVIRONMENT,
+            umask=UMASK,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -134,7 +137,7 @@ class Shell:
         """Run it to its end."""
         return subprocess.run(
             ["sh", "-c", self.with_free_ports(text)],
-            cwd=self.directory, env=ENVIRONMENT, capture_output=True, timeout=60.0, check=False,
+            cwd=self.directory, env=ENVIRONMENT, umask=UMASK, capture_output=True, timeout=60.0, check=False,
         )  # fmt: skip
 
     def close(self) -> None:
@@ -200,8 +203,10 @@ class ReadmeTests(SynchronousTestCase):
         if missing("curl") is None:
             for page in self.run_all(curls):
                 self.assertIn("node1", page)
-        status, path, _ = self.run_all(torpydos)
+        status, doctor, path, _ = self.run_all(torpydos)
         self.assertIn("nodes: 3", status)
+        self.assertRegex(doctor, r"(?m)^ok ")
+        self.assertNotRegex(doctor, r"(?m)^problem ")
         self.assertEqual(path.count("hop "), 3)
         self.assertIn("node1", (self.shell.directory / "page.html").read_text())
         self.run_example()

@@ -21,6 +21,7 @@ from tests.integration.processes import BIN, missing
 from torpydo.taps import client, node, pool
 
 UNITS = Path(torpydo.__file__).parent.parent / "docs" / "systemd"
+OPERATING = UNITS.parent / "howto" / "operating.rst"
 SERVICES: dict[str, type[UsageOptions]] = {"node": node.Options, "pool": pool.Options, "client": client.Options}
 KEY = key("pool").pool_id
 """In the place of the one that whoever installs a unit has to write there."""
@@ -88,7 +89,8 @@ class UnitTests(SynchronousTestCase):
         for name in SERVICES:
             section = service(name)
             self.assertEqual({key: section.get(key) for key in MUST_HAVE}, MUST_HAVE, name)
-            self.assertEqual(section["User"], "torpydo")
+            # Another one for each: a node that is taken over must not read the key of a pool beside it.
+            self.assertEqual((section["User"], section["StateDirectory"]), (f"torpydo-{name}", f"torpydo-{name}"))
             # A state directory that is a symbolic link is refused.
             self.assertNotIn("DynamicUser", section)
             self.assertRegex(section["MemoryMax"], r"^[0-9]+[MG]$")
@@ -104,6 +106,31 @@ class UnitTests(SynchronousTestCase):
                  for name in SERVICES]  # fmt: skip
         self.assertEqual(len({port for [port] in ports}), 3)
 
+    def test_a_unix_socket_for_metrics(self) -> None:
+        """The one of the page is in a directory that the unit makes, and takes the place of the port."""
+        [(words, directory)] = re.findall(r"``(--metrics=unix:/run/([a-z-]+)/[a-z.]+)``", OPERATING.read_text())
+        self.assertEqual(service("node")["RuntimeDirectory"], directory)
+        for name, options in SERVICES.items():
+            self.assertEqual(service(name)["RuntimeDirectory"], f"torpydo-{name}")
+            self.assertEqual(service(name)["RuntimeDirectoryMode"], "0750")
+            parsed = options()
+            parsed.parseOptions([*command(name)[2:], words])
+            self.assertEqual(f"--metrics={parsed['metrics']}", words)
+
+    def test_the_users_of_the_page(self) -> None:
+        """Each command is one of the user to whom the directory belongs, and names no file where she may not write."""
+        text = OPERATING.read_text().replace("\\\n", " ")
+        commands = re.findall(r"sudo -u (\S+) (.+)", text)
+        self.assertGreater(len(commands), 3)
+        for user, words in commands:
+            self.assertIn(user, {service(name)["User"] for name in SERVICES})
+            paths = [word for word in re.split("[ =]+", words) if "/var/" in word or word.endswith(".backup")]
+            self.assertNotEqual(paths, [])
+            for path in paths:
+                self.assertEqual(Path(path).parts[:4], ("/", "var", "lib", user), words)
+        self.assertIn(f"install -d -m 700 -o {user} -g {user} /var/lib/{user}\n", text)
+        self.assertRegex(text, r"useradd .* torpydo-node\n")
+
 
 class AnalyzeTests(SynchronousTestCase):
     """What systemd says."""
@@ -117,7 +144,8 @@ class AnalyzeTests(SynchronousTestCase):
         for name in SERVICES:
             # A program and a user that are here, whatever this machine has.
             text = (UNITS / f"torpydo-{name}.service").read_text()
-            text = text.replace("/opt/torpydo/bin/", f"{BIN}/").replace("User=torpydo\n", "User=daemon\n")
+            text = text.replace("/opt/torpydo/bin/", f"{BIN}/")
+            text = re.sub("(?m)^User=.*", "User=daemon", text)
             self.files.append(self.directory / f"torpydo-{name}.service")
             self.files[-1].write_text(text)
 

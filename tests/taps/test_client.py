@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import tempfile
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -29,7 +31,6 @@ from torpydo.errors import CircuitBuildError, ConfigurationError, ListenError, P
 from torpydo.net import BACKLOG, FileBudget
 from torpydo.taps.client import STOP_TIME, ClientConfig, ClientService, Options, makeService
 from torpydo.taps.ending import CannotStart
-from torpydo.taps.statussocket import Source
 from torpydo.testing import SimulatedReactor
 
 URL = str(url())
@@ -100,13 +101,7 @@ class Nodes:
     """What the double says of itself."""
 
     nodes: int = 7
-
-
-@attrs.frozen
-class Row:
-    """What something else says."""
-
-    words: str
+    refused: Mapping[str, int] = {"stream_wait": 2}
 
 
 @attrs.define(eq=False)
@@ -222,24 +217,13 @@ class ServiceTests(SynchronousTestCase):
         port: Any = self.service._ports[0]
         self.assertEqual(port.socket._backlog, BACKLOG)
 
-    def test_the_status_is_served_in_the_state_directory(self) -> None:
-        """To the same user only."""
-        self.started()
-        path, _, _, mode, _ = self.reactor.unixServers[0]
-        self.assertEqual((path, mode), ("/state/status.sock", 0o600))
-
-    def test_the_status_has_what_the_proxies_refused(self) -> None:
-        """Beside what the client says of itself, and what its process does."""
-        self.service = ClientService(self.reactor, self.config, self.start, also=[Source(lambda: Row("said"))])
+    def test_the_status_of_the_proxies(self) -> None:
+        """What they have refused, by cause, and what the client has."""
+        self.assertEqual(set(self.service.proxies_status().refused.values()), {0})
         self.started()
         self.service.refusals.add(ProxyRefusal.PROXY_SILENCE, 3)
-        made: Any = self.reactor.unixServers[0][1]
-        transport = StringTransport()
-        protocol = made.buildProtocol(None)
-        protocol.makeConnection(transport)
-        protocol.dataReceived(b"status\n")
-        said = json.loads(transport.value())
-        self.assertEqual((said["nodes"], said["refused"]["proxy_silence"], said["words"]), (7, 3, "said"))
+        refused = self.service.proxies_status().refused
+        self.assertEqual((refused["proxy_silence"], refused["stream_wait"]), (3, 2))
 
     def test_a_proxy_that_others_reach_is_refused(self) -> None:
         """It has no password, and a missing interface=127.0.0.1 is a slip (SECURITY S3). Nothing stays open."""
@@ -327,6 +311,62 @@ class MakeServiceTests(SynchronousTestCase):
         self.addCleanup(service.stopService)
         self.assertEqual([server[0] for server in self.reactor.tcpServers], [9050])
         self.assertEqual([client[:2] for client in self.reactor.tcpClients], [("127.0.0.1", 8080)])
+
+    def asked(self) -> dict[str, Any]:
+        """What whoever asks for the status gets."""
+        [(path, factory, _, mode, lock)] = self.reactor.unixServers
+        self.assertEqual((path, mode, lock), (f"{self.state}/status.sock", 0o600, False))
+        made: Any = factory
+        protocol, transport = made.buildProtocol(None), StringTransport()
+        protocol.makeConnection(transport)
+        protocol.dataReceived(b"status\n")
+        said: dict[str, Any] = json.loads(transport.value())
+        return said
+
+    def test_the_status_is_served_in_the_state_directory(self) -> None:
+        """To the same user only: the client, what its proxies refused, and the process are one answer."""
+        service = self.make("--http=", "--allow-remote")
+        service.startService()
+        self.addCleanup(service.stopService)
+        said = self.asked()
+        self.assertEqual((said["ready"], said["refused"]["proxy_silence"], said["uptime"]), (False, 0, 0.0))
+
+    def test_a_status_that_a_killed_client_left(self) -> None:
+        """It starts again, whatever process has the number of that one now."""
+        with socket.socket(socket.AF_UNIX) as left:
+            left.bind(f"{self.state}/status.sock")
+        for number in (1, os.getpid()):
+            os.symlink(str(number), f"{self.state}/status.sock.lock")
+            service = self.make("--http=", "--allow-remote")
+            service.startService()
+            self.asked()
+            self.assertEqual([name for name in os.listdir(self.state) if name.startswith("status.sock")], [])
+            service.stopService()
+            self.reactor.unixServers.clear()
+
+    def test_without_a_status(self) -> None:
+        """It costs one line, not the client."""
+
+        def refuse(*arguments: object, **options: object) -> None:
+            raise CannotListenError(None, "status.sock", OSError("AF_UNIX path too long"))
+
+        self.patch(self.reactor, "listenUNIX", refuse)
+        service = self.make("--http=", "--allow-remote")
+        with capturedLogs() as lines:
+            service.startService()
+        self.addCleanup(service.stopService)
+        warned = [line["log_format"].format(**line) for line in lines if line["log_level"].name == "warn"]
+        self.assertEqual(len([line for line in warned if "'torpydo status' will not work" in line]), 1)
+
+    def test_a_proxy_on_a_unix_socket(self) -> None:
+        """It is the user's own, unless its mode is said (SECURITY S3)."""
+        for words, mode in ((f"unix:{self.state}/x", 0o600), (f"unix:{self.state}/x:mode=660", 0o660)):
+            service = self.make("--http=", f"--socks={words}")
+            service.startService()
+            [proxy, _] = self.reactor.unixServers
+            self.assertEqual((proxy[0], proxy[3], proxy[4]), (f"{self.state}/x", mode, False))
+            service.stopService()
+            self.reactor.unixServers.clear()
 
     def test_a_state_directory_that_others_may_read_ends_it(self) -> None:
         """With the status for refused state, and one line."""

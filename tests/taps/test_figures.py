@@ -37,6 +37,7 @@ CLIENT = ClientStatus(
     pools=(PoolStatus("http://pool.example.org/#key", 12.0, None), PoolStatus("http://192.0.2.7/#key", None, "delta")),
     circuits=tuple(CircuitStatus(("alpha", "bravo"), 3, 1.0, False, None) for _ in range(9)),
     listing_digest="echo", skew=-3.5, test_network=False, warnings=("delta",), queued=2 * SIZE_STEP,
+    refused={"memory": 4},
 )  # fmt: skip
 POOL = IndexStatus(
     listed=5, known=7, pending=2, probes=1, heartbeats=40, connections=3, listing_sequence=1_800_000_000_000,
@@ -154,7 +155,7 @@ class ServiceTests(SynchronousTestCase):
         self.assertEqual((told["ready"], told["bootstrap_ratio"], told["clock_skew_seconds"]), (0.0, 0.75, -3.5))
         self.assertEqual((told["circuits"], told["streams"], told["warnings"]), (9, 27, 1))
         self.assertEqual(told["listing_age_seconds"], {"1": 12.0})
-        self.assertEqual(told["refused"], {"files": 1})
+        self.assertEqual(told["refused"], {"files": 1, "memory": 4})
         self.assertEqual(values(client_figures(None, {})), {"refused": {}})
 
     def test_a_pool(self) -> None:

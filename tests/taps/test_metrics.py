@@ -61,10 +61,10 @@ class WhereTests(SynchronousTestCase):
             self.assertEqual((port, bound), (9100, interface))
 
     def test_a_unix_socket(self) -> None:
-        """It is for its owner and group, whatever is said of its mode."""
+        """It is for its owner and group, whatever is said of its mode; no lock beside it names a process."""
         for text, mode in (("unix:/run/m", 0o660), ("unix:/run/m:mode=600", 0o600), ("unix:/run/m:777", 0o660)):
             path, _, _, bits, lock = self.listen(text).unixServers[-1]
-            self.assertEqual((path, bits, lock), ("/run/m", mode, True))
+            self.assertEqual((path, bits, lock), ("/run/m", mode, False))
 
     def test_anything_else(self) -> None:
         """What others could reach, or what cannot be told, is a usage error that says why and what to write."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Sequence
 from typing import Any
 from typing import Protocol as TypingProtocol
@@ -22,7 +23,7 @@ from twisted.python.failure import Failure
 
 from torpydo.errors import StateError
 
-__all__ = ["STATUS_SOCKET", "HasStatus", "StatusFactory", "read_status", "status_endpoint"]
+__all__ = ["STATUS_SOCKET", "HasStatus", "StatusFactory", "read_status", "remove_left_socket", "status_endpoint"]
 
 STATUS_SOCKET = "status.sock"
 
@@ -100,9 +101,25 @@ class StatusFactory(Factory):
 def status_endpoint(reactor: IReactorUNIX, state_dir: str) -> UNIXServerEndpoint:
     """Where a service with this state directory serves its status.
 
-    The lock file beside the socket lets a socket be replaced that a killed process left behind.
+    Without Twisted's lock beside the socket: it names a process, and after a loss of power, or in a container, that is
+    another one or this one. The lock of the state directory has no such memory; see :func:`remove_left_socket`.
     """
-    return UNIXServerEndpoint(reactor, _socket_path(state_dir), mode=0o600, wantPID=True)
+    return UNIXServerEndpoint(reactor, _socket_path(state_dir), mode=0o600, wantPID=False)
+
+
+def remove_left_socket(state_dir: str) -> None:
+    """Remove the socket that a killed process left. Only for who has the lock of the directory: nobody listens then.
+
+    :raises OSError: if that is impossible
+    """
+    path = _socket_path(state_dir)
+    # Earlier versions had a lock of Twisted's beside it.
+    for left, is_ours in ((path, stat.S_ISSOCK), (f"{path}.lock", stat.S_ISLNK)):
+        try:
+            if is_ours(os.lstat(left).st_mode):
+                os.unlink(left)
+        except FileNotFoundError:
+            pass
 
 
 def _socket_path(state_dir: str) -> str:

@@ -6,6 +6,7 @@ Whoever has the key file, or a copy of it, can pretend to be the node or the poo
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from datetime import UTC, datetime
@@ -20,6 +21,23 @@ from torpydo.pool import raise_sequence, saved_sequence
 __all__ = ["arguments", "run"]
 
 DATABASE = "pool.db"
+# A service has no directory to write to but its own, and what root keeps is not for its user to read.
+_MAY_NOT = "name a file where the user who runs this may write, such as in the state directory"
+_READ_REMEDIES = {
+    errno.ENOENT: "check the name; a relative one begins where this was started",
+    errno.EACCES: "give the file to the user who runs this, and name it where that one may look for it",
+    errno.EISDIR: "name the file in it",
+}
+_WRITE_REMEDIES = {
+    errno.EEXIST: "name a new file, or move that one away",
+    errno.ENOENT: "make the directory first, or name another one",
+    errno.ENOTDIR: "what stands before it is a file; name a directory",
+    errno.EACCES: _MAY_NOT,
+    errno.EPERM: _MAY_NOT,
+    errno.EROFS: "name a file on a disk that can be written to",
+    errno.ENOSPC: "free some space on the disk, or name a file on another one",
+    errno.EDQUOT: "free some space on the disk, or name a file on another one",
+}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +61,8 @@ def _read(path: str, what: str) -> bytes:
         with open(path, "rb") as file:
             data = file.read(MAX_SIZE + 1)
     except OSError as error:
-        raise StateError(f"{path}: the {what} cannot be read: {error.strerror}") from error
+        remedy = _READ_REMEDIES.get(error.errno or 0, "check the disk, or take another copy of the file")
+        raise StateError(f"{path}: the {what} cannot be read: {error.strerror}; {remedy}") from error
     if len(data) > MAX_SIZE:
         raise StateError(f"{path}: it is too large to be a {what}")
     return data
@@ -110,7 +129,8 @@ def _write(path: str, data: bytes) -> None:
     except OSError as error:
         if made:
             os.unlink(path)
-        raise StateError(f"{path}: the backup cannot be written: {error.strerror}") from error
+        remedy = _WRITE_REMEDIES.get(error.errno or 0, "check the disk, or name a file on another one")
+        raise StateError(f"{path}: the backup cannot be written: {error.strerror}; {remedy}") from error
 
 
 def _backup(options: argparse.Namespace) -> None:

@@ -7,16 +7,15 @@ process.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
 from twisted.application.service import IService, Service
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.logger import Logger, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.python.reflect import namedAny
@@ -27,17 +26,25 @@ from torpydo.apps.front import FrontFactory
 from torpydo.apps.httpproxy import HTTPProxyFactory
 from torpydo.apps.refusals import ProxyRefusal
 from torpydo.apps.socks import SocksFactory
-from torpydo.apps.status import STATUS_SOCKET, HasStatus, StatusFactory, status_endpoint
 from torpydo.client import DEFAULT_LIMITS, Client, ClientLimits, ClientStatus
 from torpydo.directory import MAX_HOPS, PoolURL, is_loopback
 from torpydo.errors import CircuitError, ConfigurationError, ListenError, PoolURLError, TorpydoError
-from torpydo.net import FileBudget, Refusals, harden_process, keep_quiet, lengthen_backlog, settle_collector
+from torpydo.net import (
+    FileBudget,
+    Refusals,
+    harden_process,
+    keep_quiet,
+    lengthen_backlog,
+    settle_collector,
+    use_steady_clock,
+)
 from torpydo.taps.ending import EndingService
 from torpydo.taps.figures import Figure
 from torpydo.taps.metrics import METRICS_OPTION, metrics_services, metrics_where
 from torpydo.taps.process import ProcessService
 from torpydo.taps.servicefigures import client_figures
-from torpydo.taps.statussocket import Source
+from torpydo.taps.statussocket import Source, StatusService
+from torpydo.taps.unixsocket import PRIVATE, server_endpoint
 from torpydo.tpdp import Address
 
 __all__ = ["ClientConfig", "ClientService", "Options", "makeService"]
@@ -81,7 +88,8 @@ def _endpoint(reactor: Any, option: str, description: str) -> tuple[IStreamServe
     if not description:
         return None
     try:
-        return serverFromString(reactor, description), description
+        # A proxy has no password; by its mode a Unix socket is for this user alone.
+        return server_endpoint(reactor, description, PRIVATE), description
     except (ValueError, TypeError, LookupError, OSError) as error:
         raise UsageError(f"--{option}={description}: not a Twisted server endpoint like tcp:9050: {error}") from None
 
@@ -175,7 +183,8 @@ class Options(UsageOptions):
 class ProxiesStatus:
     """The proxies at one moment.
 
-    :ivar refused: what they have refused since the start, by cause (``ProxyRefusal`` in small letters)
+    :ivar refused: what they and the client have refused since the start, by cause (``ProxyRefusal`` and
+        ``ClientRefusal`` in small letters)
     """
 
     refused: Mapping[str, int]
@@ -187,7 +196,6 @@ class ClientService(Service):
     :param reactor: keeps time, connects, listens
     :param start: makes a client that gets ready by itself; for tests
     :param files: the file descriptors of the process; by default they are not counted
-    :param also: what ``torpydo status`` shows beside the client
     :ivar refusals: what the proxies have refused
     """
 
@@ -199,9 +207,7 @@ class ClientService(Service):
         config: ClientConfig,
         start: Callable[..., Client] = Client.start,
         files: FileBudget | None = None,
-        also: Sequence[HasStatus] = (),
     ) -> None:
-        self._also = also
         self.refusals = Refusals(ProxyRefusal, reactor.seconds)
         self._files = files
         self._reactor = reactor
@@ -239,11 +245,6 @@ class ClientService(Service):
             if config.http is not None:
                 http = HTTPProxyFactory(client, self._reactor, connect_only=config.connect_only, **shared)
                 self._serve("HTTP", *config.http, http)
-            # The directory was opened, and found private, a moment ago.
-            status = status_endpoint(self._reactor, config.state_dir)
-            proxies = Source(lambda: ProxiesStatus(self.refusals.counts()))
-            shown = StatusFactory(client, self._reactor, proxies, *self._also)
-            self._listen(f"{STATUS_SOCKET} in {config.state_dir}", status, shown)
         except TorpydoError:
             self._stop()
             raise
@@ -254,19 +255,20 @@ class ClientService(Service):
         """The client at this moment; ``None`` while it does not run."""
         return None if self._client is None else self._client.status()
 
+    def proxies_status(self) -> ProxiesStatus:
+        """The proxies at this moment."""
+        client = self.status()
+        # One field of the answer, of which the client has causes of its own.
+        return ProxiesStatus({**({} if client is None else client.refused), **self.refusals.counts()})
+
     def _serve(self, kind: str, endpoint: IStreamServerEndpoint, words: str, front: FrontFactory) -> None:
         self._fronts.append(front)
-        self._listen(f"{words} for the {kind} proxy", endpoint, front, kind)
-
-    def _listen(
-        self, words: str, endpoint: IStreamServerEndpoint, factory: IProtocolFactory, kind: str | None = None
-    ) -> None:
         failed: list[TorpydoError] = []
 
         def listening(port: IListeningPort) -> None:
             self._ports.append(port)
             lengthen_backlog(port)
-            remote = None if kind is None else self._tell_where(kind, port)
+            remote = self._tell_where(kind, port)
             if remote is not None:
                 fail(remote)
 
@@ -274,7 +276,7 @@ class ClientService(Service):
             error = failure.value
             reason = error.socketError if isinstance(error, CannotListenError) else error
             remedy = "stop what uses it, or choose another address"
-            fail(ListenError(f"cannot listen on {words}: {reason}; {remedy}"))
+            fail(ListenError(f"cannot listen on {words} for the {kind} proxy: {reason}; {remedy}"))
 
         def fail(error: TorpydoError) -> None:
             failed.append(error)
@@ -283,7 +285,7 @@ class ClientService(Service):
                 self.log.critical("{error}", error=str(failed[0]))
                 self._reactor.stop()
 
-        maybeDeferred(endpoint.listen, factory).addCallbacks(listening, refused)
+        maybeDeferred(endpoint.listen, front).addCallbacks(listening, refused)
         if failed:
             raise failed[0]
 
@@ -351,16 +353,21 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     if reactor is None:
         # Only now: twistd may still choose a reactor while this module is imported.
         reactor = namedAny("twisted.internet.reactor")
+        use_steady_clock(reactor)
         settle_collector(reactor)
         harden_process()
         reactor.callWhenRunning(keep_quiet, globalLogPublisher, reactor.seconds)
         files = FileBudget.of_process(reactor.seconds)
     process = ProcessService(reactor)
-    client = ClientService(reactor, options.config(reactor), files=files, also=[process])
+    client = ClientService(reactor, options.config(reactor), files=files)
 
     def figures() -> list[Figure]:
         return [*process.figures(), *client_figures(client.status(), client.refusals.counts())]
 
     return EndingService(
-        client, reactor, process, *metrics_services(reactor, "client", options["metrics"], figures)
+        client,
+        reactor,
+        process,
+        StatusService(reactor, options["state-dir"], client, Source(client.proxies_status), process),
+        *metrics_services(reactor, "client", options["metrics"], figures),
     )

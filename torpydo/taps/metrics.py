@@ -15,7 +15,7 @@ from typing import Any, Final
 import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
-from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, UNIXServerEndpoint, serverFromString
+from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.logger import Logger
@@ -27,6 +27,7 @@ from torpydo.directory import is_loopback
 from torpydo.errors import ListenError
 from torpydo.taps.figures import Delayed, Figure
 from torpydo.taps.metricsite import MetricsFactory
+from torpydo.taps.unixsocket import UnixEndpoint
 
 __all__ = ["METRICS_OPTION", "MetricsService", "MetricsWhere", "metrics_services", "metrics_where"]
 
@@ -67,7 +68,7 @@ class _Recorder:
 
     def listenUNIX(self, address: str, factory: Any, backlog: int, mode: int, wantPID: bool) -> None:
         if address:
-            self.endpoint = lambda reactor: UNIXServerEndpoint(reactor, address, backlog, mode & _OWNERS, wantPID)
+            self.endpoint = lambda reactor: UnixEndpoint(reactor, address, backlog, mode & _OWNERS)
 
 
 def metrics_where(text: str) -> MetricsWhere | None:

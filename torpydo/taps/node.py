@@ -8,7 +8,6 @@ import time
 from typing import Any
 
 from twisted.application.service import IService
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.logger import Logger, globalLogPublisher
 from twisted.python.failure import Failure
@@ -19,7 +18,14 @@ from twisted.python.usage import UsageError
 from torpydo.crypto import NodeId
 from torpydo.directory import ExitPolicy, PoolURL
 from torpydo.errors import BadKey, ConfigurationError, ListenError, PoolURLError
-from torpydo.net import FileBudget, harden_process, keep_quiet, settle_collector
+from torpydo.net import (
+    FileBudget,
+    LooseResolver,
+    harden_process,
+    keep_quiet,
+    settle_collector,
+    use_steady_clock,
+)
 from torpydo.node import DEFAULT_BANDWIDTH, Advertised, NodeConfig, NodeLimits, NodeService
 from torpydo.taps.ending import EndingService
 from torpydo.taps.figures import Figure
@@ -27,6 +33,7 @@ from torpydo.taps.metrics import METRICS_OPTION, metrics_services, metrics_where
 from torpydo.taps.process import ProcessService
 from torpydo.taps.servicefigures import node_figures
 from torpydo.taps.statussocket import Source, StatusService
+from torpydo.taps.unixsocket import server_endpoint
 
 __all__ = ["Options", "makeService"]
 
@@ -149,6 +156,8 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     if reactor is None:
         # Only now: twistd may still choose a reactor while this module is imported.
         reactor = namedAny("twisted.internet.reactor")
+        use_steady_clock(reactor)
+        reactor.installNameResolver(LooseResolver(reactor.callFromThread))
         settle_collector(reactor)
         harden_process()
         reactor.callWhenRunning(keep_quiet, globalLogPublisher, reactor.seconds)
@@ -178,7 +187,7 @@ def makeService(options: Options, reactor: Any = None) -> IService:
 
 def _endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
     try:
-        endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
+        endpoint = server_endpoint(reactor, description)
     except (ValueError, TypeError, LookupError, OSError) as error:
         raise UsageError(f"--listen={description}: not a Twisted server endpoint, such as tcp:6000: {error}") from None
     return endpoint

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 from twisted.application.service import IService
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.logger import Logger, globalLogPublisher
 from twisted.python.failure import Failure
@@ -18,7 +17,7 @@ from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
 from torpydo.errors import ConfigurationError, ListenError
-from torpydo.net import FileBudget, harden_process, keep_quiet, probe_link, settle_collector
+from torpydo.net import FileBudget, harden_process, keep_quiet, probe_link, settle_collector, use_steady_clock
 from torpydo.pool import PoolConfig, PoolLimits, PoolService
 from torpydo.taps.ending import EndingService
 from torpydo.taps.figures import Figure
@@ -26,6 +25,7 @@ from torpydo.taps.metrics import METRICS_OPTION, metrics_services, metrics_where
 from torpydo.taps.process import ProcessService
 from torpydo.taps.servicefigures import pool_figures
 from torpydo.taps.statussocket import Source, StatusService
+from torpydo.taps.unixsocket import server_endpoint
 
 __all__ = ["Options", "makeService"]
 
@@ -104,6 +104,7 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     if reactor is None:
         # Only now: twistd may still choose a reactor while this module is imported.
         reactor = namedAny("twisted.internet.reactor")
+        use_steady_clock(reactor)
         settle_collector(reactor)
         harden_process()
         reactor.callWhenRunning(keep_quiet, globalLogPublisher, reactor.seconds)
@@ -140,7 +141,7 @@ def makeService(options: Options, reactor: Any = None) -> IService:
 
 def _endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
     try:
-        endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
+        endpoint = server_endpoint(reactor, description)
     except (ValueError, TypeError, LookupError, OSError) as error:
         raise UsageError(f"--listen={description}: not a Twisted server endpoint, such as tcp:8080: {error}") from None
     return endpoint

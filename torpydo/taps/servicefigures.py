@@ -70,9 +70,9 @@ def client_figures(status: ClientStatus | None, *refusals: Mapping[str, int]) ->
     """What a client with its proxies tells.
 
     :param status: ``None`` while it does not run
-    :param refusals: what was refused, by cause
+    :param refusals: what the proxies refused, by cause; what the client did is in its status
     """
-    yield refused(*refusals)
+    yield refused(*refusals, {} if status is None else status.refused)
     if status is None:
         return
     yield gauge("ready", "Whether circuits can be built.", float(status.ready))

@@ -1,4 +1,4 @@
-"""The status socket of a node or a pool, for ``torpydo status``. A client's is served by its own service."""
+"""The status socket of a client, a node or a pool, for ``torpydo status``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from torpydo.apps.status import STATUS_SOCKET, HasStatus, StatusFactory, status_endpoint
+from torpydo.apps.status import STATUS_SOCKET, HasStatus, StatusFactory, remove_left_socket, status_endpoint
 
 __all__ = ["Source", "StatusService"]
 
@@ -43,8 +43,12 @@ class StatusService(Service):
     def startService(self) -> None:
         """Listen. What goes wrong is said and costs only ``torpydo status``."""
         Service.startService(self)
-        listening = maybeDeferred(status_endpoint(self._reactor, self._directory).listen, self._factory)
-        listening.addCallbacks(self._listening, self._deaf)
+        maybeDeferred(self._listen).addCallbacks(self._listening, self._deaf)
+
+    def _listen(self) -> Deferred[IListeningPort]:
+        remove_left_socket(self._directory)
+        listening: Deferred[IListeningPort] = status_endpoint(self._reactor, self._directory).listen(self._factory)
+        return listening
 
     def _listening(self, port: IListeningPort) -> None:
         self._port = port
