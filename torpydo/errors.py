@@ -19,10 +19,10 @@ key, and never a word that a peer chose.
     ├── ProtocolError
     │   ├── LocalProtocolError      our side asked for something illegal
     │   └── RemoteProtocolError     the peer sent something illegal
-    ├── DirectoryError
+    ├── DirectoryError                                                               (exit status 3)
     │   ├── DescriptorError         a node's descriptor was refused
     │   ├── ListingError            a pool's listing was refused
-    │   └── PoolUnreachable         no pool answered                                 (exit status 3)
+    │   └── PoolUnreachable         no pool answered
     ├── PathError                   no path can be chosen
     │   ├── TooFewNodes
     │   └── NoExit
@@ -96,6 +96,8 @@ class RemoteProtocolError(ProtocolError):
 class DirectoryError(TorpydoError):
     """Something from the directory was refused."""
 
+    exit_status = 3
+
 
 class DescriptorError(DirectoryError):
     """A node's descriptor was refused."""
@@ -107,8 +109,6 @@ class ListingError(DirectoryError):
 
 class PoolUnreachable(DirectoryError):
     """No pool answered; check the pool URL and that the pool is running."""
-
-    exit_status = 3
 
 
 class PathError(TorpydoError):

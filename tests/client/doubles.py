@@ -13,6 +13,7 @@ from twisted.internet.testing import StringTransport
 
 from tests.directory.build import NOW, OPEN, descriptor, document, network
 from tests.net.pools import MemoryState, WallClock, middle
+from torpydo.client.congestion import Congestion
 from torpydo.client.firstdata import FirstData
 from torpydo.client.paths import Paths, Want
 from torpydo.directory import Descriptor, NetDir
@@ -122,16 +123,38 @@ class CircuitDouble:
 
 
 @attrs.define(eq=False)
+class Holder:
+    """A circuit in which something waits."""
+
+    congestion: Congestion
+    queued: int = 0
+    closed: str = ""
+
+    def hold(self, size: int) -> None:
+        """*size* bytes wait from now on."""
+        self.queued = size
+        self.congestion.note(self)
+
+    def close(self, why: str) -> None:
+        """Like ``Circuit.close``."""
+        self.closed = why
+        self.queued = 0
+        self.congestion.forget(self)
+
+
+@attrs.define(eq=False)
 class Building:
     """A circuit that is being built."""
 
     path: Sequence[Descriptor]
     deferred: Deferred[CircuitDouble]
     cancelled: bool = False
+    circuit: CircuitDouble | None = None
+    """What was built."""
 
     def done(self) -> CircuitDouble:
         """It is built."""
-        circuit = CircuitDouble(self.path)
+        circuit = self.circuit = CircuitDouble(self.path)
         self.deferred.callback(circuit)
         return circuit
 

@@ -72,6 +72,12 @@ class Network:
         self.build_options = options
         return self.builder(path)
 
+    def lose_circuits(self) -> None:
+        """Every circuit ends."""
+        for one in list(self.builder.started):
+            if one.circuit is not None:
+                one.circuit.close()
+
     @property
     def world(self) -> World:
         """For ``Client``."""

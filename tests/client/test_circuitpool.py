@@ -15,15 +15,17 @@ from torpydo.client.builds import LAST_BACKOFF, UsableCircuit
 from torpydo.client.buildtimes import ENOUGH, LONGEST, RECENT_SLOW
 from torpydo.client.circuitpool import (
     AFTER,
-    LATELY,
+    MANY_FAILURES,
     SOON,
     SPARE,
     SWEEP,
     CircuitPool,
 )
 from torpydo.client.keeping import KeptTimes
+from torpydo.client.kinds import LATELY
 from torpydo.client.limits import DEFAULT_LIMITS
 from torpydo.client.paths import Want
+from torpydo.client.refusals import ClientRefusal
 from torpydo.directory import NetDir
 from torpydo.errors import CircuitBuildError, CircuitError, NoExit, TooFewNodes, TorpydoError
 
@@ -38,6 +40,7 @@ class PoolTestCase(SynchronousTestCase):
         self.stale = 0
         self.times = KeptTimes(None, self.clock)
         self.built: list[CircuitDouble] = []
+        self.refused: list[tuple[ClientRefusal, int]] = []
         self.state = MemoryState()
 
     def pool(self, netdir: NetDir | None = None, **options: Any) -> CircuitPool:
@@ -54,6 +57,7 @@ class PoolTestCase(SynchronousTestCase):
             self.times,
             stale=stale,
             outcome=self.outcomes.append,
+            refused=lambda cause, count: self.refused.append((cause, count)),
             **options,
         )
         self.addCleanup(made.close)
@@ -359,8 +363,10 @@ class WaitTests(PoolTestCase):
         """With an error that says so."""
         pool = self.pool()
         waiting = pool.use(want())
+        self.assertEqual(self.refused, [])
         self.clock.advance(DEFAULT_LIMITS.stream_wait)
         self.failureResultOf(waiting, CircuitError)
+        self.assertEqual(self.refused, [(ClientRefusal.STREAM_WAIT, 1)])
 
     def test_can_be_cancelled(self) -> None:
         """The circuit goes to the next one."""
@@ -442,6 +448,35 @@ class BackoffTests(PoolTestCase):
                 one.fail(2)
             self.clock.advance(1)
         self.assertLess(len(self.builder.started), 25)
+
+    def test_trouble(self) -> None:
+        """Several builds in a row and no circuit: the last reason is kept until a circuit is built."""
+        pool = self.pool()
+        pool.work()
+        for number in range(1, MANY_FAILURES + 1):
+            # Nodes come and go: one failure or two are none.
+            self.assertIsNone(pool.trouble)
+            for one in list(self.builder.open):
+                one.fail(2, f"failure {number}")
+            self.clock.advance(LAST_BACKOFF)
+        self.assertIn(f"failure {MANY_FAILURES}", str(pool.trouble))
+        self.builder.open[0].done().close()
+        self.assertIsNone(pool.trouble)
+
+    def test_no_trouble_with_a_circuit(self) -> None:
+        """One that is open is enough for the next stream, whatever fails beside it."""
+        pool = self.pool()
+        for port in (80, 443):
+            self.failing(pool.use(want(port=port, isolation=port)))
+        circuit = self.builder.open[0].done()
+        for number in range(2 * MANY_FAILURES):
+            self.failing(pool.use(want(isolation=f"another {number}")))
+            for one in list(self.builder.open):
+                one.fail(2)
+            self.clock.advance(LAST_BACKOFF)
+        self.assertIsNone(pool.trouble)
+        circuit.close()
+        self.assertIsInstance(pool.trouble, CircuitBuildError)
 
     def test_failures_together_are_one(self) -> None:
         """A guard that is lost with thirty builds costs a moment, and the next one that fails not much more."""

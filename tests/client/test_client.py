@@ -14,12 +14,15 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.client.doubles import Holder
 from tests.client.network import HERE, NOW, URL, Network
 from tests.directory.build import descriptor, node_id
 from torpydo.client.buildtimes import ENOUGH, SHORTEST
 from torpydo.client.client import Client
+from torpydo.client.congestion import SWEEP as CONGESTION_SWEEP
 from torpydo.client.limits import DEFAULT_LIMITS
 from torpydo.client.routing import FIRST_TRIES
+from torpydo.client.status import DONE, LOST
 from torpydo.errors import (
     CircuitBuildError,
     CircuitError,
@@ -159,7 +162,10 @@ class CreateTests(ClientTestCase):
         """A day off: the message says by how much."""
         self.network.wall.now = NOW - 86400
         self.network.pools.clock = NOW
-        self.assertIn("24 h 0 min behind", str(self.failureResultOf(self.create(), ListingError).value))
+        error = self.failureResultOf(self.create(), ListingError).value
+        self.assertIn("24 h 0 min behind", str(error))
+        # The network's, as the clock is: 1 would ask for a report.
+        self.assertEqual(error.exit_status, 3)
 
     def test_no_traffic_with_a_wrong_clock(self) -> None:
         """An hour off by the pool's clock is too much, though the listing is in order: no link is opened (N8)."""
@@ -278,8 +284,10 @@ class StartTests(ClientTestCase):
         self.network.pools.answers.clear()
         client = self.start()
         result = client.endpoint("example.org", 80).connect(Factory.forProtocol(Protocol))
+        self.assertEqual(client.status().refused, {"memory": 0, "stream_wait": 0})
         self.network.advance(DEFAULT_LIMITS.stream_wait)
         self.failureResultOf(result, CircuitError)
+        self.assertEqual(client.status().refused, {"memory": 0, "stream_wait": 1})
 
     def test_too_few_nodes_at_first(self) -> None:
         """The listings are asked again soon, not in an hour."""
@@ -509,6 +517,32 @@ class StatusTests(ClientTestCase):
         status = client.status()
         self.assertFalse(status.ready)
         self.assertIn("cannot be asked", str(status.reason))
+
+    def test_a_client_whose_builds_fail(self) -> None:
+        """It was ready, then every build fails: it says so and why, until one is built again."""
+        client = self.ready()
+        self.network.dead = True
+        for link in self.network.links:
+            link.close()
+        self.network.lose_circuits()
+        for _ in range(10):
+            self.network.advance(1)
+        status = client.status()
+        self.assertEqual((status.ready, status.percent, status.summary), (False, 100, LOST))
+        self.assertIn("hop 1 of 3", str(status.reason))
+        self.network.dead = False
+        self.network.advance(120)
+        self.network.builder.finish()
+        status = client.status()
+        self.assertEqual((status.ready, status.reason, status.summary), (True, None, DONE.summary))
+
+    def test_circuits_that_hold_too_much(self) -> None:
+        """They are counted."""
+        client = self.ready(limits=attrs.evolve(DEFAULT_LIMITS, memory=100))
+        congestion = client._run.links.congestion
+        congestion.note(Holder(congestion, 101))
+        self.network.advance(CONGESTION_SWEEP)
+        self.assertEqual(client.status().refused, {"memory": 1, "stream_wait": 0})
 
     def test_a_skew_is_known_from_the_guard(self) -> None:
         """Its clock, and the time since it was read."""

@@ -2,31 +2,12 @@
 
 from __future__ import annotations
 
-import attrs
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.client.doubles import Holder
 from torpydo.client.congestion import SWEEP, Congestion
-
-
-@attrs.define(eq=False)
-class Holder:
-    """A circuit in which something waits."""
-
-    congestion: Congestion
-    queued: int = 0
-    closed: str = ""
-
-    def hold(self, size: int) -> None:
-        """*size* bytes wait from now on."""
-        self.queued = size
-        self.congestion.note(self)
-
-    def close(self, why: str) -> None:
-        """Like ``Circuit.close``."""
-        self.closed = why
-        self.queued = 0
-        self.congestion.forget(self)
+from torpydo.client.refusals import ClientRefusal
 
 
 class CongestionTests(SynchronousTestCase):
@@ -34,7 +15,8 @@ class CongestionTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.congestion = Congestion(self.clock, most=100)
+        self.refused: list[tuple[ClientRefusal, int]] = []
+        self.congestion = Congestion(self.clock, 100, lambda cause, count: self.refused.append((cause, count)))
         self.holders = [Holder(self.congestion) for _ in range(4)]
 
     def closed(self) -> list[int]:
@@ -46,7 +28,7 @@ class CongestionTests(SynchronousTestCase):
         self.holders[0].hold(60)
         self.holders[1].hold(40)
         self.clock.advance(SWEEP)
-        self.assertEqual((self.closed(), self.congestion.queued), ([], 100))
+        self.assertEqual((self.closed(), self.congestion.queued, self.refused), ([], 100, []))
 
     def test_oldest_first(self) -> None:
         """Those whose bytes have waited longest end until nine tenths are left; of the same age, the largest."""
@@ -57,6 +39,7 @@ class CongestionTests(SynchronousTestCase):
         self.holders[3].hold(50)
         self.clock.advance(SWEEP)
         self.assertEqual((self.closed(), self.congestion.queued), ([2, 3], 60))
+        self.assertEqual(self.refused, [(ClientRefusal.MEMORY, 2)])
 
     def test_one_that_was_empty_in_between_is_young(self) -> None:
         """Only bytes that wait now have an age."""

@@ -464,6 +464,27 @@ class LookTests(StateTestCase):
             error = self.assertRaises(StateError, StateDirectory.look, path)
             self.assertIn(remedy, str(error))
 
+    def test_is_used(self) -> None:
+        """It is told whether somebody has it; looking keeps nobody out, and makes no lock."""
+        path = self.below("a")
+        os.mkdir(path, 0o700)
+        self.assertFalse(self.look("a").is_used())
+        self.assertEqual(os.listdir(path), [])
+        directory = self.open("a")
+        self.assertTrue(self.look("a").is_used())
+        directory.close()
+        self.assertFalse(self.look("a").is_used())
+        self.open("a")
+
+    def test_faults_while_it_is_used(self) -> None:
+        """A file that is replaced while one looks is no fault."""
+        self.open("a").write("one", b"1")
+        os.chmod(self.below("a", "one"), 0o640)
+        names = [".guards.new", *os.listdir(self.below("a"))]
+        self.patch(os, "listdir", lambda directory: names)
+        [error] = self.look("a").faults()
+        self.assertIn("chmod 600", str(error))
+
     def test_faults(self) -> None:
         """Each file that others may read or change, with its path and what helps; sockets and links are none."""
         directory = self.open("a")

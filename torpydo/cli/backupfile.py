@@ -31,13 +31,14 @@ from torpydo.crypto import (
     same,
     seal_with_passphrase,
 )
-from torpydo.errors import DecryptionFailed, StateError
+from torpydo.errors import CryptoError, DecryptionFailed, StateError
 
 __all__ = ["KEY_FILES", "Backup", "public_text"]
 
 KEY_FILES: Final = {"node": "node.key", "pool": "pool.key"}
 """In which file of a state directory the key of each kind is."""
 MAX_SIZE: Final = 4096
+_MEMORY: Final = "end what uses it, lift MemoryMax= or ulimit -v, or do this on another machine"
 _MAGIC: Final = "torpydo backup 1"
 _LINES: Final = re.compile(
     rf"{_MAGIC}\nkind: (node|pool)\nid: ([a-z2-7]{{52}})\nmade: ([0-9TZ:-]{{20}})\nsequence: ([0-9]{{1,16}})\n"
@@ -84,9 +85,13 @@ class Backup:
         """A copy of *key*.
 
         :param rng: for the salt of the passphrase
+        :raises StateError: if there is not enough memory for the passphrase
         """
         seed = bytes(key.seed)
-        kept = seed if passphrase is None else seal_with_passphrase(seed, passphrase, rng)
+        try:
+            kept = seed if passphrase is None else seal_with_passphrase(seed, passphrase, rng)
+        except CryptoError as error:
+            raise StateError(f"the backup was not made: {error}; {_MEMORY}") from error
         return cls(kind, public_text(kind, key), made, sequence, passphrase is not None, kept)
 
     def encode(self) -> str:
@@ -125,7 +130,8 @@ class Backup:
 
         :param passphrase: ``None`` if there is none
         :param name: what the file is called, for messages
-        :raises StateError: if the passphrase is missing or wrong, or the key is not that of the id
+        :raises StateError: if the passphrase is missing or wrong, the key is not that of the id, or there is not enough
+            memory for the passphrase
         """
         seed = self._key
         if self.is_sealed:
@@ -135,6 +141,8 @@ class Backup:
                 seed = open_with_passphrase(seed, passphrase)
             except DecryptionFailed:
                 raise StateError(f"{name}: the passphrase is not the one that it was sealed with") from None
+            except CryptoError as error:
+                raise StateError(f"{name}: the backup was not opened: {error}; {_MEMORY}") from error
         if len(seed) != KEY_SIZE:
             raise StateError(f"{name}: the backup is damaged, its key has another length; use another copy")
         key = SigningKey(Secret(seed))

@@ -27,6 +27,7 @@ from twisted.logger import (
 from zope.interface import implementer
 
 from torpydo.errors import TorpydoError
+from torpydo.net import use_steady_clock
 
 __all__ = ["Main", "Reactor", "end_of", "run_to_end"]
 
@@ -110,6 +111,7 @@ def run_to_end(main: Main, *, verbose: bool) -> int:
         def leave(status: int) -> None:
             raise SystemExit(status)
 
+        use_steady_clock(reactor)
         # Twice: before there is anything to clean up, and again because the reactor takes SIGTERM when it starts.
         catch_signals()
         reactor.callWhenRunning(catch_signals)

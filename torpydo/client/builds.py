@@ -133,6 +133,8 @@ class Builds:
         self._backoff: IDelayedCall | None = None
         self.failures = 0
         """Times in a row that builds failed; those that fail together are one."""
+        self.last_error: TorpydoError | None = None
+        """Why the last of them did; ``None`` after one that was built."""
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -227,7 +229,7 @@ class Builds:
         if late:
             circuit.close()
             return
-        self.failures = 0
+        self.failures, self.last_error = 0, None
         self._paths.built(one.path)
         self._built_call(circuit)
 
@@ -239,6 +241,7 @@ class Builds:
         if not isinstance(error, TorpydoError):
             self.log.failure("a circuit could not be built", failure)
             error = CircuitError("a circuit could not be built")
+        self.last_error = error
         self._paths.failed(one.path, error, late=late)
         if late and isinstance(error, CircuitBuildError) and error.hop > 1:
             self._times.known.failed(len(one.path))

@@ -9,7 +9,6 @@ Called by the streams' attempts and by routing.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Hashable
 
 import attrs
@@ -18,8 +17,10 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from torpydo.client.builds import Build, BuildFunction, Builds, UsableCircuit
 from torpydo.client.keeping import KeptTimes
+from torpydo.client.kinds import Kind
 from torpydo.client.limits import DEFAULT_LIMITS, ClientLimits
 from torpydo.client.paths import Paths, Want
+from torpydo.client.refusals import ClientRefusal, RefusedFunction, uncounted
 from torpydo.client.status import CircuitStatus
 from torpydo.errors import CircuitError, PathError, TorpydoError
 
@@ -31,16 +32,14 @@ KIND_LIFE = 3600.0
 """Seconds that a port counts as wanted after its last stream."""
 MAX_KINDS = 6
 """Ports for which circuits are built ahead, the last used ones."""
-MOST_TAKEN = 64
-"""Of those that were handed out lately this many are remembered for a kind."""
-LATELY = 120.0
-"""Seconds: as many circuits as were begun to be used in so long are kept ready, for so many will be soon."""
 SOON = 60.0
 """Seconds before the end of a circuit's time in which its replacement is built ahead."""
 AFTER = 0.02
 """Seconds after a clean circuit was handed out until the next is built: the stream's own bytes go first."""
 MAX_FAILURES = 3
 """Builds for a stream that may fail before the stream does."""
+MANY_FAILURES = 3
+"""Times in a row that builds fail until it is said that no circuit can be had."""
 FIRST_PORTS = (443, 80, None)
 """The exits wanted before any stream said so: the first of these that there is. ``None`` is any exit."""
 
@@ -55,22 +54,6 @@ class _Entry:
     isolation: Hashable = None
     """Whose it is; means nothing while it is clean."""
     retired: bool = False
-
-
-@attrs.define(eq=False)
-class _Kind:
-    """A kind of exit that streams wanted: a number of hops and a port."""
-
-    last: float
-    """When the last one did."""
-    taken: deque[float] = attrs.field(factory=lambda: deque(maxlen=MOST_TAKEN))
-    """When the last clean circuits were handed out for it."""
-
-    def demand(self, now: float) -> int:
-        """How many were handed out lately."""
-        while self.taken and now - self.taken[0] >= LATELY:
-            self.taken.popleft()
-        return len(self.taken)
 
 
 @attrs.define(eq=False)
@@ -94,6 +77,7 @@ class CircuitPool:
     :param limits: what it bounds
     :param stale: called when no path can be chosen: a newer listing may help
     :param outcome: called with each built circuit, each failed build's error, and when not even one path is there
+    :param refused: told of streams that are given up
     """
 
     def __init__(
@@ -108,6 +92,7 @@ class CircuitPool:
         limits: ClientLimits = DEFAULT_LIMITS,
         stale: Callable[[], None],
         outcome: Callable[[UsableCircuit | TorpydoError], None],
+        refused: RefusedFunction = uncounted,
     ) -> None:
         self._clock = clock
         self._paths = paths
@@ -115,9 +100,10 @@ class CircuitPool:
         self._limits = limits
         self._stale = stale
         self._outcome = outcome
+        self._refused = refused
         self._entries: list[_Entry] = []
         self._waiters: list[_Waiter] = []
-        self._kinds: dict[tuple[int, int | None], _Kind] = {}
+        self._kinds: dict[tuple[int, int | None], Kind] = {}
         self._sweeper: IDelayedCall | None = None
         self._worker: IDelayedCall | None = None
         self._closed = False
@@ -152,7 +138,7 @@ class CircuitPool:
         now = self._clock.seconds()
         kind = self._kinds.get((want.hops, want.port))
         if kind is None:
-            self._kinds[want.hops, want.port] = _Kind(now)
+            self._kinds[want.hops, want.port] = Kind(now)
         else:
             kind.last = now
 
@@ -202,6 +188,7 @@ class CircuitPool:
             waiter.timer.cancel()
 
     def _give_up(self, waiter: _Waiter) -> None:
+        self._refused(ClientRefusal.STREAM_WAIT, 1)
         self._fail(waiter, CircuitError(f"no circuit was ready within {self._limits.stream_wait:.0f} s; try again"))
 
     def _fail(self, waiter: _Waiter, error: TorpydoError) -> None:
@@ -380,6 +367,13 @@ class CircuitPool:
     def pending(self) -> int:
         """Circuits that are being built."""
         return len(self._builds)
+
+    @property
+    def trouble(self) -> TorpydoError | None:
+        """Why no circuit can be had, as far as the builds tell: none is open, and several in a row have failed."""
+        if self._builds.failures < MANY_FAILURES or any(entry.circuit.is_open for entry in self._entries):
+            return None
+        return self._builds.last_error
 
     def status(self) -> tuple[CircuitStatus, ...]:
         """All circuits that are built."""

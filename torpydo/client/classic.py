@@ -29,10 +29,11 @@ from torpydo.client.circuits import Circuit
 from torpydo.client.destinations import check_destination
 from torpydo.client.failures import as_connect_error
 from torpydo.client.links import ClientLinks
+from torpydo.client.refusals import ClientRefusal
 from torpydo.client.world import World
 from torpydo.directory import Descriptor, NetDir, PoolURL, choose_path
 from torpydo.errors import CircuitBuildError, LinkError, LocalProtocolError, PathError, TorpydoError
-from torpydo.net import ListingRefresh
+from torpydo.net import ListingRefresh, Refusals
 from torpydo.tpdp import Address
 
 T = TypeVar("T")
@@ -181,7 +182,10 @@ class ClassicCalls:
 
     def _guard_links(self) -> ClientLinks:
         if self._links is None:
-            self._links = ClientLinks(self._reactor, self._world.rng, connect=self._world.connect)
+            self._links = ClientLinks(
+                self._reactor, self._world.rng, connect=self._world.connect,
+                refused=Refusals(ClientRefusal, self._reactor.seconds).add,
+            )  # fmt: skip
         return self._links
 
     def _node_at(self, host: str, port: int) -> Descriptor | None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Final, Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.logger import Logger
 
+from torpydo.client.refusals import ClientRefusal, RefusedFunction, uncounted
 from torpydo.net import Holder, Waiting
 
 __all__ = ["Congestion", "HoldingCircuit"]
@@ -31,12 +31,12 @@ class Congestion:
     """Looks now and then, while something waits.
 
     :param most: bytes above which circuits end
+    :param refused: told of circuits that were closed
     """
 
-    log = Logger()
-
-    def __init__(self, clock: IReactorTime, most: int) -> None:
+    def __init__(self, clock: IReactorTime, most: int, refused: RefusedFunction = uncounted) -> None:
         self._clock = clock
+        self._refused = refused
         self._waiting: Waiting[HoldingCircuit] = Waiting(most)
         self._next: IDelayedCall | None = None
 
@@ -62,6 +62,6 @@ class Congestion:
         victims = self._waiting.sweep()
         self._next = self._clock.callLater(SWEEP, self._sweep) if self._waiting else None
         if victims:
-            self.log.warn("too much was waiting in this client; {count} circuits were closed", count=len(victims))
+            self._refused(ClientRefusal.MEMORY, len(victims))
         for circuit in victims:
             circuit.close("too much was waiting for applications that do not read, or for the network")

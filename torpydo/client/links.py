@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 
 from torpydo.client.congestion import Congestion
 from torpydo.client.limits import DEFAULT_LIMITS, ClientLimits
+from torpydo.client.refusals import RefusedFunction, uncounted
 from torpydo.crypto import NodeId
 from torpydo.directory import Descriptor
 from torpydo.errors import LinkError, TorpydoError
@@ -61,6 +62,7 @@ class ClientLinks:
     :param rng: bytes of randomness for the handshakes and the records
     :param limits: what it bounds
     :param connect: for tests
+    :param refused: told of circuits that were closed because too much waited
     """
 
     log = Logger()
@@ -73,6 +75,7 @@ class ClientLinks:
         limits: ClientLimits = DEFAULT_LIMITS,
         aegis: bool = True,
         connect: ConnectFunction = connect_link,
+        refused: RefusedFunction = uncounted,
     ) -> None:
         self._reactor = reactor
         self._rng = rng
@@ -84,7 +87,7 @@ class ClientLinks:
         self._closed = False
         self.turn = Turn(reactor)
         self.limits = limits
-        self.congestion = Congestion(reactor, limits.memory)
+        self.congestion = Congestion(reactor, limits.memory, refused)
         self.node_clock: tuple[int, float] | None = None
         """What the last guard's clock showed, and when on the reactor's clock: to name a skew, for nothing else."""
 

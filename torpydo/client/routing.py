@@ -25,10 +25,12 @@ from torpydo.client.keeping import KeptTimes
 from torpydo.client.limits import DEFAULT_LIMITS, ClientLimits
 from torpydo.client.links import ClientLinks
 from torpydo.client.paths import Paths, Want
+from torpydo.client.refusals import ClientRefusal
 from torpydo.client.status import (
     CACHED,
     CIRCUIT,
     LISTING,
+    LOST,
     NODES,
     STARTING,
     STATE,
@@ -39,7 +41,7 @@ from torpydo.client.world import World
 from torpydo.crypto import NodeId
 from torpydo.directory import Descriptor, NetDir, PoolURL, check_path
 from torpydo.errors import CircuitBuildError, CircuitError, LinkError, PathError, PoolUnreachable, TorpydoError
-from torpydo.net import ListingRefresh, StateDirectory
+from torpydo.net import ListingRefresh, Refusals, StateDirectory
 
 FIRST_TRIES = 6
 """Failed builds before a caller that waits for the first circuit is told."""
@@ -87,7 +89,10 @@ class Routing:
         self._asked_at = 0.0
         self._asking: Deferred[Any] | None = None
         self._own: set[UsableCircuit] = set()
-        self.links = ClientLinks(reactor, world.rng, limits=settings.limits, connect=world.connect)
+        self._refusals = refusals = Refusals(ClientRefusal, reactor.seconds)
+        self.links = ClientLinks(
+            reactor, world.rng, limits=settings.limits, connect=world.connect, refused=refusals.add
+        )
         times = KeptTimes(state, reactor)
         self._paths = Paths(state=state, clock=reactor, wall_clock=world.wall_clock, randbelow=world.randbelow)
         self._circuits = CircuitPool(
@@ -100,6 +105,7 @@ class Routing:
             limits=settings.limits,
             stale=self._refresh_early,
             outcome=self._circuit_outcome,
+            refused=refusals.add,
         )
         self._listings = ListingRefresh(
             reactor,
@@ -319,7 +325,7 @@ class Routing:
         return ClientStatus(
             percent=bootstrap.progress.percent,
             tag=bootstrap.progress.tag,
-            summary=bootstrap.progress.summary,
+            summary=LOST if bootstrap.ready and reason is not None else bootstrap.progress.summary,
             ready=bootstrap.ready and reason is None,
             reason=None if reason is None else str(reason),
             pools=tuple(PoolStatus.of(url, self._listings, now) for url in self._settings.urls),
@@ -332,6 +338,7 @@ class Routing:
             test_network=self.test_network,
             queued=self.links.congestion.queued,
             warnings=(*self._paths.warnings(), *self._listings.remarks),
+            refused=self._refusals.counts(),
         )
 
     def _why_not(self) -> TorpydoError | None:
@@ -341,7 +348,7 @@ class Routing:
         netdir = self._paths.netdir
         if netdir is not None and not netdir.is_backed:
             return self._listings.trouble()
-        return self._paths.why_not(self._settings.hops)
+        return self._paths.why_not(self._settings.hops) or self._circuits.trouble
 
     def close(self) -> Deferred[None]:
         """Stop everything and free it; fires when the links are gone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Self
 
 import attrs
@@ -84,6 +85,8 @@ class ClientStatus:
     """What a person should look at."""
     queued: int = 0
     """Bytes that wait in all circuits."""
+    refused: Mapping[str, int] = attrs.field(factory=dict)
+    """What it has given up since the start, by cause (``ClientRefusal`` in small letters)."""
 
     def to_json(self) -> dict[str, Any]:
         """The same as what ``json.dumps`` takes."""
@@ -105,4 +108,6 @@ LISTING = Progress(10, "listing", "asking the pools for their listings")
 CACHED = Progress(30, "cached", "using the listings on disk")
 NODES = Progress(50, "nodes", "the nodes are known")
 CIRCUIT = Progress(75, "circuit", "building the first circuit")
+LOST = "no circuit can be built any more"
+"""The summary of a client that was ready."""
 DONE = Progress(100, "done", "circuits can be built")

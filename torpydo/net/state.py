@@ -95,12 +95,36 @@ class StateDirectory:
             raise StateError(f"{name!r} cannot be the name of a file in {self._path}")
         return os.path.join(self._path, name)
 
+    def is_used(self) -> bool:
+        """Whether somebody has it open; for a directory that is only looked at.
+
+        :raises StateError: if that cannot be told
+        """
+        try:
+            lock = os.open(_LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._directory)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise _failed(os.path.join(self._path, _LOCK), error) from error
+        try:
+            # Shared, and only for this moment: those who look do not keep each other out.
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(lock)
+        return False
+
     def faults(self) -> list[StateError]:
         """What is wrong with files in it, one error for each that others may read or change."""
         found = []
         try:
             for name in sorted(os.listdir(self._directory)):
-                status = os.lstat(name, dir_fd=self._directory)
+                try:
+                    status = os.lstat(name, dir_fd=self._directory)
+                except FileNotFoundError:
+                    # Who runs here has renamed or removed it a moment ago.
+                    continue
                 # Sockets have a mode of their own, and what is beside them is no file.
                 if stat.S_ISREG(status.st_mode):
                     try:

@@ -18,14 +18,7 @@ from twisted.python.usage import UsageError
 from torpydo.crypto import NodeId
 from torpydo.directory import ExitPolicy, PoolURL
 from torpydo.errors import BadKey, ConfigurationError, ListenError, PoolURLError
-from torpydo.net import (
-    FileBudget,
-    LooseResolver,
-    harden_process,
-    keep_quiet,
-    settle_collector,
-    use_steady_clock,
-)
+from torpydo.net import FileBudget, LooseResolver, harden_process, keep_quiet, settle_collector, use_steady_clock
 from torpydo.node import DEFAULT_BANDWIDTH, Advertised, NodeConfig, NodeLimits, NodeService
 from torpydo.taps.ending import EndingService
 from torpydo.taps.figures import Figure

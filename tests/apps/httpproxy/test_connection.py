@@ -29,6 +29,7 @@ from torpydo.apps.httpproxy.connection import (
     State,
 )
 from torpydo.apps.isolation import NOBODY, Credentials
+from torpydo.apps.refusals import ProxyRefusal
 from torpydo.client import DEFAULT_LIMITS
 from torpydo.errors import ConnectRefused, ExitPolicyRefused, NoExit, ResolveFailed
 
@@ -434,8 +435,21 @@ class DeadlineTests(SynchronousTestCase):
             self.assertEqual(core.data_to_send()[9:12], b"408")
 
     def test_silence(self) -> None:
-        """A connection that says nothing is closed."""
-        self.assertEqual(make().deadline_passed(DEFAULT_LIMITS.request_time), [CloseNow()])
+        """A connection that says nothing is closed, and counted like a request that is not finished."""
+        core = make()
+        self.assertEqual(core.deadline_passed(DEFAULT_LIMITS.request_time), [CloseNow()])
+        self.assertIs(core.refusal, ProxyRefusal.PROXY_SILENCE)
+        core = make()
+        core.receive_data(GET[:9], 1.0)
+        core.deadline_passed(DEFAULT_LIMITS.request_time)
+        self.assertIs(core.refusal, ProxyRefusal.PROXY_SILENCE)
+
+    def test_silence_after_a_request(self) -> None:
+        """It is how every kept connection ends, so nothing was refused."""
+        core = exchange(GET)
+        core.upstream_data(OK, 5.0)
+        self.assertEqual(core.deadline_passed(5.0 + IDLE_TIMEOUT), [CloseNow()])
+        self.assertIsNone(core.refusal)
 
     def test_between_requests(self) -> None:
         """A kept connection may be silent for a minute; a head that has begun has its ten seconds."""

@@ -2,15 +2,54 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.python.filepath import FilePath
 from twisted.trial.unittest import SynchronousTestCase
 
-from torpydo.cli.bench.attack import LIMITS, AttackPlan
+from torpydo.cli.bench.attack import LIMITS, AttackPlan, Attacks
 from torpydo.cli.bench.attackers import KINDS
 from torpydo.cli.bench.attacklines import ATTACK_GOALS, ATTACK_GROUPS, ATTACK_KEYS, ATTACKED
 from torpydo.cli.bench.figures import Figure
 from torpydo.cli.bench.goals import reached
 from torpydo.cli.bench.report import attack_table
 from torpydo.node import NodeLimits
+
+
+class Refusing(Attacks):
+    """Whose attacked node takes the first links and refuses the others, each after two milliseconds."""
+
+    takes = 0
+
+    async def _probe(self, bed: object) -> bool:
+        self.reactor.advance(0.002)
+        self.takes -= 1
+        return self.takes >= 0
+
+
+class ConnectTests(SynchronousTestCase):
+    """How long honest links take beside an attack."""
+
+    def figure(self, takes: int) -> Figure:
+        """What is measured of a node that takes so many."""
+        attacks = Refusing(Clock(), FilePath("/nowhere"), AttackPlan(), lambda words: None)
+        attacks.takes = takes
+        bed: Any = None
+        self.successResultOf(Deferred.fromCoroutine(attacks._connects(bed)))
+        [figure] = attacks.figures
+        return figure
+
+    def test_links_that_open(self) -> None:
+        """They count as long as they took."""
+        figure = self.figure(AttackPlan().probes)
+        self.assertEqual((round(figure.samples[0], 3), reached(figure)), (2.0, True))
+
+    def test_links_that_are_refused(self) -> None:
+        """A node that refuses them at once has not reached the goal."""
+        for takes in (0, AttackPlan().probes * 9 // 10):
+            self.assertIs(reached(self.figure(takes)), False)
 
 
 class AttackTests(SynchronousTestCase):

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterable
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.directory.build import NOW, descriptor, document, key
 from tests.net.pools import Answer, Pools, signed
+from torpydo.apps.status import STATUS_SOCKET
 from torpydo.cli.doctor.command import ALL_TIME, Doctor
 from torpydo.cli.doctor.findings import Finding, Verdict
 from torpydo.crypto import NodeId
@@ -180,7 +183,9 @@ class PoolTests(DoctorTestCase):
                                     (90_000, "90000 s ahead of", Verdict.PROBLEM)):  # fmt: skip
             self.skew = skew
             doctor = self.examine(url("a"), url("b"))
-            self.assertIn(word, self.one(doctor, "pool 127.0.0.1:8097", verdict).what)
+            found = self.one(doctor, "pool 127.0.0.1:8097", verdict)
+            self.assertIn(word, found.what)
+            self.assertEqual("beyond an hour no listing is used" in found.cause, verdict is Verdict.PROBLEM)
             self.assertEqual(len(self.said(doctor, "pools", Verdict.OK)), 1)
             self.assertEqual(doctor.findings.status, 3 if verdict is Verdict.PROBLEM else 0)
 
@@ -350,7 +355,68 @@ class StatusTests(DoctorTestCase):
 
     def test_nothing_runs(self) -> None:
         """That is no problem."""
-        self.assertEqual(self.said(self.examine(state_dir=self.state_dir), "status"), ["nothing answers at /x"])
+        silent = "nothing runs with this state directory"
+        self.assertEqual(self.said(self.examine(state_dir=self.state_dir), "status", Verdict.OK), [silent])
+        # What a killed process leaves.
+        self.listen()
+        self.status = self.silence(ConnectionRefusedError())
+        self.assertEqual(self.said(self.examine(state_dir=self.state_dir), "status", Verdict.OK), [silent])
+
+    def listen(self) -> None:
+        """There is a socket in the state directory."""
+        StateDirectory.open(self.state_dir).close()
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(os.path.join(self.state_dir, STATUS_SOCKET))
+
+    def silence(self, cause: Exception | None) -> StateError:
+        """What ``read_status`` raises."""
+        error = StateError("it does not work")
+        error.__cause__ = cause
+        return error
+
+    def test_what_runs_and_hangs(self) -> None:
+        """It has the lock, takes the connection, and says nothing, or something else: that is a problem."""
+        self.listen()
+        running = StateDirectory.open(self.state_dir)
+        for cause in (TimeoutError(), None):
+            self.status = self.silence(cause)
+            doctor = self.examine(state_dir=self.state_dir)
+            self.assertIn("does not answer as it should", self.one(doctor, "status", Verdict.PROBLEM).what)
+            self.assertEqual(doctor.findings.status, 3)
+        running.close()
+        found = self.one(self.examine(state_dir=self.state_dir), "status", Verdict.PROBLEM)
+        self.assertIn("is somebody's", found.what)
+
+    def test_what_runs_without_a_socket(self) -> None:
+        """A service goes on when it cannot make one, so this is a warning."""
+        self.addCleanup(StateDirectory.open(self.state_dir).close)
+        doctor = self.examine(state_dir=self.state_dir)
+        self.assertIn("has no status: nothing answers at /x", self.one(doctor, "status", Verdict.WARNING).what)
+
+    def test_a_state_directory_that_is_refused(self) -> None:
+        """Then nothing is known of what runs."""
+        os.mkdir(self.state_dir, 0o755)
+        doctor = self.examine(state_dir=self.state_dir)
+        self.assertIn("cannot be told", self.one(doctor, "status", Verdict.WARNING).what)
+
+    def test_a_client_that_was_ready(self) -> None:
+        """That it works no more is a problem, and a report for others does not name its guard."""
+        reason = "hop 1 of 3, node bravo: no answer"
+        self.status = {"ready": False, "percent": 100, "reason": reason, "summary": "x", "warnings": ["guard bravo"]}
+        doctor = self.examine(state_dir=self.state_dir)
+        self.assertIn(reason, self.one(doctor, "status", Verdict.PROBLEM).what)
+        self.assertEqual(doctor.findings.status, 3)
+        self.assertNotIn("bravo", doctor.findings.to_json())
+        self.status["percent"] = 75
+        doctor = self.examine(state_dir=self.state_dir)
+        self.assertEqual(doctor.findings.status, 0)
+        self.assertNotIn("bravo", doctor.findings.to_json())
+
+    def test_the_files_of_what_runs(self) -> None:
+        """Not those of the shell in which the doctor was called."""
+        self.status = {"files_most": 123}
+        doctor = self.examine(state_dir=self.state_dir)
+        self.assertIn("may have 123", self.one(doctor, "file descriptors", Verdict.WARNING).what)
 
     def test_a_client_that_is_not_ready(self) -> None:
         """With its own reason, and what it asks people to look at."""

@@ -41,6 +41,15 @@ class FindingsTests(SynchronousTestCase):
             {"verdict": "problem", "subject": "pool", "what": "it is down", "cause": "a storm", "remedy": "patience"},
         ]})  # fmt: skip
 
+    def test_what_is_for_the_user_alone(self) -> None:
+        """The user reads it, and a report that is sent to others says something else."""
+        self.findings.warn("status", "guard bravo loses circuits", "x", "y", public="it warns")
+        self.findings.problem("status", "hop 1, node bravo: no answer", "x", "y", public="it is not ready")
+        self.assertEqual("\n".join(self.findings.lines()).count("bravo"), 2)
+        rows = json.loads(self.findings.to_json())["findings"]
+        self.assertEqual([row["what"] for row in rows], ["it warns", "it is not ready"])
+        self.assertEqual(set(rows[0]), {"verdict", "subject", "what", "cause", "remedy"})
+
     def test_exit_status(self) -> None:
         """0 while there are warnings only; what is wrong here comes before what is wrong elsewhere (SECURITY Z3)."""
         self.findings.warn("disk", "", "", "")

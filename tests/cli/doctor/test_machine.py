@@ -1,24 +1,20 @@
-"""Tests of torpydo.cli.doctor.machine and torpydo.cli.doctor.names."""
+"""Tests of torpydo.cli.doctor.machine."""
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import shutil
-import socket
 import tempfile
-import threading
 from pathlib import Path
-from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from torpydo import __version__
 from torpydo.cli.doctor import machine
 from torpydo.cli.doctor.findings import Finding, Findings, Verdict
-from torpydo.cli.doctor.machine import Home, look_at_files, look_at_state, look_at_versions
-from torpydo.cli.doctor.names import LooseResolver
+from torpydo.cli.doctor.machine import Home, is_used, look_at_files, look_at_state, look_at_versions
 from torpydo.crypto import Secret, SigningKey
 from torpydo.net import StateDirectory
 
@@ -76,6 +72,14 @@ class FileTests(MachineTestCase):
         self.assertEqual(self.verdict(1024, "node"), Verdict.WARNING)
         self.assertEqual(self.verdict(8192, "node"), Verdict.OK)
         self.assertEqual(self.verdict(resource.RLIM_INFINITY, "node"), Verdict.OK)
+        self.assertIn("that this shell starts", self.findings.found[-1].what)
+
+    def test_what_runs_says_its_own(self) -> None:
+        """Then the shell's does not count."""
+        self.patch(resource, "getrlimit", lambda which: (256, resource.RLIM_INFINITY))
+        look_at_files(self.findings, Home("node"), 1024)
+        [found] = self.only(Verdict.WARNING)
+        self.assertIn("what runs with this state directory may have 1024", found.what)
 
 
 class StateTests(MachineTestCase):
@@ -103,13 +107,65 @@ class StateTests(MachineTestCase):
         self.assertEqual(self.findings.status, 0)
 
     def test_others(self) -> None:
-        """A pool, a client, and a directory that is not there yet, which is not made."""
+        """A pool, a client, and a directory that is not there, which is not made, and may be a slip."""
         self.assertEqual(look_at_state(self.findings, self.make("pool.key")), Home("pool"))
         shutil.rmtree(self.scratch / "state")
         self.assertEqual(look_at_state(self.findings, self.make()), Home())
         self.assertEqual(look_at_state(self.findings, str(self.scratch / "missing")), Home())
         self.assertFalse((self.scratch / "missing").exists())
-        self.assertEqual([one.verdict for one in self.findings.found], [Verdict.OK] * 3)
+        self.assertEqual([one.verdict for one in self.findings.found], [Verdict.OK] * 2 + [Verdict.WARNING])
+        self.assertIn("mistyped", self.findings.found[-1].cause)
+        self.assertEqual(self.findings.status, 0)
+
+    def test_where_nobody_may_look(self) -> None:
+        """A directory below one that cannot be searched may be there or not: that is a problem."""
+        path = self.make("node.key")
+
+        def denied(path: object) -> None:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+        self.patch(os, "lstat", denied)
+        self.assertEqual(look_at_state(self.findings, path), Home())
+        [one] = self.findings.found
+        self.assertEqual(one.verdict, Verdict.PROBLEM)
+        self.assertIn("Permission denied", one.what)
+        self.assertEqual(self.findings.status, 4)
+
+    def test_causes(self) -> None:
+        """Who may change a key, a key that is damaged, and a disk that fails are three things, each said once."""
+        path = self.make("node.key", "pool.key")
+        os.chmod(Path(path, "node.key"), 0o640)
+        Path(path, "pool.key").write_bytes(b"torn")
+        look_at_state(self.findings, path)
+        causes = {Path(one.what.partition(":")[0]).name: one.cause for one in self.only(Verdict.PROBLEM)}
+        self.assertIn("could become this node", causes["node.key"])
+        self.assertIn("not what was written", causes["pool.key"])
+        self.assertEqual(len(self.only(Verdict.PROBLEM)), 2)
+        self.findings.found.clear()
+        os.chmod(Path(path, "node.key"), 0o600)
+
+        def broken(*arguments: object, **options: object) -> int:
+            raise OSError(errno.EIO, "Input/output error")
+
+        state = StateDirectory.look(path)
+        self.patch(StateDirectory, "look", lambda path: state)
+        self.patch(os, "open", broken)
+        look_at_state(self.findings, path)
+        for one in self.only(Verdict.PROBLEM):
+            self.assertIn("Input/output error", one.what)
+            self.assertIn("or the disk", one.cause)
+        self.assertEqual(len(self.only(Verdict.PROBLEM)), 2)
+
+    def test_is_used(self) -> None:
+        """As far as that can be told, and without keeping anybody out."""
+        path = str(self.scratch / "state")
+        self.assertIs(is_used(path), False)
+        running = StateDirectory.open(path)
+        self.assertIs(is_used(path), True)
+        running.close()
+        self.assertIs(is_used(path), False)
+        os.chmod(path, 0o755)
+        self.assertIsNone(is_used(path))
 
     def test_problems(self) -> None:
         """Each has its path, what helps, and the exit status for refused state."""
@@ -135,80 +191,3 @@ class StateTests(MachineTestCase):
         look_at_state(self.findings, path)
         [one] = self.only(Verdict.WARNING)
         self.assertIn("little space", one.what)
-
-
-class Receiver:
-    """Hears of addresses."""
-
-    def __init__(self) -> None:
-        self.done: Deferred[list[tuple[str, int]]] = Deferred()
-        self.found: list[tuple[str, int]] = []
-
-    def resolutionBegan(self, resolution: Any) -> None:
-        """It has begun."""
-        self.resolution = resolution
-
-    def addressResolved(self, address: Any) -> None:
-        """One more."""
-        self.found.append((address.host, address.port))
-
-    def resolutionComplete(self) -> None:
-        """That was all."""
-        self.done.callback(self.found)
-
-
-class ResolverTests(SynchronousTestCase):
-    """Names, in threads that nobody waits for."""
-
-    def setUp(self) -> None:
-        self.calls: list[tuple[Any, ...]] = []
-        self.called = threading.Semaphore(0)
-        self.threads: list[threading.Thread] = []
-
-    def call_from_thread(self, *call: Any) -> None:
-        """Like the reactor's."""
-        self.threads.append(threading.current_thread())
-        self.calls.append(call)
-        self.called.release()
-
-    def resolve(self, answer: list[Any] | Exception) -> Receiver:
-        """Ask a resolver that answers this, and wait until it has."""
-
-        def getaddrinfo(host: str, port: int, *, type: int) -> list[Any]:
-            if isinstance(answer, Exception):
-                raise answer
-            return answer
-
-        receiver = Receiver()
-        LooseResolver(self.call_from_thread, getaddrinfo).resolveHostName(receiver, "pool.example.org", 80)
-        self.assertTrue(self.called.acquire(timeout=10))
-        return receiver
-
-    def deliver(self) -> None:
-        """What the reactor does with it."""
-        for function, *arguments in self.calls:
-            function(*arguments)
-
-    def test_addresses(self) -> None:
-        """Both kinds, with the port; anything else is left out."""
-        receiver = self.resolve([
-            (socket.AF_INET, 1, 6, "", ("192.0.2.1", 80)), (socket.AF_INET6, 1, 6, "", ("2001:db8::1", 80, 0, 0)),
-            (socket.AF_UNIX, 1, 6, "", "x"),
-        ])  # fmt: skip
-        self.assertNoResult(receiver.done)
-        self.deliver()
-        self.assertEqual(self.successResultOf(receiver.done), [("192.0.2.1", 80), ("2001:db8::1", 80)])
-
-    def test_no_address(self) -> None:
-        """The receiver hears that there is none."""
-        receiver = self.resolve(socket.gaierror("no such name"))
-        self.deliver()
-        self.assertEqual(self.successResultOf(receiver.done), [])
-
-    def test_nobody_waits(self) -> None:
-        """The thread does not keep the program from ending, and an answer that comes too late is dropped."""
-        receiver = self.resolve([(socket.AF_INET, 1, 6, "", ("192.0.2.1", 80))])
-        receiver.resolution.cancel()
-        self.deliver()
-        self.assertNoResult(receiver.done)
-        self.assertTrue(self.threads[0].daemon)

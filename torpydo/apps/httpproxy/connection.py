@@ -112,6 +112,7 @@ class ProxyConnection:
         self._output: list[bytes] = []
         self._exchange: Exchange | None = None
         self._eof = False
+        self._asked = False  # whether there was ever a whole head of a request
         self._deadline: float | None = now + request_time
 
     # the face of every core
@@ -154,8 +155,9 @@ class ProxyConnection:
             return []
         if self.state is State.OPENING:
             return self._refuse(TIMED_OUT, now)
-        if self.state is State.HEAD and not self._head.empty:
+        if self.state is State.HEAD and not (self._asked and self._head.empty):
             self.refusal = ProxyRefusal.PROXY_SILENCE
+        if self.state is State.HEAD and not self._head.empty:
             return self._refuse(bad_request(BadMessage("the head did not come in time", 408)), now)
         return self._close()
 
@@ -263,6 +265,7 @@ class ProxyConnection:
                 latest = now + self._request_time
                 self._deadline = min(self._deadline or latest, latest)
             return
+        self._asked = True
         request = read_request(lines)
         if self._connect_only and not request.tunnel:
             raise BadMessage("this proxy takes CONNECT only; use https, or a proxy without --http-connect-only", 405)

@@ -14,20 +14,20 @@ from typing import Any, Final
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, FirstError
+from twisted.internet.error import ConnectError
 from twisted.python.failure import Failure
 
-from torpydo.apps.status import read_status
+from torpydo.apps.status import STATUS_SOCKET, read_status
 from torpydo.cli.clients import POOLS_VARIABLE
 from torpydo.cli.doctor.findings import Findings
-from torpydo.cli.doctor.machine import Home, look_at_files, look_at_state, look_at_versions
-from torpydo.cli.doctor.names import LooseResolver
+from torpydo.cli.doctor.machine import Home, is_used, look_at_files, look_at_state, look_at_versions
 from torpydo.cli.doctor.network import look_at_agreement, look_at_paths
 from torpydo.cli.doctor.ownnode import ProbeFunction, find_node, look_at_listings, look_at_port
 from torpydo.cli.doctor.pools import Answer, FetchFunction, ask_pool
 from torpydo.crypto import NodeId
 from torpydo.directory import Listing, PoolURL
 from torpydo.errors import ConfigurationError, StateError
-from torpydo.net import fetch, probe_link
+from torpydo.net import LooseResolver, fetch, probe_link
 from torpydo.node import Advertised, make_randbelow
 from torpydo.tpdp import Address
 
@@ -83,8 +83,8 @@ class Doctor:
         """Look at everything; done within 20 s, whatever is down."""
         look_at_versions(self.findings)
         home = Home() if self.state_dir is None else look_at_state(self.findings, self.state_dir)
-        look_at_files(self.findings, home)
-        around: Deferred[Any] = DeferredList([self._guarded(self._look_at_socket()), self._guarded(self._ask(home))])
+        looks = [self._guarded(self._look_at_socket(home)), self._guarded(self._ask(home))]
+        around: Deferred[Any] = DeferredList(looks)
         await around.addTimeout(ALL_TIME, self._reactor, onTimeoutCancel=self._too_late)
 
     def _too_late(self, result: object, seconds: float) -> None:
@@ -110,19 +110,31 @@ class Doctor:
 
     # -- What runs here
 
-    async def _look_at_socket(self) -> None:
+    async def _look_at_socket(self, home: Home) -> None:
         if self.state_dir is None:
+            look_at_files(self.findings, home)
             return
         try:
             status = await self._ask_status(self._reactor, self.state_dir)
         except StateError as error:
-            self.findings.ok("status", f"{error}")
+            look_at_files(self.findings, home)
+            self._look_why_silent(self.state_dir, error)
             return
-        reason = status.get("reason")
-        if status.get("ready") is False:
+        most = status.get("files_most")
+        look_at_files(self.findings, home, most if isinstance(most, int) else 0)
+        public = "the client that runs is not ready; its 'torpydo status' has the reason, which may name its guard"
+        if status.get("ready") is False and status.get("percent") == 100:
+            self.findings.problem(
+                "status", f"the client that runs was ready, and is not any more: {status.get('reason')}",
+                "the network is away, a firewall keeps it off, or nodes that it needs are gone",
+                "see what is said of the pools and paths, and whether this machine reaches others; it keeps trying",
+                public=public,
+            )  # fmt: skip
+        elif status.get("ready") is False:
             self.findings.warn(
-                "status", f"the client that runs is not ready: {reason}", str(status.get("summary")), "see below"
-            )
+                "status", f"the client that runs is not ready: {status.get('reason')}", str(status.get("summary")),
+                "see below", public=public,
+            )  # fmt: skip
         else:
             self.findings.ok("status", "what runs with this state directory answers")
         for pool in status.get("pools", []):
@@ -131,13 +143,46 @@ class Doctor:
                 remedy = "docs/howto/run-a-node has a line for each reason"
                 self.findings.problem("own node", f"{pool.get('pool')} does not list it", says, remedy)
         for warning in status.get("warnings", []):
-            self.findings.warn("status", str(warning), "the client has seen it", "docs/howto/operating says what to do")
+            self.findings.warn(
+                "status", str(warning), "the client has seen it", "docs/howto/operating says what to do",
+                public="the client warns of something that 'torpydo status' names",
+            )  # fmt: skip
         lags = [status.get("loop_lag"), status.get("worker_lag")]
         lag = max([lag for lag in lags if isinstance(lag, float)], default=0.0)
         if lag > STALE_LAG:
             self.findings.warn(
                 "status", f"its event loop was {lag:.1f} s late within the last minute",
                 "the machine has too little time for it", "end what else uses the processor, or use --workers",
+            )  # fmt: skip
+
+    def _look_why_silent(self, directory: str, error: StateError) -> None:
+        """Nothing runs, or what runs does not answer: the state directory's lock tells which."""
+        socket = os.path.join(os.path.abspath(os.path.expanduser(directory)), STATUS_SOCKET)
+        nobody = isinstance(error.__cause__, ConnectError) or not os.path.lexists(socket)
+        used = is_used(directory)
+        if used is None:
+            self.findings.warn(
+                "status", f"whether something runs cannot be told: {error}", "the state directory is refused",
+                "see what is said of it",
+            )  # fmt: skip
+        elif nobody and not used:
+            self.findings.ok("status", "nothing runs with this state directory")
+        elif nobody:
+            self.findings.warn(
+                "status", f"something runs with this state directory and has no status: {error}",
+                f"it started a moment ago, or it could not make {STATUS_SOCKET}", "look again, and then at its log",
+            )  # fmt: skip
+        elif used:
+            self.findings.problem(
+                "status",
+                f"what runs with this state directory does not answer as it should: {str(error).partition(';')[0]}",
+                "it is stopped, or hangs, or is too busy for that",
+                "look at its log, and at the processor time that it takes; restart it",
+            )  # fmt: skip
+        else:
+            self.findings.problem(
+                "status", f"nothing runs with this state directory, and {socket} is somebody's: {error}",
+                "another program listens there", "find it with ss -xlp, and end it",
             )  # fmt: skip
 
     # -- The network

@@ -36,6 +36,7 @@ class Finding:
     :ivar what: what was seen
     :ivar cause: why, as far as that can be told from here
     :ivar remedy: what helps
+    :ivar public: what a report for others says instead of *what*: nothing that names the guard (SECURITY I1)
     """
 
     verdict: Verdict
@@ -43,6 +44,7 @@ class Finding:
     what: str
     cause: str = ""
     remedy: str = ""
+    public: str = ""
 
 
 @attrs.define
@@ -56,13 +58,15 @@ class Findings:
         """Something is as it should be."""
         self.found.append(Finding(Verdict.OK, subject, what))
 
-    def warn(self, subject: str, what: str, cause: str, remedy: str) -> None:
+    def warn(self, subject: str, what: str, cause: str, remedy: str, *, public: str = "") -> None:
         """Something works and should be looked at."""
-        self.found.append(Finding(Verdict.WARNING, subject, what, cause, remedy))
+        self.found.append(Finding(Verdict.WARNING, subject, what, cause, remedy, public))
 
-    def problem(self, subject: str, what: str, cause: str, remedy: str, *, status: int = NETWORK) -> None:
+    def problem(
+        self, subject: str, what: str, cause: str, remedy: str, *, status: int = NETWORK, public: str = ""
+    ) -> None:
         """Something does not work."""
-        self.found.append(Finding(Verdict.PROBLEM, subject, what, cause, remedy))
+        self.found.append(Finding(Verdict.PROBLEM, subject, what, cause, remedy, public))
         self._statuses.add(status)
 
     @property
@@ -81,8 +85,10 @@ class Findings:
         yield ", ".join(f"{count} {verdict.value}" for verdict, count in counts.items())
 
     def to_json(self) -> str:
-        """For programs."""
-        rows = [attrs.asdict(one, value_serializer=_plain) for one in self.found]
+        """For programs, and for people who help: without what is for the user's own eyes."""
+        shown = [attrs.evolve(one, what=one.public or one.what) for one in self.found]
+        left_out = attrs.filters.exclude(attrs.fields(Finding).public)
+        rows = [attrs.asdict(one, filter=left_out, value_serializer=_plain) for one in shown]
         return json.dumps({"status": self.status, "findings": rows}, indent=2)
 
 

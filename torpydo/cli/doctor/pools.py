@@ -22,7 +22,7 @@ ASK_TIME: Final = 8.0
 """Seconds for each of the two questions, which are asked at the same time."""
 NAMED_SKEW: Final = 60.0
 REFUSED_SKEW: Final = 300.0
-"""Seconds of clock difference that are worth telling, and with which heartbeats and listings are refused."""
+"""Seconds of clock difference that are worth telling, and with which heartbeats are refused."""
 
 FetchFunction = Callable[..., Deferred[Fetched]]
 """Called like :func:`torpydo.net.fetch`."""
@@ -87,7 +87,9 @@ def _look_at_clock(findings: Findings, name: str, skew: float) -> None:
     apart = f"this computer's clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the pool's"
     if abs(skew) > REFUSED_SKEW:
         findings.problem(
-            name, apart, "one of the two clocks is wrong; with more than five minutes nothing is accepted",
+            name, apart,
+            "one of the two clocks is wrong; beyond five minutes heartbeats are refused, and listings of the future;"
+            " beyond an hour no listing is used",
             "set the clock, with NTP; if other pools agree with this computer, tell the pool's operator",
         )  # fmt: skip
     elif abs(skew) > NAMED_SKEW:
