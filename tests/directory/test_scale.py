@@ -22,13 +22,16 @@ LINEAR = 4.4
 """The growth that is allowed where each node is looked at: four times, and something for a logarithm."""
 
 
-def calls(function: Callable[[], object]) -> int:
-    """How many functions *function* calls, in Python and in C."""
+def calls(function: Callable[[], object], room: str = "") -> int:
+    """How many functions *function* calls, in Python and in C.
+
+    :param room: only those in modules whose name begins with it, and what they call in C
+    """
     count = 0
 
     def profile(frame: FrameType, event: str, argument: object) -> None:
         nonlocal count
-        count += event in ("call", "c_call")
+        count += event in ("call", "c_call") and frame.f_globals["__name__"].startswith(room)
 
     before = sys.getprofile()
     # A collection in between would call what watches dead objects.

@@ -162,12 +162,14 @@ class Builds:
         """Count on a build for *want*; false if there is none for it."""
         free: Build | None = None
         for one in self._pending:
+            # The cheap questions first.
+            if one.claimed and one.isolation != want.isolation:
+                continue
             if not want.fits(one.path) or self._paths.avoids(one.path[-1].node_id, want.port):
                 continue
-            if not one.claimed:
-                free = free or one
-            elif one.isolation == want.isolation:
+            if one.claimed:
                 return True
+            free = free or one
         if free is None:
             return False
         free.claimed, free.isolation = True, want.isolation

@@ -9,13 +9,13 @@ Called by the streams' attempts and by routing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Sequence
 
-import attrs
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from torpydo.client.builds import Build, BuildFunction, Builds, UsableCircuit
+from torpydo.client.entries import Entry, Waiter
 from torpydo.client.keeping import KeptTimes
 from torpydo.client.kinds import Kind
 from torpydo.client.limits import DEFAULT_LIMITS, ClientLimits
@@ -42,28 +42,6 @@ MANY_FAILURES = 3
 """Times in a row that builds fail until it is said that no circuit can be had."""
 FIRST_PORTS = (443, 80, None)
 """The exits wanted before any stream said so: the first of these that there is. ``None`` is any exit."""
-
-
-@attrs.define(eq=False)
-class _Entry:
-    """A circuit that is built."""
-
-    circuit: UsableCircuit
-    built_at: float
-    dirty_since: float | None = None
-    isolation: Hashable = None
-    """Whose it is; means nothing while it is clean."""
-    retired: bool = False
-
-
-@attrs.define(eq=False)
-class _Waiter:
-    """A stream that waits for a circuit."""
-
-    want: Want
-    deferred: Deferred[UsableCircuit]
-    timer: IDelayedCall
-    failures: int = 0
 
 
 class CircuitPool:
@@ -101,8 +79,8 @@ class CircuitPool:
         self._stale = stale
         self._outcome = outcome
         self._refused = refused
-        self._entries: list[_Entry] = []
-        self._waiters: list[_Waiter] = []
+        self._entries: list[Entry] = []
+        self._waiters: dict[Waiter, None] = {}
         self._kinds: dict[tuple[int, int | None], Kind] = {}
         self._sweeper: IDelayedCall | None = None
         self._worker: IDelayedCall | None = None
@@ -129,9 +107,12 @@ class CircuitPool:
                 self._worker = self._clock.callLater(AFTER, self._work_later)
             return succeed(entry.circuit)
         deferred: Deferred[UsableCircuit] = Deferred(lambda cancelled: self._leave(waiter))
-        waiter = _Waiter(want, deferred, self._clock.callLater(self._limits.stream_wait, lambda: self._give_up(waiter)))
-        self._waiters.append(waiter)
-        self.work()
+        waiter = Waiter(want, deferred, self._clock.callLater(self._limits.stream_wait, lambda: self._give_up(waiter)))
+        self._waiters[waiter] = None
+        if self._can_work:
+            # The others were seen to when they came: a thousand may come in a moment.
+            self._start([waiter])
+            self._build_ahead()
         return deferred
 
     def _note_kind(self, want: Want) -> None:
@@ -142,7 +123,7 @@ class CircuitPool:
         else:
             kind.last = now
 
-    def _take(self, entry: _Entry, want: Want) -> bool:
+    def _take(self, entry: Entry, want: Want) -> bool:
         """*entry* is for *want* now; tells whether it was clean before."""
         if entry.dirty_since is not None:
             return False
@@ -181,34 +162,37 @@ class CircuitPool:
         self._sweep()
         self.work()
 
-    def _leave(self, waiter: _Waiter) -> None:
-        if waiter in self._waiters:
-            self._waiters.remove(waiter)
+    def _leave(self, waiter: Waiter) -> None:
+        self._waiters.pop(waiter, None)
         if waiter.timer.active():
             waiter.timer.cancel()
 
-    def _give_up(self, waiter: _Waiter) -> None:
+    def _give_up(self, waiter: Waiter) -> None:
         self._refused(ClientRefusal.STREAM_WAIT, 1)
         self._fail(waiter, CircuitError(f"no circuit was ready within {self._limits.stream_wait:.0f} s; try again"))
 
-    def _fail(self, waiter: _Waiter, error: TorpydoError) -> None:
+    def _fail(self, waiter: Waiter, error: TorpydoError) -> None:
         self._leave(waiter)
         waiter.deferred.errback(error)
 
     def _serve(self) -> None:
         """Give what is there to who waits, first come first served."""
+        nothing: set[Want] = set()
         for waiter in list(self._waiters):
-            # An earlier waiter's callback may have done anything: look whether this one still waits.
-            entry = self._find(waiter.want) if waiter in self._waiters else None
+            # Many wait for the same; and an earlier one's callback may have done anything: look whether this one waits.
+            if waiter.want in nothing or waiter not in self._waiters:
+                continue
+            entry = self._find(waiter.want)
             if entry is None:
+                nothing.add(waiter.want)
                 continue
             self._take(entry, waiter.want)
             self._leave(waiter)
             waiter.deferred.callback(entry.circuit)
 
-    def _find(self, want: Want) -> _Entry | None:
+    def _find(self, want: Want) -> Entry | None:
         now = self._clock.seconds()
-        clean: _Entry | None = None
+        clean: Entry | None = None
         for entry in self._entries:
             # The cheap questions first: there may be many circuits, and this is asked for every stream.
             if entry.dirty_since is None:
@@ -223,7 +207,7 @@ class CircuitPool:
                 return entry
         return clean
 
-    def _serves(self, entry: _Entry, want: Want) -> bool:
+    def _serves(self, entry: Entry, want: Want) -> bool:
         if entry.retired or not entry.circuit.is_open:
             return False
         path = entry.circuit.path
@@ -233,20 +217,33 @@ class CircuitPool:
 
     def work(self) -> None:
         """Start the builds that are missing: for who waits, then ahead."""
-        if self._closed or self._paths.netdir is None:
+        if not self._can_work:
             return
         if self._sweeper is None:
             self._sweeper = self._clock.callLater(SWEEP, self._sweep_again)
-        self._builds.release([waiter.want for waiter in self._waiters])
-        for waiter in list(self._waiters):
-            if waiter not in self._waiters or self._builds.claim(waiter.want) or self._builds.held_back:
+        self._builds.release(list(dict.fromkeys(waiter.want for waiter in self._waiters)))
+        self._start(list(self._waiters))
+        self._build_ahead()
+
+    @property
+    def _can_work(self) -> bool:
+        return not self._closed and self._paths.netdir is not None
+
+    def _start(self, waiters: Sequence[Waiter]) -> None:
+        """Start the builds that are missing for them."""
+        seen: set[Want] = set()
+        for waiter in waiters:
+            # Those who want the same count on the same build.
+            if waiter.want in seen or waiter not in self._waiters:
+                continue
+            if self._builds.claim(waiter.want) or self._builds.held_back:
+                seen.add(waiter.want)
                 continue
             try:
                 self._builds.launch(waiter.want, claimed=True)
             except PathError as error:
                 self._fail(waiter, error)
                 self._stale()
-        self._build_ahead()
 
     def _build_ahead(self) -> None:
         """Keep clean circuits for each kind of exit wanted in the last hour: SPARE, or as many as were used lately."""
@@ -284,7 +281,7 @@ class CircuitPool:
         if self._builds.failures:
             # While builds fail, one at a time is enough to learn that they work again.
             wanted = 1
-        clean = [entry for entry in self._entries if self._is_clean(entry)]
+        clean = [entry for entry in self._entries if entry.is_clean]
         fitting = sum(1 for entry in clean if want.fits(entry.circuit.path))
         for _ in range(wanted - fitting - self._builds.spare(want)):
             if self._builds.held_back or len(clean) + self._builds.unclaimed >= self._limits.circuits_clean:
@@ -295,15 +292,11 @@ class CircuitPool:
                 return error
         return None
 
-    @staticmethod
-    def _is_clean(entry: _Entry) -> bool:
-        return entry.dirty_since is None and not entry.retired
-
     def _built(self, circuit: UsableCircuit) -> None:
         if self._closed:
             circuit.close()
             return
-        entry = _Entry(circuit, self._clock.seconds())
+        entry = Entry(circuit, self._clock.seconds())
         self._entries.append(entry)
         circuit.when_closed().addBoth(lambda ignored: self._gone(entry))
         self._outcome(circuit)
@@ -322,7 +315,7 @@ class CircuitPool:
 
     # -- The end of circuits
 
-    def _gone(self, entry: _Entry) -> None:
+    def _gone(self, entry: Entry) -> None:
         if entry in self._entries:
             self._entries.remove(entry)
             self.work()
