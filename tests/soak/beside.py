@@ -48,6 +48,9 @@ class Speed:
     rate: float
     trip: float
 
+    def __str__(self) -> str:
+        return f"{self.rate / MEGABYTE:.1f} MB/s with {1000 * self.trip:.0f} ms"
+
 
 def compare(before: Speed, meanwhile: Speed) -> list[str]:
     """What a circuit has not kept."""
@@ -120,6 +123,10 @@ class Beside:
         download.transport.abortConnection()
         return Speed(rate, percentile(trips, 0.95))
 
+    async def another(self) -> Circuit:
+        """One more along the same path; it ends with the block."""
+        return await self.client.build_circuit(len(self.path), self.path)
+
     async def described(self, node: Member) -> Descriptor:
         """What the pools say about a node."""
         circuit = await self.client.build_circuit(1, [self.bed.network.node_id(node)])
@@ -135,10 +142,7 @@ class Beside:
         lost = compare(self.before, now)
         if lost:
             raise FaultBroke("; ".join(lost))
-        return (
-            f"honest circuit: {now.rate / MEGABYTE:.1f} of {self.before.rate / MEGABYTE:.1f} MB/s,"
-            f" {1000 * now.trip:.0f} ms ({1000 * self.before.trip:.0f} before)"
-        )
+        return f"honest circuit: {now} of {self.before}"
 
     async def builds(self, until: Deferred[None]) -> tuple[int, int]:
         """Build circuits along the same path until then; gives how many of how many were built."""

@@ -6,7 +6,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -271,13 +271,15 @@ class Network:
         except StateError:
             return {}
 
-    async def restart(self, member: Member, number: int, limits: Limits = NO_LIMITS) -> float:
-        """End it with a signal, and start it again.
+    async def restart(
+        self, member: Member, number: int, limits: Limits = NO_LIMITS, options: Sequence[str] = ()
+    ) -> float:
+        """End it with a signal, and start it again, perhaps with more options than usual.
 
         :returns: seconds that its end took
         """
         seconds = await member.end(number, patience=2 * STOP_TIME * self.patience)
-        member.start(limits)
+        member.start(limits, options)
         return seconds
 
     def paths(self, status: dict[str, Any]) -> Iterator[list[str]]:

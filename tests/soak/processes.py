@@ -104,8 +104,8 @@ class Member:
     log: Log = attrs.field(init=False)
     _complaints: list[str] = attrs.field(factory=list)
 
-    def start(self, limits: Limits = NO_LIMITS) -> None:
-        """Start it."""
+    def start(self, limits: Limits = NO_LIMITS, options: Sequence[str] = ()) -> None:
+        """Start it, perhaps with more options than usual."""
         if self.starts:
             self._complaints += self.log.complaints()
         self.starts += 1
@@ -115,7 +115,7 @@ class Member:
         output = os.open(path.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            command = [sys.executable, "-I", "-S", CHILD, *limits.options(), *self.command]
+            command = [sys.executable, "-I", "-S", CHILD, *limits.options(), *self.command, *options]
             self.reactor.spawnProcess(
                 self.child, command[0], command, env=dict(self.environment), childFDs={0: nothing, 1: output, 2: output}
             )

@@ -147,7 +147,12 @@ class Starved:
         finally:
             for spinner in spinners:
                 await spinner.kill()
-        lags = [(await bed.network.status(node)).get("loop_lag", 0.0) for node in bed.network.nodes]
+        lags = []
+        for node in bed.network.nodes:
+            status = await bed.network.status(node)
+            if "loop_lag" not in status:
+                raise FaultBroke(f"{node.name} does not say how late its loop is")
+            lags.append(status["loop_lag"])
         return (
             f"{rounds} downloads, longest trip {1000 * max(times):.0f} ms ({1000 * before:.0f} without),"
             f" the nodes' loops were {1000 * max(lags):.0f} ms late"

@@ -33,6 +33,10 @@ DRIP = 1.0
 """Seconds between two bytes of a slow connection."""
 PENDING_TIME = 11.0
 """Seconds after which a connection that says nothing of use is closed (SECURITY L5 and row 8)."""
+AGAIN = 2.0
+"""Seconds until connections are accepted again when there are descriptors (SECURITY D4)."""
+OFFERED = 0.9
+"""The part of a storm that its own process must be able to send: a smaller one shows nothing."""
 
 
 class _Slow(Protocol):
@@ -277,7 +281,7 @@ class FileShortage:
         share = (last.worked - first.worked) / 4.0
         if share > 0.2 * bed.patience:
             raise FaultBroke(f"{member.name} takes {share:.0%} of a processor while it has no descriptors")
-        seconds = await (bed.honest(limit=10.0) if beside is None else self._accepts(bed, port, beside.path[0]))
+        seconds = await (bed.honest(limit=AGAIN) if beside is None else self._accepts(bed, port, beside.path[0]))
         return f"{member.name} at {share:.0%} of a processor, accepts again after {seconds:.1f} s{kept}"
 
     async def _accepts(self, bed: Bed, port: int, node_id: NodeId) -> float:
@@ -285,10 +289,10 @@ class FileShortage:
         while True:
             try:
                 await probe_link(
-                    bed.reactor, Address.parse(LOOPBACK, port), node_id, rng=bed.random.randbytes, timeout=2.0
+                    bed.reactor, Address.parse(LOOPBACK, port), node_id, rng=bed.random.randbytes, timeout=AGAIN
                 )
             except TorpydoError:
-                bed.within("until the node accepts again", bed.now() - began, 2.0)
+                bed.within("until the node accepts again", bed.now() - began, AGAIN)
                 await bed.pause(0.1)
             else:
                 return bed.now() - began
@@ -312,6 +316,7 @@ class CreateStorm:
     async def run(self, bed: Bed) -> str:
         node = bed.network.nodes[0]
         async with honest_circuit(bed, node) as beside:
+            idle = beside.before
             spared = next(one for one in bed.network.unproxied if one not in beside.nodes)
             storm = self._start(bed, spared, await beside.described(spared))
             try:
@@ -328,11 +333,14 @@ class CreateStorm:
                 await storm.kill()
             resident = bed.resident(node)
         told = json.loads(storm.child.last_line())
-        if built * 2 < tried:
+        offered, least = told["offered"] / told["seconds"], OFFERED * self.rate / bed.patience
+        if offered < least:
+            raise FaultBroke(f"only {offered:.0f} CREATEs a second were offered, and not {least:.0f}")
+        if not tried or built * 2 < tried:
             raise FaultBroke(f"only {built} of {tried} honest circuits were built")
         return (
-            f"{told['offered'] / told['seconds']:.0f}/s offered on {told['links']} links, {told['created']} built,"
-            f" {told['destroyed']} refused; {built} of {tried} honest ones built; {kept};"
+            f"{offered:.0f}/s offered on {told['links']} links, {told['created']} built, {told['destroyed']} refused;"
+            f" {built} of {tried} honest ones built; {kept} while the storm is elsewhere ({idle} without one);"
             f" the node has {resident:.0f} MiB"
         )
 
