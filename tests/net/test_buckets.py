@@ -31,6 +31,14 @@ class BucketsTests(SynchronousTestCase):
         self.clock = Clock()
         self.buckets = Buckets(self.clock.seconds, 2.0, 5.0)
 
+    def test_a_clock_that_is_set_back(self) -> None:
+        """It takes no tokens away: an application's reactor may go by the time of day."""
+        self.take()
+        self.clock.rightNow -= 3600.0
+        self.assertEqual(self.take(), 0)
+        self.clock.advance(2.5)
+        self.assertEqual(self.take(), 5)
+
     def take(self, key: bytes = b"a") -> int:
         """How many tokens there are."""
         count = 0

@@ -11,7 +11,17 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from torpydo.net import FileBudget, files
-from torpydo.net.files import FEW, LOOK, MOST, PRESSED, RESERVE, SEEN, count_open_files, raise_file_limit
+from torpydo.net.files import (
+    FEW,
+    LOOK,
+    LOOK_AGAIN,
+    MOST,
+    PRESSED,
+    RESERVE,
+    SEEN,
+    count_open_files,
+    raise_file_limit,
+)
 
 
 class CountTests(SynchronousTestCase):
@@ -120,14 +130,26 @@ class BudgetTests(SynchronousTestCase):
         self.assertEqual(self.budget.used, 128 - RESERVE)
 
     def test_what_was_closed(self) -> None:
-        """It can be granted again as soon as that is seen, which is within a second."""
+        """It is seen within a second, and before something is refused it is looked for, but not each time."""
+        self.budget.grant()
+        self.clock.advance(LOOK / 2)
+        self.assertEqual((self.budget.used, self.looks), (11, 1))
+        self.clock.advance(LOOK / 2)
+        self.assertEqual((self.budget.used, self.looks), (10, 2))
         while self.budget.grant():
             pass
-        self.clock.advance(LOOK / 2)
+        self.clock.advance(LOOK_AGAIN / 2)
         self.assertFalse(self.budget.grant())
-        self.clock.advance(LOOK / 2)
+        self.clock.advance(LOOK_AGAIN)
         self.assertTrue(self.budget.grant())
-        self.assertEqual((self.looks, self.budget.used), (2, 11))
+        self.assertEqual((self.looks, self.budget.used), (3, 11))
+
+    def test_what_failed_at_once(self) -> None:
+        """A thousand connections that are over before the next look are no reason to end others."""
+        for _ in range(1000):
+            self.assertTrue(self.budget.grant())
+            self.assertEqual(self.budget.excess, 0)
+            self.clock.advance(LOOK_AGAIN / 60)
 
     def test_released(self) -> None:
         """What is closed can be granted again at once; nobody can give back more than there is."""

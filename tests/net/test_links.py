@@ -26,7 +26,7 @@ from torpydo.net import (
     link_endpoint,
     probe_link,
 )
-from torpydo.net.links import READ_SIZE
+from torpydo.net.links import CLOSING, READ_SIZE
 from torpydo.node import NodeLimits
 from torpydo.testing.memory import SimulatedReactor
 from torpydo.testing.ways import Conditions
@@ -362,6 +362,23 @@ class EndingTests(SynchronousTestCase):
         self.assertIn(DestroyReceived(circ_id), rig.owner.events)
         self.assertEqual((len(rig.client.closed), len(rig.owner.closed)), (1, 1))
         self.assertEqual(rig.reactor.getDelayedCalls(), [])
+
+    def test_closing_writes_a_part_of_much(self) -> None:
+        """Whatever waits: closing costs no more than a few milliseconds, and not the memory a second time."""
+        rig = Rig()
+        rig.reactor.internet.ways.set(Conditions(in_flight=64 * 1024))
+        link = rig.link()
+        circ_id = link.core.new_circuit_id()
+        link.send_create(circ_id, b"c" * 512)
+        rig.reactor.flush()
+        transport: Any = rig.owner.links[0].transport
+        transport.pauseProducing()
+        link.send_cells(circ_id, [(BULK, bytes(16384))] * 1000)
+        rig.reactor.flush()
+        link.close()
+        transport.resumeProducing()
+        rig.reactor.advance(1.0)
+        self.assertTrue(CLOSING < rig.owner.links[0].received < CLOSING + 400_000)
 
     def test_an_altered_byte_closes_the_link(self) -> None:
         """Bytes that are no record end the link on the side that sees them."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from enum import Enum
 
 from twisted.internet.task import Clock
-from twisted.logger import LogLevel, capturedLogs, formatEvent
+from twisted.logger import LogEvent, Logger, LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from torpydo.net import Refusals
+from torpydo.net import QuietObserver, Refusals
+from torpydo.net.quiet import MOST
 from torpydo.net.refusals import QUIET
 
 
@@ -40,7 +41,7 @@ class RefusalsTests(SynchronousTestCase):
         self.lines(Cause.TOO_MANY, 1, 1, 5)
         self.assertEqual(self.refusals.counts(), {"too_fast": 0, "too_many": 7})
 
-    def test_a_million(self) -> None:
+    def test_a_flood(self) -> None:
         """The first is told at once, and then nothing for a minute (SECURITY I2); then how many there were."""
         self.assertEqual(self.lines(Cause.TOO_FAST, *[1] * 1000), ["refused 1: connections that came too fast"])
         self.clock.advance(QUIET - 1)
@@ -52,3 +53,15 @@ class RefusalsTests(SynchronousTestCase):
         """One does not silence the other."""
         self.lines(Cause.TOO_FAST, 1)
         self.assertEqual(self.lines(Cause.TOO_MANY, 2), ["refused 2: links that were too many"])
+
+    def test_many_causes(self) -> None:
+        """However many there are: the limit on lines of one kind does not hide any of them."""
+        causes = Enum("Causes", {f"CAUSE{number}": f"cause {number}" for number in range(3 * MOST)})  # type: ignore[misc]
+        seen: list[LogEvent] = []
+        quiet = QuietObserver(lambda event: seen.append(event), self.clock.seconds)
+        self.patch(Refusals, "log", Logger(namespace="refusals", observer=quiet))
+        refusals = Refusals(causes, self.clock.seconds)
+        for cause in causes:
+            refusals.add(cause)
+            refusals.add(cause)
+        self.assertEqual(len(seen), 3 * MOST)

@@ -112,6 +112,16 @@ class PausedTests(SynchronousTestCase):
         self.turn()
         self.assertEqual((self.protocol.data, self.protocol.closed), (b"one two", True))
 
+    def test_small_pieces_that_wait_become_one(self) -> None:
+        """An exit that sends single bytes takes no more memory than is counted."""
+        self.transport.pauseProducing()
+        for _ in range(1000):
+            self.transport.data_received([b"a", b"b"])
+        self.assertEqual((len(self.transport._pending), self.transport.held), (1, 2000))
+        self.transport.resumeProducing()
+        self.turn()
+        self.assertEqual(self.protocol.data, b"ab" * 1000)
+
     def test_an_exit_that_says_nothing(self) -> None:
         """The end of a stream is not waited for without end."""
         self.transport.loseConnection()

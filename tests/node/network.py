@@ -62,7 +62,7 @@ class Relay:
         self.bounds = Bounds.open(self.reactor, files=self.files)
         resolver = Resolver(self.reactor, randbelow=self.world.random.randrange)
         self.exits = Exits(self.reactor, self.policy, resolver, self.bounds)
-        self.exits.add_own(self.address)
+        self.exits.set_own([self.address])
         self.router = Router(
             self.reactor,
             self.key,
@@ -71,7 +71,7 @@ class Relay:
             exits=self.exits,
             allow_single_hop=self.allow_single_hop,
         )
-        self.router.add_own(self.address)
+        self.router.set_own([self.address])
         self.router.start()
         self.gate = open_gate(self.bounds, self.reactor)
         factory = LinkFactory(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 
 import attrs
-from twisted.internet.error import ConnectError, ConnectionRefusedError, NoRouteError, TCPTimedOutError
+from twisted.internet.error import ConnectError, ConnectionDone, ConnectionRefusedError, NoRouteError, TCPTimedOutError
 from twisted.internet.error import TimeoutError as ConnectTimedOut
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -14,6 +14,7 @@ from torpydo.net import FileBudget
 from torpydo.node.exits import connect_reason
 from torpydo.node.limits import DEFAULT_LIMITS
 from torpydo.node.resolver import NAME_LIFE
+from torpydo.testing import Conditions
 from torpydo.tpdp import Address, EndReason, StreamConnected, StreamEnded, StreamResolved
 
 SITE = "203.0.113.1"
@@ -162,6 +163,13 @@ class PolicyTests(Case):
         """Its own address is refused, whatever the policy says, at every port."""
         self.assert_refused(self.exit.address.host, 80)
 
+    def test_where_it_was_before(self) -> None:
+        """An address that it had is not its own any more."""
+        self.exit.exits.set_own([Address.parse(SITE, 1)])
+        self.assert_refused(SITE)
+        self.exit.exits.set_own([self.exit.address])
+        self.assertIsNone(self.reason(SITE))
+
     def test_other_nodes(self) -> None:
         """Nobody enters the network again through an exit (SECURITY E4)."""
         self.exit.exits.network_changed([Address.parse(SITE, 80)], test_network=False)
@@ -308,11 +316,13 @@ class DescriptorTests(Case):
         self.exit.exits.bounds = attrs.evolve(self.exit.bounds, files=files)
 
     def test_few_are_left(self) -> None:
-        """Destinations get none of those that links need; a name that leads nowhere needs none."""
+        """Destinations get none of those that links need, nor do questions for names."""
         self.used = 100
         self.assertEqual(self.reason(SITE), EndReason.RESOURCE_LIMIT)
-        self.assertEqual(self.reason("nowhere.example"), EndReason.RESOLVE_FAILED)
-        self.assertEqual(self.exit.refused(), {"streams_resource_limit": 1})
+        self.assertEqual(self.reason("nowhere.example"), EndReason.RESOURCE_LIMIT)
+        self.assertEqual(self.resolve("nowhere.example"), [StreamEnded(3, EndReason.RESOURCE_LIMIT)])
+        self.assertEqual(self.names.lookups, [])
+        self.assertEqual(self.exit.refused(), {"streams_resource_limit": 3})
         self.used = 50
         self.world.reactor.advance(1)
         self.assertIsNone(self.reason(SITE))
@@ -321,6 +331,66 @@ class DescriptorTests(Case):
         """One client alone cannot have so many streams that nobody gets a link any more."""
         reasons = [self.reason(SITE) for _ in range(70)]
         self.assertEqual(reasons, [None] * 64 + [EndReason.RESOURCE_LIMIT] * 6)
+
+    def test_others_get_their_share(self) -> None:
+        """Who has the most gives those that were not used for the longest, until all have the same."""
+        for _ in range(70):
+            self.reason(SITE)
+        self.world.reactor.advance(1)
+        self.traveller.circuit.end.send_data(1, b"in use")
+        self.traveller.send()
+        self.server.connections[1].transport.write(b"in use, too")
+        other = self.world.traveller(self.exit, host="198.51.100.2").build()
+        for _ in range(40):
+            other.begin(SITE)
+        self.assertEqual((len(other.of_kind(StreamConnected)), len(other.of_kind(StreamEnded))), (32, 8))
+        ended = self.traveller.of_kind(StreamEnded)[6:]
+        self.assertEqual(ended, [StreamEnded(number, EndReason.RESOURCE_LIMIT) for number in range(3, 35)])
+        torn = [one.ended is not None and not one.ended.check(ConnectionDone) for one in self.server.connections[:34]]
+        self.assertEqual(torn, [False] * 2 + [True] * 32)
+        self.assertEqual(self.exit.router.status().streams, 64)
+
+    def test_last_bytes_make_room_too(self) -> None:
+        """A destination that takes them slowly does not keep others out."""
+        self.world.reactor.internet.ways.set(Conditions(in_flight=4096), target=SITE)
+        end = self.traveller.circuit.end
+        stream = self.traveller.begin(SITE)
+        self.server.connections[0].transport.pauseProducing()
+        end.send_data(stream, bytes(60_000))
+        end.finish(stream, EndReason.DONE)
+        self.traveller.send()
+        self.world.reactor.advance(1)
+        for _ in range(63):
+            self.reason(SITE)
+        other = self.world.traveller(self.exit, host="198.51.100.2").build()
+        other.begin(SITE)
+        self.assertEqual(len(other.of_kind(StreamConnected)), 1)
+        self.assertEqual((self.exit.router.status().streams, self.exit.router.status().queued), (64, 0))
+        # Nothing of it is left that would be ended later.
+        self.world.reactor.advance(2 * DEFAULT_LIMITS.linger)
+        self.assertEqual(self.exit.refused(), {"streams_resource_limit": 1})
+
+    def test_lookups_are_no_streams(self) -> None:
+        """Those that wait for a name do not cost others their connections."""
+        self.names.silent.add("slow.example.")
+        self.reason(SITE)
+        other = self.world.traveller(self.exit, host="198.51.100.2").build()
+        for _ in range(100):
+            other.circuit.end.resolve("slow.example")
+        other.send()
+        self.assertEqual([self.reason(SITE) for _ in range(10)], [None] * 10)
+        self.assertEqual(len(self.traveller.of_kind(StreamEnded)), 0)
+
+    def test_names_of_one_circuit(self) -> None:
+        """They leave some for others."""
+        self.names.delay = 5
+        for number in range(100):
+            self.traveller.begin(f"n{number}.example")
+        asked = len(self.names.lookups)
+        self.assertLess(asked, 64)
+        other = self.world.traveller(self.exit, host="198.51.100.2").build()
+        other.begin("example.org")
+        self.assertEqual(self.names.lookups[asked:], ["example.org."])
 
 
 class RateTests(Case):

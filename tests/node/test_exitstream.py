@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.error import ConnectionDone
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -174,6 +176,42 @@ class CleanEndTests(Case):
         self.assertEqual(self.exit.router.status().streams, 1)
         self.world.reactor.advance(2)
         self.assertEqual(self.exit.router.status().streams, 0)
+
+
+class SmallPiecesTests(Case):
+    """A client that sends a byte or two at a time: what waits takes no more memory than is counted (SECURITY F6)."""
+
+    def trickle(self, stream: int, count: int) -> Any:
+        """Send so many bytes, each in a cell; gives the exit's end of the stream."""
+        for _ in range(count):
+            self.end.send_data(stream, b"x")
+            self.client.queue()
+        self.world.flush()
+        (circuit,) = set(self.exit.router._circuits.values())
+        assert circuit.streams is not None
+        return circuit.streams._streams[stream]
+
+    def test_to_a_destination_that_does_not_read(self) -> None:
+        """They are joined while they wait for the socket."""
+        self.world.reactor.internet.ways.set(Conditions(in_flight=4096), target=SITE)
+        self.site.transport.pauseProducing()
+        self.end.send_data(self.stream, bytes(6000))
+        self.client.send()
+        exit_stream = self.trickle(self.stream, 5000)
+        self.assertGreater(exit_stream.queued, 5000)
+        self.assertLessEqual(len(exit_stream.transport._tempDataBuffer), 3)
+        self.site.transport.resumeProducing()
+        self.world.reactor.advance(5)
+        self.assertEqual(self.site.data, bytes(6000) + b"x" * 5000)
+
+    def test_before_it_is_connected(self) -> None:
+        """So they are while they wait for the connection."""
+        self.world.reactor.internet.ways.set(Conditions(latency=2.0), target=SITE)
+        stream = self.client.begin(SITE)
+        exit_stream = self.trickle(stream, 1000)
+        self.assertEqual((exit_stream.queued, len(exit_stream._early)), (1000, 1))
+        self.world.reactor.advance(7)
+        self.assertEqual(self.server.connections[1].data, b"x" * 1000)
 
 
 class TornTests(Case):

@@ -11,10 +11,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.directory.build import node_id
 from tests.node.network import PORT, Relay, Traveller, World
+from torpydo.net import FileBudget
 from torpydo.node.limits import DEFAULT_LIMITS
 from torpydo.node.neighbours import Neighbour
 from torpydo.testing import Conditions
-from torpydo.tpdp import Address, ExtendRefused, ExtendStatus, HopAdded
+from torpydo.tpdp import Address, ExtendRefused, ExtendStatus, Hop, HopAdded
 
 
 class Case(SynchronousTestCase):
@@ -194,6 +195,74 @@ class FailureTests(Case):
         self.world.reactor.advance(20)
         self.assertEqual((self.guard.router.status().circuits, self.target.router.status().circuits), (0, 0))
         self.assertEqual(self.links(), [1, 0])
+
+
+class ShareTests(Case):
+    """What one who asks for links to nowhere leaves for others (SECURITY D4)."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        silent = self.world.reactor.host("20.77.1.1")
+        silent.listenTCP(PORT, ServerFactory.forProtocol(Protocol), interface="20.77.1.1")
+        self.used = 0
+
+    def swallow(self, *path: Relay, count: int, host: str = "198.51.100.1") -> int:
+        """Extend so many circuits of one host to where nobody answers; gives how many are refused at once."""
+        nowhere = Hop(node_id("nobody"), self.target.onion_key.public, Address(b"\x14\x4d\x01\x01", PORT))
+        asked = []
+        for _ in range(count):
+            traveller = self.world.traveller(*path, host=host)
+            traveller.path = [*traveller.path, nowhere]
+            traveller.__attrs_post_init__()
+            asked.append(traveller.build())
+        refused = [self.status(one) for one in asked if one.of_kind(ExtendRefused)]
+        self.assertEqual(refused, [ExtendStatus.RESOURCE_LIMIT] * len(refused))
+        return len(refused)
+
+    def test_one_address(self) -> None:
+        """It has its share of those that are being opened, and another one has its own."""
+        most = DEFAULT_LIMITS.dials_per_host
+        self.assertEqual(self.swallow(self.guard, count=most + 3), 3)
+        self.assertEqual(self.swallow(self.guard, count=most + 1, host="198.51.100.2"), 1)
+        self.world.reactor.advance(DEFAULT_LIMITS.link_connect + 1)
+        self.assertEqual(self.swallow(self.guard, count=1), 0)
+
+    def test_behind_a_node(self) -> None:
+        """Many clients come from there, and nobody knows how many."""
+        self.assertEqual(self.swallow(self.target, self.guard, count=DEFAULT_LIMITS.dials_per_host + 3), 0)
+
+    def test_half_is_for_nodes(self) -> None:
+        """Whoever asks for the others, and wherever he comes from."""
+        self.guard.restrict(dials=8)
+        self.assertEqual(self.swallow(self.guard, count=3), 0)
+        third = self.world.relay()
+        self.world.publish()
+        self.assertEqual(self.swallow(third, self.guard, count=3), 2)
+        self.assertEqual(len(self.extend(self.guard, self.target).of_kind(HopAdded)), 2)
+
+    def limit_files(self) -> Relay:
+        """A guard that may have 128 file descriptors; gives a node that it does not know."""
+        self.guard = self.world.relay(files=FileBudget(self.world.reactor.seconds, 128, lambda: self.used))
+        self.guard.knows(self.world.listing([self.guard, self.target]))
+        return self.world.relay()
+
+    def test_descriptors(self) -> None:
+        """An eighth of them is for links to where no node is known."""
+        unlisted = self.limit_files()
+        built = [self.extend(self.guard, unlisted) for _ in range(17)]
+        self.assertEqual([len(one.of_kind(HopAdded)) for one in built], [2] * 16 + [1])
+        self.assertEqual(self.status(built[16]), ExtendStatus.RESOURCE_LIMIT)
+        self.assertEqual(len(self.extend(self.guard, self.target).of_kind(HopAdded)), 2)
+        built[0].destroy()
+        self.world.reactor.advance(1.0)
+        self.assertEqual(len(self.extend(self.guard, unlisted).of_kind(HopAdded)), 2)
+
+    def test_few_descriptors(self) -> None:
+        """When links have to be closed, none of these is opened."""
+        self.used = 88
+        unlisted = self.limit_files()
+        self.assertEqual(self.status(self.extend(self.guard, unlisted)), ExtendStatus.RESOURCE_LIMIT)
+        self.assertEqual(len(self.extend(self.guard, self.target).of_kind(HopAdded)), 2)
 
 
 class NeighboursTests(Case):

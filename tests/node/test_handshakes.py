@@ -26,13 +26,15 @@ class HandshakesTests(SynchronousTestCase):
         self.answered: list[int] = []
         self.refused: list[int] = []
         self.causes: set[NodeRefusal] = set()
+        self.made = True
         self.link: Any = object()
         self.queue = Handshakes(self.clock, Bounds.open(self.clock), self.answer, self.refuse)
 
-    def answer(self, handshake: Handshake) -> None:
+    def answer(self, handshake: Handshake) -> bool:
         """Work for a while. The clock's own calls wait meanwhile, as on a real reactor."""
         self.answered.append(handshake.circ_id)
         self.clock.rightNow += self.cost
+        return self.made
 
     def refuse(self, handshake: Handshake, refusal: NodeRefusal) -> None:
         """Write it down."""
@@ -122,6 +124,35 @@ class HandshakesTests(SynchronousTestCase):
         waiting = len(self.queue)
         self.assertLess(abs(waiting - DEFAULT_LIMITS.create_delay / self.cost), 2)
         self.assertEqual(len(self.refused), 100 - 1 - waiting)
+
+    def test_what_makes_no_circuit_says_nothing_about_the_cost(self) -> None:
+        """CREATEs that are destroyed while they wait, or are malformed, make others neither cheaper nor dearer."""
+        for cost in (0.0, 0.5):
+            self.cost, self.made = cost, False
+            before = self.queue._cost
+            for _ in range(100):
+                self.add(1)
+                self.clock.advance(1)
+            self.assertEqual(self.queue._cost, before)
+        # Nor when one of the same slice makes one.
+        self.queue.add("one", self.link, 1, MESSAGE)
+        self.queue.add("one", self.link, 2, MESSAGE)
+        self.queue._answer = self.second_only
+        self.queue.run()
+        self.assertLess(self.queue._cost, 0.0006)
+
+    def second_only(self, handshake: Handshake) -> bool:
+        """The first one is malformed, and takes 4 ms to find out."""
+        self.clock.rightNow += 0.004 if handshake.circ_id == 1 else 0.0005
+        return handshake.circ_id == 2
+
+    def test_a_stop_of_the_process(self) -> None:
+        """Three seconds in which it was stopped are not what a handshake costs."""
+        self.add(*range(6))
+        self.assertEqual(self.next_slice(3.0), 1)
+        self.assertLess(self.queue._cost, 0.02)
+        self.add(*range(10, 80))
+        self.assertEqual(self.refused, [])
 
     def test_a_bound_on_the_number(self) -> None:
         """However fast they are."""
@@ -237,10 +268,11 @@ class StormTests(SynchronousTestCase):
         refused = {"flood": 0, "honest": 0}
         waited: list[float] = []
 
-        def answer(handshake: Handshake) -> None:
+        def answer(handshake: Handshake) -> bool:
             processor.now += self.cost
             if handshake.circ_id:
                 waited.append(processor.now - handshake.arrived_at)
+            return True
 
         def refuse(handshake: Handshake, refusal: NodeRefusal) -> None:
             refused["honest" if handshake.circ_id else "flood"] += 1

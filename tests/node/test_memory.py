@@ -213,6 +213,32 @@ class StuckLinkTests(Case):
         self.assertFalse(crowd.lost)
 
 
+class AnswersTests(Case):
+    """A client that asks for circuits, destroys them, and does not take the answers."""
+
+    def test_its_link_is_closed(self) -> None:
+        """What waits for it counts, and above the cap it is the one to go: it has the oldest bytes."""
+        self.world.reactor.internet.ways.set(Conditions(in_flight=4096), target="198.51.100.1")
+        honest, crowd = self.crowd(2, 1), self.crowd(1, 1)
+        transport: Any = crowd.link.transport
+        transport.pauseProducing()
+        for _ in range(6):
+            for _ in range(50):
+                circ_id = crowd.link.core.new_circuit_id()
+                crowd.link.send_create(circ_id, bytes(512))
+                crowd.link.flush()
+                crowd.link.send_destroy(circ_id)
+            self.world.reactor.advance(1.0)
+        self.assertGreater(self.queued(), 250 * 1024)
+        self.assertEqual(self.node.refused().get("links_for_memory"), None)
+        self.node.restrict(memory=200 * 1024)
+        self.world.reactor.advance(1.0)
+        self.assertEqual(self.node.refused()["links_for_memory"], 1)
+        transport.resumeProducing()
+        self.world.reactor.advance(1.0)
+        self.assertEqual((crowd.lost, honest.lost, honest.destroyed, self.queued()), (True, False, 0, 0))
+
+
 class LastBytesTests(Case):
     """Streams that their circuit has left: their last bytes count, though no circuit has them."""
 

@@ -100,6 +100,17 @@ class ReliefTests(SynchronousTestCase):
         self.assertEqual(self.lost(many), [False] * 3 + [True] * 3)
         self.assertEqual((self.lost(few), self.lost(nodes)), ([False] * 3, [False] * 8))
 
+    def test_links_to_nowhere(self) -> None:
+        """Those that clients let the node open to where no node is known go before those of the clients."""
+        beyond = self.world.relay()
+        few = self.links("198.51.100.2", 2, used=True)
+        known = self.world.traveller(self.node, self.peer, host="198.51.100.4").build()
+        through = [self.world.traveller(self.node, beyond, host="198.51.100.3").build() for _ in range(4)]
+        self.assertEqual([len(one.of_kind(HopAdded)) for one in (*through, known)], [2] * 5)
+        self.press(3)
+        self.assertEqual(self.lost([*few, *through, known]), [False] * 7)
+        self.assertEqual((beyond.router.status().links, self.peer.router.status().links), (1, 1))
+
     def test_anybody(self) -> None:
         """If all have the same number, chance decides, so that nobody can do what saves him."""
         seen = set()

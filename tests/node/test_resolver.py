@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError
 from twisted.trial.unittest import SynchronousTestCase
 
 from torpydo.node import NodeLimits
-from torpydo.node.resolver import FAILURE_LIFE, NAME_LIFE, Outcome, Resolver, parse_literal
+from torpydo.node.resolver import FAILURE_LIFE, NAME_LIFE, Asker, Outcome, Resolver, parse_literal
 from torpydo.testing import SimulatedReactor
 from torpydo.tpdp import EndReason
 
@@ -44,6 +46,7 @@ class ResolverTests(SynchronousTestCase):
         self.names = self.reactor.names
         self.names.table = {"one.example": ["203.0.113.1"], "both.example": ["203.0.113.1", "2001:db8::1"]}
         self.resolver = self.make(NodeLimits())
+        self.numbers = count()
 
     def make(self, limits: NodeLimits) -> Resolver:
         """A resolver that knows nothing yet."""
@@ -175,13 +178,58 @@ class ResolverTests(SynchronousTestCase):
         self.reactor.flush()
         self.assertEqual(self.successResultOf(stays), (ONE,))
 
+    def ask(self, asker: Asker, names: int) -> int:
+        """Ask for so many names nobody has asked for.
+
+        :return: how many were not refused at once
+        """
+        asked = [self.resolver.resolve(f"n{next(self.numbers)}.example", asker) for _ in range(names)]
+        return [one.called and one.result is EndReason.RESOURCE_LIMIT for one in asked].count(False)
+
+    def leave(self, host: str, asker: Asker | None = None) -> None:
+        """Ask, and do not wait."""
+        left = self.resolver.resolve(host, asker)
+        left.addErrback(lambda failure: failure.trap(CancelledError))
+        left.cancel()
+
     def test_too_many_questions(self) -> None:
-        """Beyond a bound they are refused at once."""
-        self.resolver = self.make(NodeLimits(lookups=2))
+        """One circuit gets half of what the others leave, so that something is left for the next one."""
+        self.resolver = self.make(NodeLimits(lookups=64))
         self.names.delay = 0.5
-        for number in range(2):
-            self.resolver.resolve(f"n{number}.example")
-        self.assertEqual(self.successResultOf(self.resolver.resolve("n3.example")), EndReason.RESOURCE_LIMIT)
+        askers = [Asker() for _ in range(5)]
+        self.assertEqual([self.ask(asker, 64) for asker in askers], [22, 14, 10, 6, 4])
+        self.reactor.advance(1)
+        self.assertEqual([asker.open for asker in askers], [0] * 5)
+        self.assertEqual(self.ask(Asker(), 64), 22)
+
+    def test_the_node_itself(self) -> None:
+        """What it needs for itself is never refused."""
+        self.resolver = self.make(NodeLimits(lookups=1))
+        self.names.delay = 0.5
+        self.assertEqual([self.ask(Asker(), 1) for _ in range(2)], [1, 0])
+        self.assertEqual(self.resolve("one.example"), (ONE,))
+
+    def test_questions_that_nobody_waits_for(self) -> None:
+        """They hold a thread until they are answered, so they count until then, however often they are asked again."""
+        self.resolver = self.make(NodeLimits(lookups=64))
+        self.names.delay = 20
+        for _ in range(10):
+            asker = Asker()
+            for _ in range(100):
+                self.leave(f"n{next(self.numbers)}.example", asker)
+                self.ask(asker, 1)
+            self.reactor.advance(1)
+        self.assertLessEqual(len(self.names.lookups), 64)
+        self.reactor.advance(20)
+        self.assertEqual(self.ask(Asker(), 64), 22)
+
+    def test_nobody_waits_any_more(self) -> None:
+        """Then it is not asked for again."""
+        self.names.silent.add("one.example.")
+        self.leave("one.example")
+        self.reactor.advance(5)
+        self.assertEqual(len(self.names.lookups), 1)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_close(self) -> None:
         """Nobody waits any more, and no call is left."""

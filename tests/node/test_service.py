@@ -28,7 +28,7 @@ from torpydo.node.carrier import OwnCarrier
 from torpydo.node.onionkeys import ROTATE_AFTER
 from torpydo.node.parts import LOOK_AGAIN, RESOLVE_RETRY
 from torpydo.node.resolver import NAME_LIFE
-from torpydo.node.workers.messages import AcceptedKeys, NetworkChanged, OwnAddress, PoolListing, Setup, Stop
+from torpydo.node.workers.messages import AcceptedKeys, NetworkChanged, OwnAddresses, PoolListing, Setup, Stop
 from torpydo.testing import SimulatedReactor
 from torpydo.tpdp import Address
 
@@ -531,7 +531,21 @@ class WorkersTests(NodeTestCase):
         self.start()
         self.assertEqual([one.listing for one in self.heard(PoolListing)], [made])
         self.assertEqual(len(self.heard(NetworkChanged)), 1)
-        self.assertEqual(self.heard(OwnAddress), [OwnAddress(Address.parse(HERE, 1).ip, PORT)])
+        self.assertEqual(self.heard(OwnAddresses), [OwnAddresses(((Address.parse(HERE, 1).ip, PORT),))])
+
+    def test_another_address(self) -> None:
+        """When the name that is advertised moves, they learn that the address before it is not the node's any more."""
+        names = self.reactor.names
+        names.table = {"node.example.org": ["203.0.113.9"]}
+        self.start(advertise=Advertised.parse("node.example.org:443"))
+        self.reactor.advance(0)
+        names.table = {"node.example.org": ["203.0.113.10"]}
+        for _ in range(int((LOOK_AGAIN + NAME_LIFE) / LOOK_AGAIN) + 1):
+            self.later(LOOK_AGAIN)
+        here = Address.parse(HERE, PORT)
+        told = [[Address(*one) for one in message.addresses] for message in self.heard(OwnAddresses)]
+        found = [Address.parse(f"203.0.113.{number}", 443) for number in (9, 10)]
+        self.assertEqual(told, [[here], [here, found[0]], [here, found[1]]])
 
     def test_status(self) -> None:
         """The status is the sum of what the workers report."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from time import process_time
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -131,3 +132,31 @@ class CircuitIdsTests(SynchronousTestCase):
             self.assertRaises(Malformed, ids.admit, peers | MAX_CLOSING + 1, 0.0)
             ids.let_go(peers | 1)
             self.assertTrue(ids.admit(peers | MAX_CLOSING + 1, 0.0))
+
+
+class CraftedTests(SynchronousTestCase):
+    """Ids that were chosen so that a table of them is slow (TROVE-2021-005)."""
+
+    def seconds(self, ids: list[int]) -> float:
+        """Of the processor, to open and close circuits with these ids, at best."""
+        best = float("inf")
+        for _ in range(5):
+            side = CircuitIds(is_initiator=True)
+            began = process_time()
+            for circ_id in ids:
+                side.admit(circ_id, 0.0)
+            for circ_id in ids:
+                side.let_go(circ_id)
+            best = min(best, process_time() - began)
+        return best
+
+    def test_equal_low_bits(self) -> None:
+        """As many as there may be: an id has 31 bits, so few of them meet more than a few times in a table of Python.
+
+        If each met all others it would take thousands of times as long.
+        """
+        number = 16_000
+        plain = self.seconds(list(range(1, number + 1)))
+        for shift in (15, 16, 17):
+            crafted = [one << shift for one in range(1, number + 1)]
+            self.assertLess(self.seconds(crafted), 50 * plain, shift)

@@ -183,6 +183,17 @@ class FrameQueueTests(SynchronousTestCase):
         self.assertEqual((queue.queued(1), len(queue)), (0, 1024))
         self.assertEqual([circ_id for circ_id, _, _ in self.taken(queue, 9999)], [2])
 
+    def test_destroys_are_counted(self) -> None:
+        """Those that wait, and those that have left; no other frame is."""
+        queue = FrameQueue()
+        queue.put(1, [(CELL, bytes(1024))] * 3)
+        for circ_id in range(2, 6):
+            queue.put(circ_id, [(DESTROY, bytes(1024))], patient=True)
+        queue.drop(1)
+        self.assertEqual((queue.destroys, queue.destroys_left), (4, 0))
+        queue.take(3 * 1029)
+        self.assertEqual((queue.destroys, queue.destroys_left), (1, 3))
+
     def test_one_frame_goes_even_if_it_is_larger(self) -> None:
         """A limit below a frame does not stop the queue."""
         queue = FrameQueue()

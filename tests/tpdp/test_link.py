@@ -20,6 +20,7 @@ from torpydo.tpdp.constants import (
     HANDSHAKE_SIZE,
     INITIATOR_BIT,
     LINK_TIMEOUT,
+    MAX_CLOSING,
     PADDING,
 )
 from torpydo.tpdp.events import (
@@ -32,7 +33,7 @@ from torpydo.tpdp.events import (
     LinkReady,
     PeerAuthenticated,
 )
-from torpydo.tpdp.frames import encode_frame, pad_body, split_frames
+from torpydo.tpdp.frames import ZERO_BODY, encode_frame, pad_body, split_frames
 from torpydo.tpdp.handshake import OPTION_CIPHERS, OPTION_VERSIONS, ClientHandshake, Proto, encode_options
 from torpydo.tpdp.link import Link, LinkState
 
@@ -453,6 +454,25 @@ class CircuitTests(LinkCase):
         pair = Pair()
         for _ in range(200):
             self.assertEqual(say(pair, (INITIATOR_BIT | 9, DESTROY, bytes(1024))), [])
+
+    def test_answers_that_the_peer_does_not_take(self) -> None:
+        """Who asks for circuits, destroys them and takes none of the answers gets no circuit more, and no link."""
+        pair = Pair()
+        for first in range(1, MAX_CLOSING + 1, 5):
+            ids = [INITIATOR_BIT | number for number in range(first, first + 5)]
+            say(pair, *((one, *frame) for one in ids for frame in ((CREATE, ASKED), (DESTROY, ZERO_BODY))))
+        link = pair.responder
+        self.assertEqual((link.open_circuits, link.destroys), (0, (MAX_CLOSING, 0)))
+        # He may still take them.
+        self.assertEqual(say(pair, (0, PADDING, ZERO_BODY)), [])
+        pair.move(1)
+        self.assertEqual(len(say(pair, (INITIATOR_BIT | first + 5, CREATE, ASKED))), 1)
+        left = MAX_CLOSING - link.destroys[0]
+        for number in range(first + 6, first + 6 + left):
+            say(pair, (INITIATOR_BIT | number, CREATE, ASKED), (INITIATOR_BIT | number, DESTROY, ZERO_BODY))
+        self.assertEqual((link.open_circuits, link.destroys[0]), (1, MAX_CLOSING))
+        events = say(pair, (INITIATOR_BIT | number + 1, CREATE, ASKED))
+        self.assert_closed(link, events, "does not take")
 
     def test_altered_record(self) -> None:
         """A link with a record that was changed, replayed or left out is closed (row L3)."""

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from torpydo.errors import RemoteProtocolError
 from torpydo.tpdp.constants import CREDIT_SECONDS, STREAM_CREDIT, STREAM_CREDIT_MAX
 from torpydo.tpdp.messages import Type
-from torpydo.tpdp.streams import RECEIVED, Half, Phase, Stream
+from torpydo.tpdp.streams import RECEIVED, SMALL, Half, Phase, Stream
 
 
 class TableTests(SynchronousTestCase):
@@ -55,6 +55,14 @@ class QueueTests(SynchronousTestCase):
             self.assertEqual(stream.buffered, len(whole) - len(got))
         self.assertEqual(got, whole[: len(got)])
         self.assertEqual(stream.credit, STREAM_CREDIT - len(got))
+
+    def test_small_pieces_become_one(self) -> None:
+        """What is put byte by byte takes as much as its bytes; a large piece is not copied for a small one."""
+        stream = Stream(1, Phase.OPEN)
+        for _ in range(3 * SMALL):
+            stream.put(b"x")
+        stream.put(bytes(SMALL))
+        self.assertEqual([len(chunk) for chunk in stream._chunks], [SMALL] * 4)
 
 
 class CreditTests(SynchronousTestCase):

@@ -14,10 +14,12 @@ from torpydo.net.links import LinkFactory, LinkOwner, LinkProtocol, peer_address
 from torpydo.net.listedpool import read_skew
 from torpydo.net.listings import ListingRefresh
 from torpydo.net.looplag import LoopLag
+from torpydo.net.names import LooseResolver
 from torpydo.net.quiet import LIMITED, QuietObserver, keep_quiet
 from torpydo.net.refusals import Refusals
 from torpydo.net.slices import Later, Slices
 from torpydo.net.state import StateDirectory
+from torpydo.net.steadyclock import use_steady_clock
 from torpydo.net.streams import StreamTransport
 from torpydo.net.turn import Turn
 from torpydo.net.waiting import Holder, Queue, Waiting
@@ -41,6 +43,7 @@ __all__ = [
     "LinkProtocol",
     "ListingRefresh",
     "LoopLag",
+    "LooseResolver",
     "Queue",
     "QuietObserver",
     "Refusals",
@@ -63,4 +66,5 @@ __all__ = [
     "raise_file_limit",
     "read_skew",
     "settle_collector",
+    "use_steady_clock",
 ]

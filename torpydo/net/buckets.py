@@ -67,7 +67,8 @@ class Buckets:
         return True
 
     def _level(self, bucket: _Bucket, now: float) -> float:
-        return min(self.burst, bucket.tokens + (now - bucket.filled_at) * self.rate)
+        # An application's own reactor may go by the time of day, which can be set back.
+        return min(self.burst, bucket.tokens + max(0.0, now - bucket.filled_at) * self.rate)
 
     def prune(self) -> None:
         """Forget the buckets that are full again: a new one would be the same."""

@@ -28,6 +28,8 @@ LOOK: Final = 1.0
 """Seconds between two looks at how many there are, up to as many as are seen in a few milliseconds ..."""
 SEEN: Final = 10_000
 """... which are these; when there are more, looks are rarer."""
+LOOK_AGAIN: Final = 0.05
+"""The same, before it is believed that there are too many: what was granted may be closed by now."""
 FOLDERS: Final = ("/proc/self/fd", "/dev/fd")
 
 
@@ -94,8 +96,11 @@ class FileBudget:
     @property
     def used(self) -> int:
         """How many are in use: as of the last look, and those that were granted since; 0 if nobody counts."""
+        return self._look(LOOK)
+
+    def _look(self, pause: float) -> int:
         now = self._clock()
-        if self.most is not None and now - self._looked_at >= LOOK * max(1.0, self._used / SEEN):
+        if self.most is not None and now - self._looked_at >= pause * max(1.0, self._used / SEEN):
             self._looked_at = now
             count = self._count()
             # Where it cannot be counted there is no limit but the system's own.
@@ -106,7 +111,7 @@ class FileBudget:
         """Whether a connection may be taken or opened now; it is counted as open if so."""
         if self.most is None:
             return True
-        if self.used + RESERVE >= self.most:
+        if self.used + RESERVE >= self.most and self._look(LOOK_AGAIN) + RESERVE >= self.most:
             return False
         self._used += 1
         return True
@@ -118,4 +123,7 @@ class FileBudget:
     @property
     def excess(self) -> int:
         """How many connections must be closed until it is not pressed any more."""
-        return 0 if self.most is None else max(0, self.used - int((self.most - RESERVE) * PRESSED))
+        if self.most is None:
+            return 0
+        enough = int((self.most - RESERVE) * PRESSED)
+        return 0 if self.used <= enough else max(0, self._look(LOOK_AGAIN) - enough)

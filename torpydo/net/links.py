@@ -23,6 +23,7 @@ from torpydo.crypto import SigningKey
 from torpydo.errors import LinkError, TorpydoError
 from torpydo.net.gate import Gate
 from torpydo.net.turn import Turn
+from torpydo.net.waiting import Queue
 from torpydo.tpdp import MAX_RECORD_FRAMES, Address, Cell, Link, LinkClosed, LinkEvent, LinkReady
 
 READ_SIZE = MAX_RECORD_FRAMES + 256
@@ -31,6 +32,10 @@ UNSENT = 128 * 1024
 """Bytes that the kernel takes beyond what is under way: enough to be busy until the next turn of the reactor."""
 LINGER = 2.0
 """Seconds that a link which we closed may take to deliver what was written."""
+CLOSING = 1024 * 1024
+"""Bytes that are still written to a link which we close (SECURITY F7); of what is beyond them the end itself tells."""
+DESTROY_COST = 1024
+"""Bytes that a DESTROY takes while it waits, all in all."""
 BEFORE_READY = 4096
 """Bytes that are read of whoever connected before its handshake is done (SECURITY L5): a hello and a record of one
 frame have less than half of it."""
@@ -81,6 +86,18 @@ class LinkProtocol(TwistedProtocol):
         self._timer: Any = None
         self._linger: Any = None
 
+    # -- What waits in it and is no circuit's (see Waiting)
+
+    @property
+    def queued(self) -> int:
+        """Bytes that DESTROYs take."""
+        return self.core.destroys[0] * DESTROY_COST
+
+    def queues(self) -> tuple[Queue]:
+        """They are one queue."""
+        waiting, left = self.core.destroys
+        return ((None, waiting * DESTROY_COST, left * DESTROY_COST),)
+
     # -- Verbs
 
     def send_create(self, circ_id: int, message: bytes) -> None:
@@ -106,13 +123,12 @@ class LinkProtocol(TwistedProtocol):
         self._owner.turn.add(self)
 
     def close(self, why: str = "the link was closed by this side") -> None:
-        """Close the link; what was sent has two seconds to leave, the owner hears of it at once."""
+        """Close the link; of what was sent a megabyte has two seconds to leave, the owner hears of it at once."""
         if self._gone:
             return
         transport: Any = self.transport
         if transport is not None:
-            while data := self.core.data_to_send():
-                transport.write(data)
+            transport.write(self.core.data_to_send(CLOSING))
             transport.unregisterProducer()
             transport.loseConnection()
             self._linger = self._reactor.callLater(LINGER, transport.abortConnection)

@@ -24,7 +24,7 @@ class LoopLag:
     """Measures it from :meth:`start` to :meth:`stop`.
 
     :param reactor: whose timers are watched
-    :param clock: seconds that never go back; the reactor's own follow the time of day
+    :param clock: seconds that never go back
     """
 
     def __init__(self, reactor: Any, clock: Callable[[], float]) -> None:

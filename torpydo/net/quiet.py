@@ -23,7 +23,7 @@ MAX_KINDS: Final = 1000
 """Kinds that are remembered. They are lines of code, so there are fewer."""
 _ABOUT: Final = ("log_level", "log_namespace", "log_time", "log_logger", "log_system")
 LIMITED: Final = "torpydo_limited"
-"""A key of an event that has been through a limit already, in another process."""
+"""A key of an event that has been through a limit already, its own or in another process."""
 
 
 @attrs.define(eq=False)

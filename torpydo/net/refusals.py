@@ -12,6 +12,8 @@ from typing import Final
 import attrs
 from twisted.logger import Logger
 
+from torpydo.net.quiet import LIMITED
+
 __all__ = ["Refusals"]
 
 QUIET: Final = 60.0
@@ -47,7 +49,9 @@ class Refusals:
         tally.count += count
         now = self._clock()
         if now - tally.told_at >= QUIET:
-            self.log.info("refused {count}: {words}", count=tally.count - tally.told, words=cause.value)
+            # All causes are one kind of line, and there are more of them than a minute may have lines of one kind.
+            count = tally.count - tally.told
+            self.log.info("refused {count}: {words}", count=count, words=cause.value, **{LIMITED: True})
             tally.told, tally.told_at = tally.count, now
 
     def counts(self) -> Mapping[str, int]:

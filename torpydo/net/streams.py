@@ -28,7 +28,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from torpydo.tpdp import BUFFER_HIGH, BUFFER_LOW, Address, EndReason, OriginEnd
+from torpydo.tpdp import BUFFER_HIGH, BUFFER_LOW, Address, EndReason, OriginEnd, put_piece
 
 END_TIMEOUT = 60.0
 """Seconds that the exit may take to answer the end of a stream."""
@@ -233,7 +233,7 @@ class StreamTransport:
     def data_received(self, data: list[bytes]) -> None:
         """Bytes came from the exit."""
         if self.state is not StreamState.GONE and not self._read_closed and not self._finished:
-            self._pending.extend(data)
+            put_piece(self._pending, b"".join(data))
             self._deliver()
 
     def eof_received(self) -> None:

@@ -7,7 +7,7 @@ heartbeats) does not care which one it is.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -27,10 +27,6 @@ from torpydo.node.status import NodeStatus
 from torpydo.tpdp import Address
 
 __all__ = ["Carrier", "OwnCarrier", "addresses_of", "hosts_of", "open_gate"]
-
-RESOLVER_THREADS: Final = 32
-"""Lookups of the system's resolver that run at one time; each blocks a thread for as long as DNS takes."""
-
 
 class Carrier(Protocol):
     """What the parts of a node see of it."""
@@ -55,8 +51,8 @@ class Carrier(Protocol):
     def status(self) -> NodeStatus:
         """Counts of what is open."""
 
-    def add_own(self, address: Address) -> None:
-        """The node is reached at *address*."""
+    def set_own(self, addresses: Sequence[Address]) -> None:
+        """The node is reached at *addresses*, and nowhere else any more."""
 
     def network_changed(self, netdir: NetDir) -> None:
         """The listings say something new."""
@@ -74,6 +70,7 @@ class OwnCarrier:
     router: Router
     exits: Exits
     _reactor: Any
+    _limits: NodeLimits
 
     @classmethod
     def open(
@@ -116,12 +113,13 @@ class OwnCarrier:
         )
         gate = open_gate(bounds, reactor, counts_connects=counts_connects)
         factory = LinkFactory(identity, router, reactor=reactor, rng=rng, wall_clock=wall_clock, aegis=aegis, gate=gate)
-        return cls(factory, gate, router, exits, reactor)
+        return cls(factory, gate, router, exits, reactor, limits)
 
     def start(self) -> None:
         """Begin."""
         if IReactorThreads.providedBy(self._reactor) and self.exits.policy.is_open:
-            self._reactor.suggestThreadPoolSize(RESOLVER_THREADS)
+            # In a program whose resolver is Twisted's own no question has to wait for others either.
+            self._reactor.suggestThreadPoolSize(self._limits.lookups)
         self.router.start()
 
     def drain(self, seconds: float) -> Deferred[None]:
@@ -136,10 +134,10 @@ class OwnCarrier:
         """Counts of what is open."""
         return attrs.evolve(self.router.status(), pending=self.gate.pending)
 
-    def add_own(self, address: Address) -> None:
-        """The node is reached at *address*."""
-        self.exits.add_own(address)
-        self.router.add_own(address)
+    def set_own(self, addresses: Sequence[Address]) -> None:
+        """The node is reached at *addresses*, and nowhere else any more."""
+        self.exits.set_own(addresses)
+        self.router.set_own(addresses)
 
     def network_changed(self, netdir: NetDir) -> None:
         """The listings say something new."""

@@ -100,22 +100,24 @@ class Creates:
                 return NodeRefusal.CIRCUITS_PER_HOST
         return None
 
-    def _accept(self, handshake: Handshake) -> None:
+    def _accept(self, handshake: Handshake) -> bool:
+        """Do it; tells whether there is a circuit now."""
         link, circ_id = handshake.link, handshake.circ_id
         neighbour = self._neighbours.get(link)
         # It may have been destroyed while it waited.
         if neighbour is None or not link.core.is_open(circ_id):
-            return
+            return False
         try:
             transit, created = TransitCircuit.accept(
                 handshake.message, node_id=self._node_id, onion_keys=self._onion_keys(), rng=self._rng
             )
         except (CryptoError, RemoteProtocolError):
             self._refuse(link, circ_id, NodeRefusal.CREATES_MALFORMED)
-            return
+            return False
         self.made += 1
         self._accepted(transit, neighbour, circ_id)
         link.send_created(circ_id, created)
+        return True
 
     def _refuse(self, link: LinkProtocol, circ_id: int, refusal: NodeRefusal) -> None:
         self._bounds.refuse(refusal)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 import attrs
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.error import ConnectError, ConnectingCancelledError
 from twisted.internet.error import TimeoutError as ConnectTimedOut
@@ -23,10 +23,11 @@ from twisted.python.failure import Failure
 from torpydo.directory import ExitPolicy, is_private
 from torpydo.net import Buckets, Queue
 from torpydo.node.bounds import Bounds
+from torpydo.node.crowds import Crowds
 from torpydo.node.exitstream import ExitStream, OneStream
 from torpydo.node.limits import CONNECT_ADDRESSES
 from torpydo.node.refusal import NodeRefusal
-from torpydo.node.resolver import NAME_LIFE, Resolver
+from torpydo.node.resolver import NAME_LIFE, Asker, Outcome, Resolver
 from torpydo.tpdp import (
     Address,
     EndEvent,
@@ -80,17 +81,20 @@ class Exits:
         self.bounds = bounds
         self.streams = 0
         """Streams and lookups that are open or being opened."""
+        self.crowds: Crowds[ExitStreams] = Crowds()
+        """The streams of each circuit."""
         self.test_network = False
-        self._own_ips: set[bytes] = set()
+        self._own_ips: frozenset[bytes] = frozenset()
         self._nodes: frozenset[Address] = frozenset()
-        self._own: set[Address] = set()
+        self._own: frozenset[Address] = frozenset()
         self._lingering: set[ExitStream] = set()
 
-    def add_own(self, address: Address) -> None:
-        """This node is reached at *address*: no stream goes there, nor to anything else on a public address of ours."""
-        self._own.add(address)
-        if not is_private(address.ip):
-            self._own_ips.add(address.ip)
+    def set_own(self, addresses: Iterable[Address]) -> None:
+        """This node is reached at *addresses*, and nowhere else any more: no stream goes there, nor to anything else on
+        a public address of ours.
+        """
+        self._own = frozenset(addresses)
+        self._own_ips = frozenset(address.ip for address in self._own if not is_private(address.ip))
 
     def network_changed(self, nodes: Iterable[Address], *, test_network: bool) -> None:
         """*nodes* are the nodes of the network: no stream goes there either (SECURITY E4)."""
@@ -138,16 +142,24 @@ class Exits:
             return True
         return any(rule.accept and rule.names_private and rule.matches_ip(ip) for rule in self.policy.rules)
 
-    async def open(self, stream: ExitStream, host: str, port: int) -> EndReason | None:
+    def look_up(self, circuit: ExitStreams, host: str) -> Deferred[Outcome]:
+        """The addresses of *host*, for a stream of *circuit*."""
+        if self.bounds.files.excess:
+            # A question needs a socket, too.
+            return succeed(EndReason.RESOURCE_LIMIT)
+        return self.resolver.resolve(host, circuit.asker)
+
+    async def open(self, circuit: ExitStreams, stream: ExitStream, host: str, port: int) -> EndReason | None:
         """Resolve, judge, connect.
 
+        :param circuit: whose stream it is
         :return: why that failed, ``None`` if *stream* is connected
         """
-        found = await self.resolver.resolve(host)
+        found = await self.look_up(circuit, host)
         if isinstance(found, EndReason):
             return found
         allowed = [ip for ip in found if self.allows(ip, port)][:CONNECT_ADDRESSES]
-        if allowed and not self._may_connect():
+        if allowed and not self._may_connect(circuit):
             return EndReason.RESOURCE_LIMIT
         reason = EndReason.EXIT_POLICY
         until = self.reactor.seconds() + self.bounds.limits.stream_connect
@@ -165,11 +177,18 @@ class Exits:
                 return None
         return reason
 
-    def _may_connect(self) -> bool:
+    def _may_connect(self, circuit: ExitStreams) -> bool:
         """Whether a file descriptor is left; half of them are for links, or a few clients could close the node."""
-        files = self.bounds.files
-        if files.most is not None and (files.excess or self.streams > files.most // 2):
-            return False
+        files, crowds = self.bounds.files, self.crowds
+        if files.most is not None:
+            if files.excess:
+                return False
+            if crowds.total > files.most // 2:
+                if crowds.size(circuit) >= crowds.most:
+                    return False
+                # Nor may a few of them shut the others out: who has the most gives one.
+                self.bounds.refuse(NodeRefusal.STREAMS_RESOURCE_LIMIT)
+                crowds.largest().evict_one()
         return files.grant()
 
 
@@ -189,6 +208,7 @@ class ExitStreams:
     stalled: Callable[[], None]
     _may_exit: Callable[[], bool]
     ttl: int = NAME_LIFE
+    asker: Asker = attrs.field(factory=Asker)
     _streams: dict[int, ExitStream] = attrs.field(factory=dict)
     _lookups: dict[int, Deferred[None]] = attrs.field(factory=dict)
     _asked: Buckets = attrs.field(init=False)
@@ -293,6 +313,7 @@ class ExitStreams:
             return
         stream = self._streams[event.stream] = ExitStream(self, event.stream)
         self.exits.streams += 1
+        self.exits.crowds.add(self)
         opening = Deferred.fromCoroutine(self._open(stream, event.host, event.port))
         # Kept only while it lasts: it may be over already.
         stream.opening = None if opening.called else opening
@@ -300,7 +321,7 @@ class ExitStreams:
         opening.addErrback(self._broke, stream)
 
     async def _open(self, stream: ExitStream, host: str, port: int) -> None:
-        reason = await self.exits.open(stream, host, port)
+        reason = await self.exits.open(self, stream, host, port)
         stream.opening = None
         if reason is not None:
             self._count(reason)
@@ -322,7 +343,7 @@ class ExitStreams:
         lookup.addBoth(self._resolved, event.stream)
 
     async def _resolve(self, stream: int, host: str) -> None:
-        found = await self.exits.resolver.resolve(host)
+        found = await self.exits.look_up(self, host)
         if isinstance(found, EndReason):
             self._count(found)
             self.end.finish(stream, found)
@@ -349,7 +370,18 @@ class ExitStreams:
     def gone(self, stream: ExitStream) -> None:
         """*stream* needs nothing any more."""
         if self._streams.pop(stream.number, None) is not None:
+            self.exits.crowds.remove(self)
             self.exits.gone(stream)
+
+    def seconds(self) -> float:
+        """The time."""
+        return float(self.exits.reactor.seconds())
+
+    def evict_one(self) -> None:
+        """End the stream that was not used for the longest; another circuit needs its connection."""
+        stream = min(self._streams.values(), key=lambda one: one.used_at)
+        self.gone(stream)
+        stream.evict()
 
 
 _HANDLERS: Final[dict[type, Callable[[ExitStreams, Any], None]]] = {

@@ -25,7 +25,7 @@ from zope.interface import implementer
 
 from torpydo.net import Queue
 from torpydo.node.limits import READ_HIGH
-from torpydo.tpdp import EXIT_READ, Address, EndReason
+from torpydo.tpdp import EXIT_READ, Address, EndReason, put_piece
 
 __all__ = ["ExitStream", "OneStream", "StreamOwner", "Verbs"]
 
@@ -56,6 +56,9 @@ class StreamOwner(Interface):
     """What an exit stream wants of the streams of its circuit."""
 
     ttl: int
+
+    def seconds(self) -> float:
+        """The time."""
 
     @property
     def end(self) -> Verbs:
@@ -97,6 +100,7 @@ class ExitStream(Protocol):
     :param number: the stream's number in its circuit
     :ivar opening: resolving and connecting; cancelled when the client does not want it any more
     :ivar address: what is being connected to
+    :ivar used_at: when bytes came last, from either side
     """
 
     transport: ISocket
@@ -106,6 +110,7 @@ class ExitStream(Protocol):
         self.number = number
         self.opening: Deferred[None] | None = None
         self.address: Address | None = None
+        self.used_at = owner.seconds()
         self.stage = Stage.OPENING
         # END went or came: nothing more is told to the circuit.
         self._over = False
@@ -148,15 +153,18 @@ class ExitStream(Protocol):
 
     def write(self, data: list[bytes]) -> None:
         """The client sent bytes."""
-        count = sum([len(part) for part in data])
+        piece = b"".join(data)
+        count = len(piece)
         self._from_client += count
+        self.used_at = self.owner.seconds()
         if self.stage is Stage.OPENING:
-            self._early.extend(data)
+            put_piece(self._early, piece)
             self._unpaid += count
             self.owner.stalled()
         elif self.stage is Stage.OPEN:
             self._unpaid += count
-            self.transport.writeSequence(data)
+            self.transport.write(piece)
+            _join_last(self.transport)
             # Whether or not it is full: it has them.
             self.owner.stalled()
             if not self._write_paused:
@@ -207,6 +215,14 @@ class ExitStream(Protocol):
             self.transport.abortConnection()
         # What is FLUSHING was ended before the circuit was, and gets its clean end.
 
+    def evict(self) -> None:
+        """Somebody else needs its connection: client and destination see it torn."""
+        self._finish(EndReason.RESOURCE_LIMIT)
+        if self.stage is Stage.FLUSHING:
+            self.transport.abortConnection()
+        else:
+            self.abandon()
+
     def refuse(self, reason: EndReason) -> None:
         """The connection cannot be opened."""
         if self.stage is Stage.OPENING:
@@ -250,6 +266,7 @@ class ExitStream(Protocol):
             return
         owner = self.owner
         self._from_server += len(data)
+        self.used_at = owner.seconds()
         owner.end.send_data(self.number, data)
         owner.flush()
         waiting = owner.end.buffered(self.number)
@@ -323,6 +340,13 @@ class ExitStream(Protocol):
 def _unwritten(transport: Any) -> int:
     """Bytes that a transport of Twisted's has and its socket has not taken: there is no public name for all of them."""
     return len(transport.dataBuffer) - int(transport.offset) + int(transport._tempDataLen)
+
+
+def _join_last(transport: Any) -> None:
+    """Let what was written last be one piece with what waits before it, if both are small."""
+    pieces = transport._tempDataBuffer
+    if len(pieces) > 1:
+        put_piece(pieces, pieces.pop())
 
 
 class OneStream(Factory):

@@ -34,6 +34,7 @@ class Extending:
     :param attach: enters a circuit's next hop into the router's table, ``detach`` takes it out
     :param flush: sends the cells that a verb made
     :ivar netdir: the network, as soon as it is known
+    :ivar own: where this node is reached
     """
 
     _reactor: Any
@@ -44,7 +45,7 @@ class Extending:
     _detach: Callable[[RoutedCircuit], None]
     _flush: Callable[[RoutedCircuit], None]
     netdir: NetDir | None = None
-    own: set[Address] = attrs.field(factory=set)
+    own: frozenset[Address] = frozenset()
     log = Logger()
 
     # -- Whether
@@ -58,7 +59,7 @@ class Extending:
             return
         circuit.way = Way.LINKING
         begun = self._reactor.seconds()
-        linking = self._neighbours.reach(request.node_id, address, shared=listed is not None)
+        linking = self._neighbours.reach(request.node_id, address, shared=listed is not None, asker=circuit.previous)
         over = linking.addCallbacks(
             self._linked, self._unlinked, callbackArgs=(circuit, request.message), errbackArgs=(circuit, begun)
         )

@@ -16,7 +16,14 @@ from twisted.internet.interfaces import IDelayedCall
 
 from torpydo.net import LinkProtocol
 from torpydo.node.bounds import Bounds
-from torpydo.node.limits import HANDSHAKE_COST, HANDSHAKE_LEAST, HANDSHAKE_SHARE, HANDSHAKE_SLICE, IDLE_TURN
+from torpydo.node.limits import (
+    HANDSHAKE_COST,
+    HANDSHAKE_LEAST,
+    HANDSHAKE_MOST,
+    HANDSHAKE_SHARE,
+    HANDSHAKE_SLICE,
+    IDLE_TURN,
+)
 from torpydo.node.refusal import NodeRefusal
 
 __all__ = ["Handshake", "Handshakes"]
@@ -41,13 +48,13 @@ class Handshakes:
     """The queues.
 
     :param reactor: keeps time
-    :param answer: does one handshake
+    :param answer: does one handshake; tells whether there is a circuit now
     :param refuse: answers one with DESTROY, for that reason
     """
 
     _reactor: Any
     _bounds: Bounds
-    _answer: Callable[[Handshake], None]
+    _answer: Callable[[Handshake], bool]
     _refuse: Callable[[Handshake, NodeRefusal], None]
     _waiting: dict[Hashable, deque[Handshake]] = attrs.field(factory=dict)
     """By who asks, in the order of their turns; nobody without a CREATE is here."""
@@ -122,19 +129,23 @@ class Handshakes:
             length = HANDSHAKE_LEAST if begin - since < IDLE_TURN else min(length, HANDSHAKE_SHARE * (begin - since))
         done = 0
         while self._waiting:
-            handshake = self._take()
+            handshake, before, made = self._take(), now, False
             if now - handshake.arrived_at > self._bounds.limits.create_age:
                 self._refuse(handshake, NodeRefusal.CREATES_LATE)
             else:
-                self._answer(handshake)
-                done += 1
+                made = self._answer(handshake)
             now = self._reactor.seconds()
+            if made:
+                done += 1
+            else:
+                # What was destroyed meanwhile, or is malformed, says nothing about the cost, and anybody can send it.
+                since += now - before
             # Looked at here, so that there is one at the least.
             if now - begin >= length:
                 break
         if done:
             # With what went on between: so long does each of them wait.
-            self._cost += ((now - since) / done - self._cost) / 8
+            self._cost += (min((now - since) / done, HANDSHAKE_MOST) - self._cost) / 8
         self._ended_at = None
         if self._waiting:
             self._ended_at = now

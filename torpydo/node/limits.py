@@ -32,7 +32,8 @@ class NodeLimits(Limits):
         10, "links", "of them are of one address; its oldest makes room for another (L5)", lifted=True
     )
     links_per_host: int = limit(100, "links", "of clients at one address are open (D1)", lifted=True)
-    dials: int = limit(256, "links", "are being opened by the node at one time")
+    dials: int = limit(256, "links", "are being opened by the node at one time; half of them to nodes at least")
+    dials_per_host: int = limit(16, "links", "of them are for clients at one address", lifted=True)
     link_connect: float = limit(10.0, "seconds", "for TCP and the link handshake with another node (table T)")
     link_idle: float = limit(3600.0, "seconds", "a link without circuits is kept (table T)")
     link_age: float = limit(86400.0, "seconds", "a link takes new circuits (L4)")
@@ -80,7 +81,12 @@ class NodeLimits(Limits):
     linger_rate: int = limit(4096, "bytes a second", "more of them make that time longer")
     lookup_try: float = limit(1.0, "seconds", "pass until a name is asked for again (table T)", least=0.1)
     lookup_tries: int = limit(3, "times", "a name is asked for (table T)")
-    lookups: int = limit(1000, "names", "are being asked for at one time")
+    lookups: int = limit(
+        128,
+        "questions",
+        "for names are not answered, those that nobody waits for any more among them; one circuit gets no more than"
+        " half of what the others leave",
+    )
     names: int = limit(10_000, "names", "are remembered (E5)")
 
     def share(self, workers: int) -> NodeLimits:
@@ -123,6 +129,8 @@ HANDSHAKE_LEAST: Final = 0.002
 """... after which there are so many seconds: a node with nothing else to do is to be quick."""
 HANDSHAKE_COST: Final = 0.0005
 """Seconds that a handshake is taken to cost before any was measured (H7)."""
+HANDSHAKE_MOST: Final = 0.1
+"""Seconds that one is taken to have cost at the most: the process may have been stopped meanwhile."""
 
 TEARDOWN_SLICE: Final = 0.005
 """Seconds of dropping circuits after which cells have their turn (H7)."""

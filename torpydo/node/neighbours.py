@@ -6,8 +6,8 @@ that no listing names is opened for one circuit alone (DESIGN 4.6). Knows circui
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, TypeVar
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
@@ -29,6 +29,11 @@ ConnectFunction = Callable[..., Deferred[LinkProtocol]]
 
 Key = tuple[NodeId, Address]
 K = TypeVar("K")
+
+ALONE_DIALS: Final = 1 / 2
+"""The part of the links that are being opened that may be for one circuit alone, to where no listing names a node."""
+ALONE_FILES: Final = 1 / 8
+"""The part of the file descriptors that such links may have."""
 
 
 @attrs.define(eq=False)
@@ -74,12 +79,16 @@ class Neighbour:
 
 @attrs.define(eq=False)
 class _Dial:
-    """A link that is being opened, and who waits for it."""
+    """A link that is being opened, and who waits for it.
+
+    :ivar asker: the host of the client who was the first to want it
+    """
 
     key: Key
     is_shared: bool
+    asker: bytes | None
     attempt: Deferred[None] | None = None
-    waiting: list[Deferred[Neighbour]] = attrs.field(factory=list)
+    waiting: dict[Deferred[Neighbour], None] = attrs.field(factory=dict)
 
 
 class Neighbours:
@@ -115,6 +124,8 @@ class Neighbours:
         self._table: dict[LinkProtocol, Neighbour] = {}
         self._dials: dict[Key, _Dial] = {}
         self._dialling: set[_Dial] = set()
+        # Opened for one circuit alone.
+        self._alone: set[Neighbour] = set()
         self.netdir: NetDir | None = None
         self._hosts: dict[bytes, set[Neighbour]] = {}
         self._nodes: dict[NodeId, set[Neighbour]] = {}
@@ -174,6 +185,7 @@ class Neighbours:
             self._received += link.received
             self._sent += link.sent
             neighbour.closing = True
+            self._alone.discard(neighbour)
             if not neighbour.dialled:
                 self._remove(self._hosts, neighbour.host, neighbour)
             self._remove(self._nodes, neighbour.peer, neighbour)
@@ -215,10 +227,13 @@ class Neighbours:
 
     # -- Opening one
 
-    def reach(self, node_id: NodeId, address: Address, *, shared: bool) -> Deferred[Neighbour]:
+    def reach(
+        self, node_id: NodeId, address: Address, *, shared: bool, asker: Neighbour | None = None
+    ) -> Deferred[Neighbour]:
         """A link to that node at that address: one that is open, or a new one.
 
         :param shared: ``False`` opens one for the caller alone
+        :param asker: where whoever wants it comes from
         :return: cancellable; fails with :class:`LinkError` or :class:`NodeOverloaded`
         """
         if shared:
@@ -228,20 +243,35 @@ class Neighbours:
         key = (node_id, address)
         dial = self._dials.get(key) if shared else None
         if dial is None:
-            if len(self._dialling) >= self._bounds.limits.dials:
-                return fail(NodeOverloaded("too many links are being opened"))
+            host = None if asker is None or self.is_node(asker) else asker.host
+            if self._are_too_many(host, shared=shared):
+                return fail(NodeOverloaded("too many links are open, or being opened"))
             if not self._bounds.files.grant():
                 return fail(NodeOverloaded("no file descriptor is left for a link"))
-            dial = _Dial(key, shared)
+            dial = _Dial(key, shared, host)
             self._dialling.add(dial)
             if shared:
                 self._dials[key] = dial
         joined = dial
         waiter: Deferred[Neighbour] = Deferred(lambda cancelled: self._forget(joined, waiter))
-        dial.waiting.append(waiter)
+        dial.waiting[waiter] = None
         if dial.attempt is None:
             self._dial(dial)
         return waiter
+
+    def _are_too_many(self, asker: bytes | None, *, shared: bool) -> bool:
+        """Whether one more may not be opened. What leads nowhere known must not keep others from the nodes."""
+        limits, files, dialling = self._bounds.limits, self._bounds.files, self._dialling
+        if len(dialling) >= limits.dials:
+            return True
+        if asker is not None and [one.asker for one in dialling].count(asker) >= limits.dials_per_host:
+            return True
+        if shared:
+            return False
+        alone = [one.is_shared for one in dialling].count(False)
+        if alone >= limits.dials * ALONE_DIALS:
+            return True
+        return files.most is not None and (files.excess > 0 or alone + len(self._alone) >= files.most * ALONE_FILES)
 
     def stop(self) -> None:
         """Open no more links."""
@@ -269,7 +299,7 @@ class Neighbours:
         # It is not there any more if it is cancelled by one that was told before it.
         if waiter not in dial.waiting:
             return
-        dial.waiting.remove(waiter)
+        del dial.waiting[waiter]
         if not dial.waiting and dial.attempt is not None:
             # Nobody wants it any more: what the attempt holds is freed at once.
             self._over(dial)
@@ -287,20 +317,22 @@ class Neighbours:
             return
         # Its events may come only after this.
         neighbour = self.opened(link)
-        waiting, dial.waiting = dial.waiting, []
-        if not waiting:
-            # Everybody has left in the same moment.
-            self.close(neighbour)
         # What was connected to; no table has a dialled link by address.
         neighbour.address = dial.key[1]
         neighbour.is_shared = dial.is_shared
+        if not dial.is_shared:
+            self._alone.add(neighbour)
+        waiting, dial.waiting = dial.waiting, {}
+        if not waiting:
+            # Everybody has left in the same moment.
+            self.close(neighbour)
         for waiter in waiting:
             if not waiter.called:
                 waiter.callback(neighbour)
 
     def _failed(self, failure: Failure, dial: _Dial) -> None:
         self._over(dial)
-        waiting, dial.waiting = dial.waiting, []
+        waiting, dial.waiting = dial.waiting, {}
         if failure.check(CancelledError):
             self._tell(waiting, LinkError("the link is not wanted any more"))
         elif isinstance(failure.value, LinkError):
@@ -310,7 +342,7 @@ class Neighbours:
             self.log.failure("a link could not be opened", failure)
             self._tell(waiting, LinkError("the link could not be opened"))
 
-    def _tell(self, waiting: list[Deferred[Neighbour]], error: BaseException) -> None:
+    def _tell(self, waiting: Iterable[Deferred[Neighbour]], error: BaseException) -> None:
         for waiter in waiting:
             if not waiter.called:
                 waiter.errback(error)

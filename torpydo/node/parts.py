@@ -52,6 +52,7 @@ class Parts:
     _heartbeats: Heartbeats
     _refresh: ListingRefresh
     _looker: LoopingCall = attrs.field(init=False)
+    _here: Address | None = None
     _address: Address | None = None
     _resolving: Deferred[None] | None = None
     _retry: IDelayedCall | None = None
@@ -163,8 +164,8 @@ class Parts:
 
     def listening(self, here: Address | None) -> None:
         """The node listens on *here*: find out what to advertise."""
-        if here is not None:
-            self.carrier.add_own(here)
+        self._here = here
+        self._set_own()
         advertise = self._config.advertise
         if advertise is None:
             assert here is not None
@@ -261,8 +262,13 @@ class Parts:
         if address != self._address:
             self.log.info("the node is advertised as {address}", address=str(address))
         self._address = address
-        self.carrier.add_own(address)
+        self._set_own()
         self._describe()
+
+    def _set_own(self) -> None:
+        # What was advertised before is somebody else's by now.
+        own = [one for one in (self._here, self._address) if one is not None]
+        self.carrier.set_own(list(dict.fromkeys(own)))
 
     # -- What changes by itself
 

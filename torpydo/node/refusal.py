@@ -23,6 +23,7 @@ class NodeRefusal(Enum):
     LINKS_UNFINISHED = GateRefusal.LINKS_UNFINISHED.value
     FILES = GateRefusal.FILES.value
     LINKS_FOR_FILES = "links, closed because few file descriptors were left"
+    LINKS_FOR_MEMORY = "links, closed because too much waited in this node"
     LINKS_STUCK = "links whose other side took nothing for too long"
     LINKS_BROKEN = "links whose other side broke the protocol"
 

@@ -1,7 +1,8 @@
 """Which links are closed when file descriptors run out (SECURITY D4). Called by router.
 
-First those that nobody uses, the longest unused first; then the newest of the address with the most, and if all have
-the same number, of any. Nodes keep theirs: without them there is no network, and they are few.
+First those that nobody uses, the longest unused first; then those that this node has opened to where no node is known,
+for one circuit each; then the newest of the address with the most, and if all have the same number, of any. Nodes keep
+theirs: without them there is no network, and they are few.
 """
 
 from __future__ import annotations
@@ -27,11 +28,17 @@ def relieve(neighbours: Neighbours, bounds: Bounds, now: float, randbelow: Calla
         return
     idle = [one for one in neighbours if not one.circuits and now - one.idle_since >= JUST_OPENED]
     idle.sort(key=lambda one: one.idle_since)
-    victims = idle[:excess]
+    victims = (idle + _strangers(neighbours, set(idle)))[:excess]
     if len(victims) < excess:
         victims += _crowding(neighbours, set(victims), excess - len(victims), randbelow)
     for victim in victims:
         neighbours.abort(victim, NodeRefusal.LINKS_FOR_FILES)
+
+
+def _strangers(neighbours: Neighbours, others: set[Neighbour]) -> list[Neighbour]:
+    """Links that this node has opened, but not to a node: those for one circuit first, the newest first."""
+    found = [one for one in neighbours if one.dialled and one not in others and not neighbours.is_node(one)]
+    return sorted(found, key=lambda one: (one.is_shared, -one.link.core.opened_at))
 
 
 def _crowding(

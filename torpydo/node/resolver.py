@@ -22,7 +22,7 @@ from zope.interface import implementer
 from torpydo.node.limits import DEFAULT_LIMITS, NodeLimits
 from torpydo.tpdp import EndReason
 
-__all__ = ["NAME_LIFE", "Resolver", "parse_literal"]
+__all__ = ["NAME_LIFE", "Asker", "Outcome", "Resolver", "parse_literal"]
 
 NAME_LIFE: Final = 60
 """Seconds that an answer is used, and what clients are told: the system's resolver does not say how long it holds,
@@ -53,6 +53,16 @@ def parse_literal(host: str) -> bytes | None:
         return None
 
 
+@attrs.define(eq=False)
+class Asker:
+    """A circuit whose streams want names.
+
+    :ivar open: its questions that are not answered, those that nobody waits for any more among them
+    """
+
+    open: int = 0
+
+
 @implementer(IResolutionReceiver)
 @attrs.define(eq=False)
 class _Try:
@@ -81,13 +91,16 @@ class _Lookup:
     """One name that is being asked for, and who waits for it."""
 
     name: str
-    waiting: list[Deferred[Outcome]] = attrs.field(factory=list)
+    asker: Asker
+    waiting: dict[Deferred[Outcome], None] = attrs.field(factory=dict)
     tries: int = 0
     timer: IDelayedCall | None = None
 
 
 class Resolver:
     """Asks, remembers, and joins those who ask for the same name.
+
+    A question holds a thread and a socket until it is answered, whoever still waits: those are what is bounded.
 
     :param reactor: has the resolver and the time
     :param randbelow: for the jitter of what is remembered
@@ -101,12 +114,15 @@ class Resolver:
         self._reactor = reactor
         self._randbelow = randbelow
         self._limits = limits
+        self._open = 0
+        self._own = Asker()
         self._known: OrderedDict[str, tuple[float, Outcome]] = OrderedDict()
         self._lookups: dict[str, _Lookup] = {}
 
-    def resolve(self, host: str) -> Deferred[Outcome]:
+    def resolve(self, host: str, asker: Asker | None = None) -> Deferred[Outcome]:
         """The addresses of *host*, a name or an IP literal.
 
+        :param asker: for whom; ``None`` for the node itself, which is never refused
         :return: fires always, within three seconds unless the limits say otherwise; cancellable
         """
         literal = parse_literal(host)
@@ -120,12 +136,12 @@ class Resolver:
             return succeed(known[1])
         lookup = self._lookups.get(name)
         if lookup is None:
-            if len(self._lookups) >= self._limits.lookups:
+            if asker is not None and not self._has_room(asker):
                 return succeed(EndReason.RESOURCE_LIMIT)
-            lookup = self._lookups[name] = _Lookup(name)
+            lookup = self._lookups[name] = _Lookup(name, self._own if asker is None else asker)
         joined = lookup
         waiter: Deferred[Outcome] = Deferred(lambda cancelled: self._forget(joined, waiter))
-        lookup.waiting.append(waiter)
+        lookup.waiting[waiter] = None
         if not lookup.tries:
             self._try(lookup)
         return waiter
@@ -147,22 +163,34 @@ class Resolver:
     @staticmethod
     def _forget(lookup: _Lookup, waiter: Deferred[Outcome]) -> None:
         # It is not there any more if it is cancelled by one that was told before it.
-        if waiter in lookup.waiting:
-            lookup.waiting.remove(waiter)
+        lookup.waiting.pop(waiter, None)
+
+    def _has_room(self, asker: Asker) -> bool:
+        """Whether it may ask one more: of what is left nobody gets more than half, so that some is left."""
+        return 2 * asker.open < self._limits.lookups - self._open
 
     def _try(self, lookup: _Lookup) -> None:
         lookup.timer = None
-        if lookup.tries == self._limits.lookup_tries:
+        if lookup.tries == self._limits.lookup_tries or not lookup.waiting:
             self._finish(lookup, EndReason.RESOLVE_TIMEOUT)
             return
         lookup.tries += 1
         lookup.timer = self._reactor.callLater(self._limits.lookup_try, self._try, lookup)
+        # The system's resolver is slow to miss a packet that was lost, so it is asked again; but not if all are silent.
+        if lookup.tries == 1 or self._has_room(lookup.asker):
+            self._ask(lookup)
+
+    def _ask(self, lookup: _Lookup) -> None:
         # "localhost" is the one name that means this machine and not the Internet; policies refuse its address.
         name = lookup.name if lookup.name == "localhost" else f"{lookup.name}."
+        self._open += 1
+        lookup.asker.open += 1
         receiver = _Try(lambda found: self._answered(lookup, found))
         self._reactor.nameResolver.resolveHostName(receiver, name)
 
     def _answered(self, lookup: _Lookup, found: tuple[bytes, ...]) -> None:
+        self._open -= 1
+        lookup.asker.open -= 1
         # The answer to an earlier try may come when nobody waits any more: it is still worth remembering.
         outcome: Outcome = found or EndReason.RESOLVE_FAILED
         life = NAME_LIFE if found else FAILURE_LIFE
@@ -182,7 +210,7 @@ class Resolver:
         if lookup.timer is not None:
             lookup.timer.cancel()
             lookup.timer = None
-        waiting, lookup.waiting = lookup.waiting, []
+        waiting, lookup.waiting = lookup.waiting, {}
         for waiter in waiting:
             if not waiter.called:
                 waiter.callback(outcome)

@@ -13,7 +13,7 @@ here for each cell. What a circuit does wrong costs that circuit, what a link do
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
@@ -126,9 +126,9 @@ class Router:
         self._bounds.in_force.network_changed(test_network=netdir.test_network)
         self._extending.netdir = self._neighbours.netdir = netdir
 
-    def add_own(self, address: Address) -> None:
-        """This node is reached at *address*."""
-        self._extending.own.add(address)
+    def set_own(self, addresses: Iterable[Address]) -> None:
+        """This node is reached at *addresses*, and nowhere else any more."""
+        self._extending.own = frozenset(addresses)
 
     def status(self) -> NodeStatus:
         """Counts of what is open, and of what was done."""

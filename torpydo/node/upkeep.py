@@ -9,6 +9,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from torpydo.net import LinkProtocol
 from torpydo.node.bounds import Bounds
 from torpydo.node.circuit import RoutedCircuit
 from torpydo.node.exits import Exits
@@ -69,6 +70,9 @@ class Upkeep:
     def _look_at_memory(self) -> None:
         """Above the cap, cut first what is only remembered, then end what keeps the oldest bytes (SECURITY F6)."""
         resolver, waiting = self._exits.resolver, self._bounds.waiting
+        for neighbour in self._neighbours:
+            if neighbour.link.queued:
+                waiting.note(neighbour.link)
         if resolver.held > waiting.most * CACHE_HIGH and waiting.queued + resolver.held > waiting.most:
             resolver.cut(int(waiting.most * CACHE_LOW))
         for victim in waiting.sweep(beside=resolver.held):
@@ -76,6 +80,13 @@ class Upkeep:
                 self._end(victim, NodeRefusal.MEMORY)
             elif isinstance(victim, ExitStream):
                 self._exits.cut(victim)
+            elif isinstance(victim, LinkProtocol):
+                self._close(victim)
+
+    def _close(self, link: LinkProtocol) -> None:
+        neighbour = self._neighbours.get(link)
+        if neighbour is not None:
+            self._neighbours.abort(neighbour, NodeRefusal.LINKS_FOR_MEMORY)
 
     def _broke(self, failure: Failure) -> None:
         # A loop ends with the first error; a node that never frees anything any more would be worse than a line.

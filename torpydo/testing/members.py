@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 from torpydo.client import Client, ClientLimits, World
 from torpydo.crypto import KEY_SIZE, NodeId, Secret, SigningKey
 from torpydo.directory import ExitPolicy, PoolURL
-from torpydo.net import LinkProtocol, connect_link, probe_link
+from torpydo.net import LinkProtocol, connect_link, probe_link, use_steady_clock
 from torpydo.node import NodeConfig, NodeLimits, NodeService, NodeStatus, make_randbelow
 from torpydo.pool import PoolConfig, PoolService
 from torpydo.testing.clock import SimulationError
@@ -116,9 +116,12 @@ class Member:
 
     def begin(self) -> SimulatedReactor:
         """Start a process for it."""
-        self._reactor = self.world.root.host(self.ip)
+        reactor = self._reactor = self.world.root.host(self.ip)
+        # A real one goes by the time of day until the main program says otherwise: :attr:`skew` must not reach it.
+        reactor.seconds = self.wall_clock
+        use_steady_clock(reactor, self.world.root.seconds)
         self.lives += 1
-        return self._reactor
+        return reactor
 
     def start(self) -> None:
         """Run."""

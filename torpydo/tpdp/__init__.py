@@ -46,6 +46,7 @@ from torpydo.tpdp.events import (
 from torpydo.tpdp.link import Link, LinkState
 from torpydo.tpdp.messages import check_host
 from torpydo.tpdp.origin import Hop, OriginCircuit, OriginEnd, OriginState
+from torpydo.tpdp.streams import put_piece
 from torpydo.tpdp.transit import ExitEnd, TransitCircuit, TransitState
 
 __all__ = [
@@ -95,4 +96,5 @@ __all__ = [
     "TransitCircuit",
     "TransitState",
     "check_host",
+    "put_piece",
 ]

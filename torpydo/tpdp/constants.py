@@ -36,7 +36,8 @@ MAX_UNKNOWN_PER_MINUTE = 100
 """Frames for circuits that do not exist, before the link is closed."""
 
 MAX_CLOSING = 20_000
-"""Circuits of a link that were destroyed and that the peer has not let go yet (*ours*)."""
+"""Circuits of a link that were destroyed and that the peer has not let go yet; and DESTROYs that it has not taken
+when it asks for another circuit (*ours*)."""
 KEEPALIVE = 30.0
 """Seconds between two PADDING frames of a link, so that a peer that vanished is noticed (*ours*)."""
 SILENCE = 90.0

@@ -10,7 +10,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
-from torpydo.tpdp.constants import BODY_SIZE, BODY_SIZES, BULK_SIZE, CREATE, CREATED, HANDSHAKE_SIZE, HEADER_SIZE
+from torpydo.tpdp.constants import (
+    BODY_SIZE,
+    BODY_SIZES,
+    BULK_SIZE,
+    CREATE,
+    CREATED,
+    DESTROY,
+    HANDSHAKE_SIZE,
+    HEADER_SIZE,
+)
 from torpydo.tpdp.events import Cell
 from torpydo.wire import Malformed
 
@@ -64,11 +73,26 @@ class FrameQueue:
 
     A circuit that begins to wait goes once before those that wait for long, so that a key stroke passes a download
     and costs it nothing; it cannot do so again before the others had their turn.
+
+    :ivar destroys: DESTROYs that wait
+    :ivar destroys_left: DESTROYs that do not wait any more
     """
 
-    __slots__ = ("_bytes", "_fresh", "_fresh_left", "_queues", "_total", "_turn", "_turn_left")
+    __slots__ = (
+        "_bytes",
+        "_fresh",
+        "_fresh_left",
+        "_queues",
+        "_total",
+        "_turn",
+        "_turn_left",
+        "destroys",
+        "destroys_left",
+    )
 
     def __init__(self) -> None:
+        self.destroys = 0
+        self.destroys_left = 0
         self._queues: dict[int, deque[Cell]] = {}
         self._bytes: dict[int, int] = {}
         # Ids whose queue was dropped may still be in these; they are passed over.
@@ -96,6 +120,8 @@ class FrameQueue:
         if not cells:
             return 0
         size = sum([len(body) for _, body in cells])
+        if cells[0][0] == DESTROY:
+            self.destroys += 1
         queue = self._queues.get(circ_id)
         if queue is None:
             self._queues[circ_id] = deque(cells)
@@ -132,6 +158,9 @@ class FrameQueue:
                 if full or size > left:
                     break
                 queue.popleft()
+                if command == DESTROY:
+                    self.destroys -= 1
+                    self.destroys_left += 1
                 parts.append(circ_id.to_bytes(4, "big") + bytes((command,)))
                 parts.append(body)
                 room -= size

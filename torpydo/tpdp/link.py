@@ -30,6 +30,7 @@ from torpydo.tpdp.constants import (
     EARLY,
     HANDSHAKE_SIZE,
     LINK_TIMEOUT,
+    MAX_CLOSING,
     MAX_RECORD_FRAMES,
     PADDING,
     SILENCE,
@@ -146,6 +147,11 @@ class Link:
     def queued(self, circ_id: int) -> int:
         """Bytes of cells that wait to be sent for one circuit."""
         return self._queue.queued(circ_id)
+
+    @property
+    def destroys(self) -> tuple[int, int]:
+        """DESTROYs that wait to be sent, and those that do not any more."""
+        return self._queue.destroys, self._queue.destroys_left
 
     def is_open(self, circ_id: int) -> bool:
         """Whether a circuit is open on this link."""
@@ -373,6 +379,8 @@ class Link:
     def _receive_create(self, circ_id: int, body: bytes, events: list[LinkEvent], now: float) -> None:
         if self.is_initiator and self._identity is None:
             raise Malformed("CREATE towards a client")
+        if self._queue.destroys >= MAX_CLOSING:
+            raise Malformed("a CREATE of a peer that does not take the DESTROYs of earlier ones")
         if self._ids.admit(circ_id, now):
             events.append(CreateReceived(circ_id, body[:HANDSHAKE_SIZE]))
 

@@ -7,6 +7,7 @@ A stream knows nothing of cells; :mod:`torpydo.tpdp.ends` fills them from it. Mo
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import MutableSequence
 from enum import Enum, auto
 
 from torpydo.errors import RemoteProtocolError
@@ -69,6 +70,18 @@ RECEIVED: dict[tuple[bool, Phase, Type], frozenset[Half]] = {
 }
 
 
+SMALL = 4096
+"""Bytes up to which pieces that wait become one: each has a price of its own, which no account of bytes shows."""
+
+
+def put_piece(pieces: MutableSequence[bytes], data: bytes) -> None:
+    """Append bytes to what waits."""
+    if pieces and len(pieces[-1]) + len(data) <= SMALL:
+        pieces[-1] += data
+    else:
+        pieces.append(data)
+
+
 class Stream:
     """One end of one stream."""
 
@@ -118,7 +131,7 @@ class Stream:
         """Append bytes to send."""
         # Cut once here: taking cells off the front of one large piece would copy its rest for each of them.
         for start in range(0, len(data), BUFFER_HIGH):
-            self._chunks.append(data[start : start + BUFFER_HIGH])
+            put_piece(self._chunks, data[start : start + BUFFER_HIGH])
         self.buffered += len(data)
         if self.buffered > BUFFER_HIGH:
             self._full = True

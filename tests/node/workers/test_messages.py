@@ -21,7 +21,7 @@ from torpydo.node.workers.messages import (
     LogLine,
     MessageReader,
     NetworkChanged,
-    OwnAddress,
+    OwnAddresses,
     PoolListing,
     Setup,
     Status,
@@ -43,7 +43,7 @@ SETUP = Setup(
 TO_WORKER: tuple[ToWorker, ...] = (
     SETUP,
     AcceptedKeys((bytes(32), bytes([1]) * 32)),
-    OwnAddress(bytes([20, 1, 1, 1]), 6000),
+    OwnAddresses(((bytes([20, 1, 1, 1]), 6000), (bytes(16), 1))),
     PoolListing.of(url(), listing(documents=[document(1), document(2)], parameters={"test-network": True, "n": 3})),
     NetworkChanged(1_800_000_000.5),
     Connection(2),

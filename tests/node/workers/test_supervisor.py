@@ -24,7 +24,7 @@ from torpydo.node.workers.messages import (
     Leaving,
     LogLine,
     NetworkChanged,
-    OwnAddress,
+    OwnAddresses,
     PoolListing,
     Setup,
     Stop,
@@ -139,17 +139,22 @@ class KnowledgeTests(SupervisorTestCase):
             self.assertIsInstance(process.said[-1], NetworkChanged)
 
     def test_addresses(self) -> None:
-        """Where the node is reached they all hear, before they start or after."""
+        """Where the node is reached they all hear, before they start or after; only the last word counts."""
         other = Address(bytes([20, 1, 1, 2]), 6000)
-        self.supervisor.add_own(HERE)
+        first, second = (OwnAddresses(tuple((one.ip, one.port) for one in own)) for own in ([HERE], [HERE, other]))
+        self.supervisor.set_own([HERE])
         for process in self.start():
-            self.supervisor.add_own(other)
-            self.assertEqual(process.heard(OwnAddress), [OwnAddress(one.ip, one.port) for one in (HERE, other)])
+            self.supervisor.set_own([HERE, other])
+            self.assertEqual(process.heard(OwnAddresses), [first, second])
+        again = self.launch.alive[1]
+        again.end("exit status 1")
+        self.reactor.advance(1.0)
+        self.assertEqual(self.launch.alive[1].heard(OwnAddresses), [second])
 
     def test_later_worker(self) -> None:
         """A worker that was started again hears all that the others know, and nothing twice."""
         first, _ = self.start()
-        self.supervisor.add_own(HERE)
+        self.supervisor.set_own([HERE])
         self.network_changed()
         self.keys.insert(0, DHSecretKey(Secret(bytes([8]) * 32)))
         self.supervisor.keys_changed()
@@ -318,7 +323,7 @@ class RestartTests(SupervisorTestCase):
         """A worker that leaves too much unread is killed, however much it says."""
         first, _ = self.start()
         first.queued = MAX_QUEUED + 1
-        self.supervisor.add_own(HERE)
+        self.supervisor.set_own([HERE])
         self.assertEqual(first.killed, 1)
 
     def test_nonsense(self) -> None:

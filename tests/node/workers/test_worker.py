@@ -25,7 +25,7 @@ from torpydo.node.workers.messages import (
     LogLine,
     MessageReader,
     NetworkChanged,
-    OwnAddress,
+    OwnAddresses,
     PoolListing,
     Setup,
     Status,
@@ -137,7 +137,7 @@ class WorkerTestCase(SynchronousTestCase):
                 limits=limits,
             ),
             AcceptedKeys((bytes(self.place.onion_key.raw),)),
-            OwnAddress(address.ip, address.port),
+            OwnAddresses(((address.ip, address.port),)),
         )
         self.addCleanup(lambda: self.world.reactor.success(self.worker.stop()))
 

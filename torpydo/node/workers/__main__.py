@@ -16,7 +16,15 @@ from twisted.internet.defer import Deferred
 from twisted.logger import globalLogBeginner
 from twisted.python.reflect import namedAny
 
-from torpydo.net import FileBudget, LoopLag, QuietObserver, harden_process, settle_collector
+from torpydo.net import (
+    FileBudget,
+    LoopLag,
+    LooseResolver,
+    QuietObserver,
+    harden_process,
+    settle_collector,
+    use_steady_clock,
+)
 from torpydo.node.workers.channel import Channel
 from torpydo.node.workers.processes import CHANNEL
 from torpydo.node.workers.worker import ChannelObserver, Worker
@@ -34,6 +42,8 @@ def main(number: str) -> None:
     # After that: a hardened process may not write to its own /proc any more.
     harden_process()
     reactor: Any = namedAny("twisted.internet.reactor")
+    use_steady_clock(reactor)
+    reactor.installNameResolver(LooseResolver(reactor.callFromThread))
     channel = Channel(
         reactor,
         socket.socket(fileno=CHANNEL),

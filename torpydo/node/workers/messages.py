@@ -26,7 +26,7 @@ __all__ = [
     "LogLine",
     "MessageReader",
     "NetworkChanged",
-    "OwnAddress",
+    "OwnAddresses",
     "PoolListing",
     "Setup",
     "Status",
@@ -78,11 +78,16 @@ class AcceptedKeys(msgspec.Struct, tag=2, array_like=True, frozen=True):
         return f"<AcceptedKeys: {len(self.keys)}>"
 
 
-class OwnAddress(msgspec.Struct, tag=3, array_like=True, frozen=True):
-    """The node is reached here, too."""
+class OwnAddresses(msgspec.Struct, tag=3, array_like=True, frozen=True):
+    """The node is reached at these, and nowhere else any more: IP address and port."""
 
-    ip: Annotated[bytes, msgspec.Meta(min_length=4, max_length=16)]
-    port: Annotated[int, msgspec.Meta(ge=0, le=65535)]
+    addresses: tuple[
+        tuple[
+            Annotated[bytes, msgspec.Meta(min_length=4, max_length=16)],
+            Annotated[int, msgspec.Meta(ge=0, le=65535)],
+        ],
+        ...,
+    ]
 
 
 class PoolListing(msgspec.Struct, tag=4, array_like=True, frozen=True):
@@ -154,7 +159,7 @@ class Drain(msgspec.Struct, tag=8, array_like=True, frozen=True):
     seconds: float
 
 
-ToWorker = Setup | AcceptedKeys | OwnAddress | PoolListing | NetworkChanged | Connection | Stop | Drain
+ToWorker = Setup | AcceptedKeys | OwnAddresses | PoolListing | NetworkChanged | Connection | Stop | Drain
 
 
 # -- To the supervisor

@@ -38,7 +38,7 @@ from torpydo.node.workers.messages import (
     LogLine,
     MessageReader,
     NetworkChanged,
-    OwnAddress,
+    OwnAddresses,
     PoolListing,
     Setup,
     Status,
@@ -235,9 +235,9 @@ class Supervisor:
             refused=total.refused,
         )
 
-    def add_own(self, address: Address) -> None:
-        """The node is reached at *address*."""
-        self._tell(("own", address), OwnAddress(address.ip, address.port))
+    def set_own(self, addresses: Sequence[Address]) -> None:
+        """The node is reached at *addresses*, and nowhere else any more."""
+        self._tell("own", OwnAddresses(tuple((one.ip, one.port) for one in addresses)))
 
     def network_changed(self, netdir: NetDir) -> None:
         """The listings say something new."""

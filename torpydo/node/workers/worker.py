@@ -40,7 +40,7 @@ from torpydo.node.workers.messages import (
     LogLine,
     MessageReader,
     NetworkChanged,
-    OwnAddress,
+    OwnAddresses,
     PoolListing,
     Setup,
     Status,
@@ -141,7 +141,7 @@ class Worker:
         self._handlers: dict[type, Callable[[Any], None]] = {
             Setup: self._setup,
             AcceptedKeys: self._accepted_keys,
-            OwnAddress: self._own_address,
+            OwnAddresses: self._own_addresses,
             PoolListing: self._pool_listing,
             NetworkChanged: self._network_changed,
             Connection: self._connection,
@@ -229,9 +229,9 @@ class Worker:
     def _accepted_keys(self, message: AcceptedKeys) -> None:
         self._keys = tuple(DHSecretKey(Secret(key)) for key in message.keys)
 
-    def _own_address(self, message: OwnAddress) -> None:
+    def _own_addresses(self, message: OwnAddresses) -> None:
         if self._carrying is not None:
-            self._carrying.carrier.add_own(Address(message.ip, message.port))
+            self._carrying.carrier.set_own([Address(ip, port) for ip, port in message.addresses])
 
     def _pool_listing(self, message: PoolListing) -> None:
         self._listings[PoolURL.parse(message.url)] = message.listing

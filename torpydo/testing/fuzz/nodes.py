@@ -24,7 +24,7 @@ from torpydo.node.workers.messages import (
     LogLine,
     MessageReader,
     NetworkChanged,
-    OwnAddress,
+    OwnAddresses,
     PoolListing,
     Setup,
     Status,
@@ -202,7 +202,7 @@ def _channel_seeds(*messages: Any) -> Iterable[bytes]:
 def _to_worker_seeds() -> Iterable[bytes]:
     listing = make_listing(POOL, [make_document(0)], {"test-network": True})
     return _channel_seeds(
-        Connection(2), Stop(), AcceptedKeys((bytes(32),)), OwnAddress(b"\x7f\0\0\1", 80), NetworkChanged(1.5),
+        Connection(2), Stop(), AcceptedKeys((bytes(32),)), OwnAddresses(((b"\x7f\0\0\1", 80),)), NetworkChanged(1.5),
         Setup(bytes(32), "reject *:*", False, True, (str(_URL),), ("links=3",)), PoolListing.of(_URL, listing),
     )  # fmt: skip
 
