@@ -202,14 +202,17 @@ class RunningTests(SynchronousTestCase):
             self.addCleanup(curl.wait)
             self.addCleanup(curl.kill)
             wait_for(lambda one=curl: one.poll() is not None or self.size_of(part) > 100_000, "the download runs")
-            self.assertIsNone(curl.returncode, self.network.processes["client"].output[-4000:])
+            if curl.returncode is not None:
+                # Half of the few nodes have just ended and are still listed: three builds in a row may fail.
+                continue
             paths = [one["path"] for one in self.network.ask("client")["circuits"] if one["streams"]]
             for name in paths[-1]:
                 if name in names:
                     return curl, self.network.processes[name]
             curl.kill()
             curl.wait()
-        raise AssertionError(f"no circuit goes through {', '.join(names)}")
+        said = self.network.processes["client"].output[-4000:]
+        raise AssertionError(f"no circuit goes through {', '.join(names)}:\n{said}")
 
 
 class CommandTests(SynchronousTestCase):

@@ -22,10 +22,12 @@ class BadLines:
     """The proxies.
 
     :param proxies: by the names of the nodes before which they are
+    :param holes: whether there is time for black holes: what went into one is waited for until its link counts as dead
     """
 
     proxies: Mapping[str, FaultProxy]
     random: Random
+    holes: bool = True
 
     def draw(self) -> tuple[FaultProxy, str]:
         """Let one of them do something wrong until it is healed; gives it, and what it does."""
@@ -47,6 +49,10 @@ class BadLines:
         def one_way(line: Line) -> list[Fault]:
             return [BlackHole()] if random.random() < 0.5 else []
 
+        holes: list[tuple[str, Callable[[Line], list[Fault]]]] = [
+            ("a black hole", lambda line: [BlackHole()]),
+            ("a black hole one way", one_way),
+        ]
         return [
             ("a delay", lambda line: [Delay(seconds)]),
             ("a low rate", lambda line: [Rate(rate)]),
@@ -56,7 +62,6 @@ class BadLines:
             ("a byte too few", lambda line: [Drop(at(line))]),
             ("bytes that come twice", lambda line: [Duplicate(at(line), size)]),
             ("a reset", lambda line: [Reset(at(line))]),
-            ("a black hole", lambda line: [BlackHole()]),
-            ("a black hole one way", one_way),
             ("a standstill", lambda line: [Freeze()]),
+            *(holes if self.holes else []),
         ]

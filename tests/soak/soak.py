@@ -72,7 +72,7 @@ class Soak:
         self._transfers = Transfers(self._reactor, STUCK * network.patience)
         self._bed = Bed(network, self._transfers, random, plan.scale)
         self._oracle = Oracle(self._bed)
-        self._lines = BadLines(network.proxies, random)
+        self._lines = BadLines(network.proxies, random, holes=plan.seconds >= STUCK)
         self._results: list[FaultResult] = []
         self._broken: list[str] = []
         self._series: dict[str, Series] = {}

@@ -57,3 +57,12 @@ class DrawTests(SynchronousTestCase):
                 self.assertTrue(faults or kind == "a black hole one way")
                 self.assertTrue(all(fault.offset >= COME for fault in faults if isinstance(fault, Flip)))
         self.assertEqual(len(kinds), 11)
+
+    def test_no_time_for_holes(self) -> None:
+        """A short run would end in the middle of one."""
+        kinds = set()
+        for seed in range(200):
+            proxies = cast(dict[str, FaultProxy], {"node7": Proxy()})
+            kinds.add(BadLines(proxies, Random(seed), holes=False).draw()[1])
+        self.assertEqual(len(kinds), 9)
+        self.assertFalse([kind for kind in kinds if "hole" in kind])
