@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 from twisted.internet.error import ConnectionDone
@@ -10,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.node.network import Connection, Traveller, World
 from torpydo.node.limits import DEFAULT_LIMITS
 from torpydo.testing import Conditions
+from torpydo.testing.connections import StreamSocket
 from torpydo.tpdp import EndReason, StreamEnded, StreamEOF
 
 SITE = "203.0.113.1"
@@ -108,6 +110,20 @@ class HalfCloseTests(Case):
         end.close_write(stream)
         self.client.send()
         self.assertEqual((self.server.connections[1].data, self.server.connections[1].read_closed), (b"early", True))
+
+
+class HalfToldTests(Case):
+    """A reset of which the kernel has told the error and not yet the end: Twisted's reactor takes it for an end."""
+
+    def test_it_is_a_reset(self) -> None:
+        """The client hears of no end."""
+        self.patch(StreamSocket, "getsockopt", lambda socket, level, option: errno.ECONNRESET)
+        self.site.transport.write(b"half of it")
+        self.site.transport.loseWriteConnection()
+        self.world.flush()
+        self.assertEqual(self.client.of_kind(StreamEOF), [])
+        self.assertEqual(self.ended(), [EndReason.RESET])
+        self.assert_gone()
 
 
 class CleanEndTests(Case):

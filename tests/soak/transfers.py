@@ -17,6 +17,7 @@ from tests.soak.dialing import BadAnswer, Door, Refused
 from tests.soak.outcomes import Ending, Outcome
 from tests.soak.pacing import Pacer
 from tests.soak.truth import Check
+from torpydo.net import was_reset
 
 __all__ = ["LONGEST_PAUSE", "Download", "Refusal", "Transfer"]
 
@@ -164,7 +165,9 @@ class Transfer(Protocol):
             self.transport.resumeProducing()
 
     def readConnectionLost(self) -> None:
-        if self._outcome is None:
+        if was_reset(self.transport):
+            self.transport.abortConnection()
+        elif self._outcome is None:
             if self._opened_at is None:
                 self.finish(Ending.WRONG, "closed in good order instead of an answer")
             else:

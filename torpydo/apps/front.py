@@ -34,7 +34,7 @@ from torpydo.apps.needs import NetworkClient, PipeTransport
 from torpydo.apps.refusals import ProxyRefusal
 from torpydo.apps.relay import Relay, RelayEnd, Wire
 from torpydo.apps.streams import StreamFactory, StreamProtocol
-from torpydo.client import DEFAULT_LIMITS, ClientLimits, FirstData
+from torpydo.client import DEFAULT_LIMITS, ClientLimits, FirstData, was_reset
 from torpydo.errors import TorpydoError
 
 __all__ = ["FrontCore", "FrontFactory", "FrontProtocol"]
@@ -202,6 +202,9 @@ class FrontProtocol(TwistedProtocol, Generic[CoreT]):
 
     def readConnectionLost(self) -> None:
         """The application sends no more."""
+        if was_reset(self.transport):
+            self.abort()
+            return
         self.wire.read_ended()
         if self._end is not None:
             self._end.eof()

@@ -7,6 +7,7 @@ from torpydo.client.limits import DEFAULT_LIMITS, ClientLimits
 from torpydo.client.parser import TorpydoStringParser
 from torpydo.client.status import CircuitStatus, ClientStatus, PoolStatus
 from torpydo.client.world import World
+from torpydo.net import was_reset
 
 __all__ = [
     "DEFAULT_LIMITS",
@@ -19,4 +20,5 @@ __all__ = [
     "PoolStatus",
     "TorpydoStringParser",
     "World",
+    "was_reset",
 ]

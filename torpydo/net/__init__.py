@@ -17,6 +17,7 @@ from torpydo.net.looplag import LoopLag
 from torpydo.net.names import LooseResolver
 from torpydo.net.quiet import LIMITED, QuietObserver, keep_quiet
 from torpydo.net.refusals import Refusals
+from torpydo.net.resets import was_reset
 from torpydo.net.slices import Later, Slices
 from torpydo.net.state import StateDirectory
 from torpydo.net.steadyclock import use_steady_clock
@@ -67,4 +68,5 @@ __all__ = [
     "read_skew",
     "settle_collector",
     "use_steady_clock",
+    "was_reset",
 ]

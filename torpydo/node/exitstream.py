@@ -23,7 +23,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from torpydo.net import Queue
+from torpydo.net import Queue, was_reset
 from torpydo.node.limits import READ_HIGH
 from torpydo.tpdp import EXIT_READ, Address, EndReason, put_piece
 
@@ -278,6 +278,9 @@ class ExitStream(Protocol):
 
     def readConnectionLost(self) -> None:
         """The destination will send no more, and may still read."""
+        if was_reset(self.transport):
+            self.transport.abortConnection()
+            return
         self._peer_closed = True
         if self._over:
             return

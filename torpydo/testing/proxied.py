@@ -17,6 +17,7 @@ from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from torpydo.net import was_reset
 from torpydo.testing.faultline import Line, Signal
 from torpydo.testing.faults import Fault
 from torpydo.testing.records import record_readers
@@ -66,6 +67,9 @@ class _End(TwistedProtocol):
         self.proxied.pump()
 
     def readConnectionLost(self) -> None:
+        if was_reset(self.transport):
+            self.tcp.abortConnection()
+            return
         self.line.receive_end(self.proxied.now)
         self.proxied.pump()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Hashable
+from typing import Any
 
 from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.interfaces import IStreamClientEndpoint
@@ -13,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.apps.doubles import FakeClient, FakeTransport, TLSLikeTransport, connect
 from tests.apps.socks.test_connection import OK5, PLAIN, refusal, request5
 from tests.apps.socks.test_messages import GREETING, IPV4_5, LOGIN, NAME5
+from tests.net.test_resets import Connection
 from torpydo.apps.socks import SocksFactory
 from torpydo.apps.socks.connection import EARLY_LIMIT, LEAVING_TIMEOUT
 from torpydo.client import DEFAULT_LIMITS, FirstData
@@ -60,6 +63,16 @@ class SocksServerTests(SynchronousTestCase):
         far.deliver(b"answer")
         far.end_reading()
         self.assertEqual((near.take(), near.calls, far.calls[-1]), (OK5 + b"answer", ["close"], "close"))
+
+    def test_a_reset_that_was_half_told(self) -> None:
+        """A program that is torn off has not ended its side, whatever the reactor took it for."""
+        near: Any = self.connect()
+        near.socket = Connection(errno.ECONNRESET)
+        far = self.client.attempts[0].succeed()
+        near.deliver(b"half of it")
+        near.end_reading()
+        near.settle()
+        self.assertEqual((near.calls, far.calls), (["abort"], ["abort"]))
 
     def test_instant_stream(self) -> None:
         """A stream that opens before the call that asks for it returns is no different."""
