@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
@@ -12,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.net.pools import MemoryState
 from torpydo.client.buildtimes import ENOUGH, KEPT, LONGEST, RECENT, RECENT_SLOW, SHORTEST, BuildTimes
 from torpydo.client.keeping import SAVE_PAUSE, TIMES_FILE, KeptTimes
+from torpydo.crypto import document_hash
 from torpydo.errors import StateError
 from torpydo.net import StateDirectory
 
@@ -156,6 +158,17 @@ class StorageTests(SynchronousTestCase):
         self.assertRaises(StateError, BuildTimes.decode, whole[:end])
         flipped = bytes((*whole[:end], whole[end] ^ 1, *whole[end + 1 :]))
         self.assertRaises(StateError, BuildTimes.decode, flipped)
+
+
+    def test_a_first_time_out(self) -> None:
+        """One that a circuit may not have is no time-out, whoever wrote it; found by the fuzzer."""
+        for start, is_good in ((1499, False), (1500, True), (60_000, True), (60_001, False)):
+            body = msgspec.msgpack.encode([1, [[3, start, []]]])
+            data = document_hash(body) + body
+            if is_good:
+                self.assertEqual(BuildTimes.decode(data).timeout(3), start / 1000)
+            else:
+                self.assertRaises(StateError, BuildTimes.decode, data)
 
 
 class KeptTimesTests(SynchronousTestCase):

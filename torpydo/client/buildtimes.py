@@ -39,13 +39,15 @@ MAX_HOPS: Final = 8
 _FORMAT: Final = 1
 _HASH_SIZE: Final = 32
 _LIMIT_MS: Final = int(LONGEST * 1000)
+_LEAST_MS: Final = int(SHORTEST * 1000)
+_Start = Annotated[int, msgspec.Meta(ge=_LEAST_MS, le=_LIMIT_MS)]
 _Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=_LIMIT_MS)]
 _Hops = Annotated[int, msgspec.Meta(ge=1, le=MAX_HOPS)]
 
 
 class _StoredLength(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     hops: _Hops
-    start: _Milliseconds
+    start: _Start
     times: Annotated[list[_Milliseconds], msgspec.Meta(max_length=KEPT)]
 
 
@@ -75,7 +77,7 @@ class _Length:
         """How long a build has."""
         if len(self.ordered) < ENOUGH:
             return self.start
-        return max(self.ordered[int(len(self.ordered) * QUANTILE)], int(SHORTEST * 1000))
+        return max(self.ordered[int(len(self.ordered) * QUANTILE)], _LEAST_MS)
 
     def add(self, time: int) -> None:
         """One more was built."""
