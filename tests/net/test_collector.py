@@ -46,6 +46,30 @@ class SettleTests(SynchronousTestCase):
             reactor.advance(TRIM)
             self.assertEqual(self.trimmed, minute)
 
+    def test_everything_is_looked_at(self) -> None:
+        """Once a minute, before memory goes back; what takes long is done less often: a thousandth of the time."""
+        reactor = MemoryReactorClock()
+        looks: list[tuple[float, int]] = []
+        takes = 0.0
+
+        def collect() -> None:
+            looks.append((reactor.seconds(), self.trimmed))
+            reactor.rightNow += takes
+
+        settle_collector(reactor, self.trim, collect)
+        reactor.run()
+        reactor.advance(SETTLED)
+        for _ in range(3):
+            reactor.advance(TRIM)
+        begin = reactor.seconds() - 3 * TRIM
+        self.assertEqual(looks, [(begin + minute * TRIM, minute - 1) for minute in (1, 2, 3)])
+        looks.clear()
+        takes = 0.15
+        for _ in range(8):
+            reactor.advance(TRIM)
+        self.assertEqual(self.trimmed, 11)
+        self.assertEqual([round((time - begin) / TRIM) for time, _ in looks], [4, 7, 10])
+
     def test_the_c_library(self) -> None:
         """What it has for that can be called, or nothing is."""
         self.assertIn(c_library_trim()(), (None, 0, 1))
