@@ -53,6 +53,11 @@ class CheckTests(SynchronousTestCase):
         for host in ("", ".", "a b", "a\r\nb", "\u2603\u0000.example", "x" * 256, "\u00fc" * 256):
             self.assertRaises(ResolveFailed, check_destination, host, 80, private_allowed=True)
 
+    def test_brackets_hide_nothing(self) -> None:
+        """Whatever is left of them an exit would take away, and find a private address; found by the fuzzer."""
+        for host in ("[[::1]]", "[[::]]", "[[10.0.0.1]]", "[]", "[::1].", "[::1", "::1]", "a[b].example"):
+            self.assertRaises(ResolveFailed, check_destination, host, 80, private_allowed=False)
+
     def test_international_names(self) -> None:
         """They are sent as the DNS has them, and judged after that: wide letters hide nothing."""
         for host, sent in (

@@ -14,6 +14,7 @@ from torpydo.errors import ExitPolicyRefused, ResolveFailed
 FOREIGN = frozenset({"onion", "exit", "noconnect", "torpydo", "i2p", "local"})
 """Last labels of names that no exit can resolve and that would tell what the user is about to do."""
 MAX_HOST = 255
+_STRANGE = frozenset(" []")
 
 
 def check_destination(host: str, port: int | None, *, private_allowed: bool) -> str:
@@ -23,12 +24,13 @@ def check_destination(host: str, port: int | None, *, private_allowed: bool) -> 
     :raises ResolveFailed: for a name that no exit can resolve
     :raises ExitPolicyRefused: for a private destination outside a test network
     """
-    host = host.removeprefix("[").removesuffix("]") if host.startswith("[") else host
+    host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     if not host.isascii():
         # Before anything is judged: what looks like "onion" in wide letters is "onion" afterwards.
         host = _as_ascii(host)
     name = host.removesuffix(".")
-    if not name or len(host) > MAX_HOST or not host.isascii() or not host.isprintable() or " " in host:
+    # More brackets would make an address of a name: an exit takes a pair of them away, too.
+    if not name or len(host) > MAX_HOST or not host.isascii() or not host.isprintable() or _STRANGE & {*host}:
         raise ResolveFailed("a destination is a host name or an IP address of at most 255 printable ASCII characters")
     if port is not None and not 1 <= port <= 65535:
         raise ExitPolicyRefused(f"a port is 1 to 65535, not {port}")
