@@ -12,7 +12,6 @@ import subprocess
 import time
 from collections.abc import Set
 from pathlib import Path
-from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -53,14 +52,6 @@ class WatchedNetwork(Network):
         if name in PATIENT:
             options = (*options, "--drain=20")
         return super().twistd(name, service, *options)
-
-    def ask(self, name: str) -> dict[str, Any]:
-        """What a process says of itself, without a program that has to be started first."""
-        with socket.socket(socket.AF_UNIX) as asking, asking.makefile("rb") as answer:
-            asking.connect(f"{self.state(name)}/status.sock")
-            asking.sendall(b"status\n")
-            said: dict[str, Any] = json.loads(answer.readline())
-        return said
 
     def page(self, name: str, path: str = "/metrics", method: str = "GET") -> tuple[int, str]:
         """What a process serves: the status and the body."""
