@@ -207,7 +207,10 @@ class Bed:
         """Records of a real link, of which this program is both ends."""
         identity = SigningKey(Secret(bytes(range(32))))
         owner, node = Owner(self.reactor), Owner(self.reactor)
-        rng = lambda size: bytes(size - 1) + b"\x07"  # noqa: E731
+
+        def rng(size: int) -> bytes:
+            return bytes(size - 1) + b"\x07"
+
         factory = LinkFactory(identity, node, reactor=self.reactor, rng=rng, wall_clock=lambda: 1.8e9)
         port = await TCP4ServerEndpoint(self.reactor, 0, interface=LOOPBACK).listen(factory)
         target = TCP4ClientEndpoint(self.reactor, LOOPBACK, port.getHost().port)

@@ -37,7 +37,7 @@ MUST_HAVE = {
 def service(name: str) -> configparser.SectionProxy:
     """The [Service] section of a unit; of a key that stands there twice the last one counts."""
     parser = configparser.ConfigParser(strict=False, interpolation=None)
-    parser.optionxform = str  # type: ignore[assignment, method-assign]
+    parser.optionxform = str
     parser.read(UNITS / f"torpydo-{name}.service")
     return parser["Service"]
 

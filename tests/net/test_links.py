@@ -110,6 +110,20 @@ class Rig:
         self.reactor.flush()
         return link
 
+    def unread_circuit(self, in_flight: int) -> tuple[LinkProtocol, int, Any]:
+        """A circuit on a new link whose responder does not read, and the responder's transport.
+
+        :param in_flight: bytes that the kernels hold
+        """
+        self.reactor.internet.ways.set(Conditions(in_flight=in_flight))
+        link = self.link()
+        circ_id = link.core.new_circuit_id()
+        link.send_create(circ_id, b"c" * 512)
+        self.reactor.flush()
+        far: Any = self.owner.links[0].transport
+        far.pauseProducing()
+        return link, circ_id, far
+
 
 class OpeningTests(SynchronousTestCase):
     """From nothing to a link."""
@@ -325,13 +339,7 @@ class CarryingTests(SynchronousTestCase):
     def test_a_peer_that_does_not_read_stops_the_sender(self) -> None:
         """What the transport does not take waits in the core, and goes out when it does."""
         rig = Rig()
-        rig.reactor.internet.ways.set(Conditions(in_flight=32 * 1024))
-        link = rig.link()
-        circ_id = link.core.new_circuit_id()
-        link.send_create(circ_id, b"c" * 512)
-        rig.reactor.flush()
-        far: Any = rig.owner.links[0].transport
-        far.pauseProducing()
+        link, circ_id, far = rig.unread_circuit(in_flight=32 * 1024)
         cells = [(BULK, b"b" * 16384)] * 2000
         link.send_cells(circ_id, cells)
         rig.reactor.flush()
@@ -366,17 +374,11 @@ class EndingTests(SynchronousTestCase):
     def test_closing_writes_a_part_of_much(self) -> None:
         """Whatever waits: closing costs no more than a few milliseconds, and not the memory a second time."""
         rig = Rig()
-        rig.reactor.internet.ways.set(Conditions(in_flight=64 * 1024))
-        link = rig.link()
-        circ_id = link.core.new_circuit_id()
-        link.send_create(circ_id, b"c" * 512)
-        rig.reactor.flush()
-        transport: Any = rig.owner.links[0].transport
-        transport.pauseProducing()
+        link, circ_id, far = rig.unread_circuit(in_flight=64 * 1024)
         link.send_cells(circ_id, [(BULK, bytes(16384))] * 1000)
         rig.reactor.flush()
         link.close()
-        transport.resumeProducing()
+        far.resumeProducing()
         rig.reactor.advance(1.0)
         self.assertTrue(CLOSING < rig.owner.links[0].received < CLOSING + 400_000)
 

@@ -56,7 +56,7 @@ class RefusalsTests(SynchronousTestCase):
 
     def test_many_causes(self) -> None:
         """However many there are: the limit on lines of one kind does not hide any of them."""
-        causes = Enum("Causes", {f"CAUSE{number}": f"cause {number}" for number in range(3 * MOST)})  # type: ignore[misc]
+        causes = Enum("Causes", {f"CAUSE{number}": f"cause {number}" for number in range(3 * MOST)})
         seen: list[LogEvent] = []
         quiet = QuietObserver(lambda event: seen.append(event), self.clock.seconds)
         self.patch(Refusals, "log", Logger(namespace="refusals", observer=quiet))

@@ -99,7 +99,7 @@ class FaultTestCase(SynchronousTestCase):
         """Do something with the directory on such a disk."""
         directory = StateDirectory.open(self.path)
         disk = Disk(fault)
-        original, module.os = module.os, disk  # type: ignore[assignment]
+        original, module.os = module.os, disk
         try:
             act(directory)
         finally:

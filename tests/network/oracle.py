@@ -112,7 +112,7 @@ class Oracle:
     def _calls(self, member: Member) -> Iterator[str]:
         """Timed calls do not pile up: one for each link, one of some for each pool, and one of each kind besides."""
         kinds = Counter(
-            getattr(call.func, "__qualname__", repr(call.func))  # type: ignore[attr-defined]
+            getattr(call.func, "__qualname__", repr(call.func))
             for call in self.network.delayed_calls(member)
         )
         most = Counter({LINK_TIMER: self._links(member), **dict.fromkeys(POOL_TIMERS, self.pools)})

@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from tests.network.base import NetworkTestCase, router_of, stream
 from tests.network.oracle import Oracle
 from tests.testing.recorders import Recorder, Servers
+from torpydo.testing import SimulationError
 
 LOG = Logger()
 
@@ -133,7 +134,7 @@ class OracleTests(NetworkTestCase):
         """Nodes that carry nothing."""
         for node in self.network.nodes:
             self.network.freeze(node)
-        with self.assertRaises(Exception):  # noqa: B017
+        with self.assertRaises(SimulationError):
             self.oracle.transfer(self.network.clients[0])
         for node in self.network.nodes:
             self.network.thaw(node)

@@ -92,7 +92,7 @@ class DelayedTests(SynchronousTestCase):
             if self.reactor.seconds() < DELAY:
                 self.assertEqual(told, [])
             else:
-                age = self.reactor.seconds() - values(told)["when"]  # type: ignore[operator]
+                age = self.reactor.seconds() - values(told)["when"]
                 self.assertTrue(DELAY <= age < 2 * (DELAY + 17), age)
 
     def test_only_those_with_a_step(self) -> None:

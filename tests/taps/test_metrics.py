@@ -28,7 +28,7 @@ def not_installed(name: str) -> Iterator[None]:
     """A package, and what imports it, cannot be imported."""
     hidden = {module: sys.modules.pop(module) for module in list(sys.modules)
               if module.partition(".")[0] == name or module == "torpydo.taps.exposition"}  # fmt: skip
-    sys.modules[name] = None  # type: ignore[assignment]
+    sys.modules[name] = None
     try:
         yield
     finally:

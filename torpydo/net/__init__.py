@@ -14,7 +14,7 @@ from torpydo.net.links import LinkFactory, LinkOwner, LinkProtocol, peer_address
 from torpydo.net.listedpool import read_skew
 from torpydo.net.listings import ListingRefresh
 from torpydo.net.looplag import LoopLag
-from torpydo.net.names import LooseResolver
+from torpydo.net.names import LooseResolver, Resolution
 from torpydo.net.quiet import LIMITED, QuietObserver, keep_quiet
 from torpydo.net.refusals import Refusals
 from torpydo.net.resets import was_reset
@@ -48,6 +48,7 @@ __all__ = [
     "Queue",
     "QuietObserver",
     "Refusals",
+    "Resolution",
     "Slices",
     "StateDirectory",
     "StreamTransport",

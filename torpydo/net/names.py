@@ -12,18 +12,24 @@ from collections.abc import Callable, Sequence
 from threading import Thread
 from typing import Any
 
+import attrs
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IAddress, IHostnameResolver, IHostResolution, IResolutionReceiver
 from zope.interface import implementer
 
-__all__ = ["LooseResolver"]
+__all__ = ["LooseResolver", "Resolution"]
 
 
 @implementer(IHostResolution)
-class _Resolution:
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.cancelled = False
+@attrs.define(eq=False)
+class Resolution:
+    """A question that can be taken back.
+
+    :ivar cancelled: whether it was
+    """
+
+    name: str
+    cancelled: bool = False
 
     def cancel(self) -> None:
         """The answer is not wanted any more; the thread ends by itself."""
@@ -53,7 +59,7 @@ class LooseResolver:
         transportSemantics: str = "TCP",
     ) -> IHostResolution:
         """Begin; the receiver hears of the addresses, or of none."""
-        resolution = _Resolution(hostName)
+        resolution = Resolution(hostName)
         resolutionReceiver.resolutionBegan(resolution)
 
         def tell(addresses: list[IAddress]) -> None:

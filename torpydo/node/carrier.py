@@ -28,6 +28,7 @@ from torpydo.tpdp import Address
 
 __all__ = ["Carrier", "OwnCarrier", "addresses_of", "hosts_of", "open_gate"]
 
+
 class Carrier(Protocol):
     """What the parts of a node see of it."""
 

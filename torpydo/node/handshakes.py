@@ -108,7 +108,7 @@ class Handshakes:
         self._count = 0
         if self._next is not None:
             self._next.cancel()
-            self._next = None
+            self._next = self._ended_at = None
 
     def _take(self) -> Handshake:
         """The first of whoever's turn it is, who is the last one then."""

@@ -27,7 +27,7 @@ from torpydo.directory import is_loopback
 from torpydo.errors import ListenError
 from torpydo.taps.figures import Delayed, Figure
 from torpydo.taps.metricsite import MetricsFactory
-from torpydo.taps.unixsocket import UnixEndpoint
+from torpydo.taps.unixsocket import Recorder
 
 __all__ = ["METRICS_OPTION", "MetricsService", "MetricsWhere", "metrics_services", "metrics_where"]
 
@@ -51,13 +51,11 @@ class MetricsWhere:
     endpoint: Callable[[Any], IStreamServerEndpoint]
 
 
-class _Recorder:
-    """Stands in for a reactor, to learn where an endpoint would listen."""
-
-    def __init__(self) -> None:
-        self.endpoint: Callable[[Any], IStreamServerEndpoint] | None = None
+class _Recorder(Recorder):
+    """The same for TCP, on this machine alone."""
 
     def listenTCP(self, port: int, factory: Any, backlog: int, interface: str) -> None:
+        """Note it."""
         try:
             ip = ip_address(interface)
         except ValueError:
@@ -65,10 +63,6 @@ class _Recorder:
         if is_loopback(ip.packed):
             kind = TCP4ServerEndpoint if ip.version == 4 else TCP6ServerEndpoint
             self.endpoint = lambda reactor: kind(reactor, port, backlog, interface)
-
-    def listenUNIX(self, address: str, factory: Any, backlog: int, mode: int, wantPID: bool) -> None:
-        if address:
-            self.endpoint = lambda reactor: UnixEndpoint(reactor, address, backlog, mode & _OWNERS)
 
 
 def metrics_where(text: str) -> MetricsWhere | None:
@@ -78,7 +72,7 @@ def metrics_where(text: str) -> MetricsWhere | None:
     """
     if not text:
         return None
-    recorder = _Recorder()
+    recorder = _Recorder(_OWNERS)
     try:
         if _KINDS.match(text):
             serverFromString(recorder, text).listen(None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -18,7 +19,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorUNIX, IStreamServerEndpoint
 from zope.interface import implementer
 
-__all__ = ["OPEN", "PRIVATE", "UnixEndpoint", "server_endpoint"]
+__all__ = ["OPEN", "PRIVATE", "Recorder", "UnixEndpoint", "server_endpoint"]
 
 PRIVATE = 0o600
 """Nobody but the user who runs it connects ..."""
@@ -68,17 +69,22 @@ def _remove_left(path: str) -> None:
             return
 
 
-class _Recorder:
-    """Stands in for a reactor, to learn what the words for a Unix socket mean."""
+class Recorder:
+    """Stands in for a reactor, to learn what the words for a Unix socket mean.
 
-    endpoint: UnixEndpoint | None = None
+    :param most: what a mode may have
+    :ivar endpoint: makes the endpoint for a reactor; ``None`` if nothing listens
+    """
 
-    def __init__(self, reactor: Any) -> None:
-        self._reactor = reactor
+    endpoint: Callable[[Any], IStreamServerEndpoint] | None = None
+
+    def __init__(self, most: int = 0o777) -> None:
+        self._most = most
 
     def listenUNIX(self, address: str, factory: Any, backlog: int, mode: int, wantPID: bool) -> None:
+        """Note it."""
         if address:
-            self.endpoint = UnixEndpoint(self._reactor, address, backlog, mode)
+            self.endpoint = lambda reactor: UnixEndpoint(reactor, address, backlog, mode & self._most)
 
 
 def server_endpoint(reactor: Any, text: str, unix_mode: int = OPEN) -> IStreamServerEndpoint:
@@ -90,7 +96,7 @@ def server_endpoint(reactor: Any, text: str, unix_mode: int = OPEN) -> IStreamSe
     if not text.startswith("unix:"):
         endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
         return endpoint
-    recorder = _Recorder(reactor)
+    recorder = Recorder()
     try:
         # Of a word that is given twice the last one counts.
         written = serverFromString(recorder, text.replace("unix:", f"unix:mode={unix_mode:o}:", 1))
@@ -100,4 +106,4 @@ def server_endpoint(reactor: Any, text: str, unix_mode: int = OPEN) -> IStreamSe
     written.listen(None)
     if recorder.endpoint is None:
         raise ValueError("it names no path")
-    return recorder.endpoint
+    return recorder.endpoint(reactor)

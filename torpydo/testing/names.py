@@ -20,17 +20,8 @@ from twisted.internet.interfaces import (
 )
 from zope.interface import implementer
 
+from torpydo.net import Resolution
 from torpydo.testing.clock import SimulationError
-
-
-@implementer(IHostResolution)
-@attrs.define(eq=False)
-class _Resolution:
-    name: str
-    cancelled: bool = False
-
-    def cancel(self) -> None:
-        self.cancelled = True
 
 
 @implementer(IHostnameResolver, IResolverSimple)
@@ -67,7 +58,7 @@ class NameTable:
     ) -> IHostResolution:
         """See :class:`IHostnameResolver`."""
         literals = self._look_up(hostName)
-        resolution = _Resolution(hostName)
+        resolution = Resolution(hostName)
         resolutionReceiver.resolutionBegan(resolution)
         if hostName not in self.silent:
             types = (IPv4Address, IPv6Address) if addressTypes is None else tuple(addressTypes)
@@ -96,7 +87,7 @@ class NameTable:
 
     def _answer(
         self,
-        resolution: _Resolution,
+        resolution: Resolution,
         receiver: IResolutionReceiver,
         literals: Sequence[str],
         port: int,

@@ -54,7 +54,7 @@ class DoctorTestCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.clock.nameResolver = Names()  # type: ignore[attr-defined]
+        self.clock.nameResolver = Names()
         self.pools = Pools(clock=NOW)
         self.skew = 0.0
         self.status: dict[str, Any] | StateError = StateError("nothing answers at /x")

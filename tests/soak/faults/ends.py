@@ -26,7 +26,7 @@ class _Marked(Download):
     """A download that tells when it has come to a place, or ended before it."""
 
     def __init__(self, *args: object, mark: int, **options: object) -> None:
-        super().__init__(*args, **options)  # type: ignore[arg-type]
+        super().__init__(*args, **options)
         self.reached: Deferred[None] = Deferred()
         self._mark = mark
 

@@ -26,9 +26,8 @@ SPREAD = 5.0
 """Of many streams the last takes so many times as long as the first (SECURITY section 3, 32) ..."""
 UNFELT = 1.0
 """... if it takes longer than so many seconds, for a few are over in a moment ..."""
-SHARE = 0.25
-"""... and all together have this part of the rate of one. The plan has 0.6, which they do not reach: to open a stream
-takes client, exit and the programs at both ends about as long as its 100 KiB do, and they share two processors ..."""
+SHARE = 0.6
+"""... and all together have this part of the rate of one ..."""
 MANY = 1000
 """... if they are so many: fewer are over before their circuits have come to their speed."""
 SINGLE = 3

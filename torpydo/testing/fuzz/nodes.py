@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final, cast
 
+from msgspec.structs import replace
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IHostResolution, IResolutionReceiver
@@ -177,9 +178,11 @@ def _run_channel(kind: Any, data: bytes) -> None:
         for message in in_pieces:
             if isinstance(message, PoolListing):
                 try:
-                    message.listing  # noqa: B018
+                    listing = message.listing
                 except BadKey:
                     continue
+                again = PoolListing.of(_URL, listing)
+                require(replace(message, url=str(_URL)) == again, "a listing is told as another one")
             require(_read(kind, [encode(message)])[0] == [message], "a message is read as another one")
 
 
