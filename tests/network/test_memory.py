@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import attrs
+from twisted.internet.endpoints import connectProtocol
+from twisted.internet.interfaces import IPushProducer
+from zope.interface import implementer
+
 from tests.network.base import NetworkTestCase, stream
 from tests.testing.recorders import Recorder, Servers
+from torpydo.client import DEFAULT_LIMITS, share_of
 from torpydo.testing.ways import Conditions
 
 MEGABYTE = 1024 * 1024
@@ -106,3 +112,74 @@ class MemoryTests(NetworkTestCase):
         # What is under way at that rate takes its time.
         network.advance(30)
         network.internet.ways.set(Conditions(latency=0.1), source=network.clients[0].ip)
+
+
+@implementer(IPushProducer)
+class Sender:
+    """Writes pieces of 16 KiB as long as it may."""
+
+    def __init__(self, writer: Recorder, size: int) -> None:
+        self._transport = stream(writer)
+        self._left = size
+        self._paused = self._writing = False
+        self._transport.registerProducer(self, True)
+        self.resumeProducing()
+
+    def pauseProducing(self) -> None:
+        self._paused = True
+
+    def resumeProducing(self) -> None:
+        self._paused = False
+        while self._left and not self._paused and not self._writing:
+            count = min(self._left, 16 * 1024)
+            self._left -= count
+            self._writing = True
+            self._transport.write(bytes(count))
+            self._writing = False
+
+    def stopProducing(self) -> None:
+        self._left = 0
+
+
+class ManySendersTests(NetworkTestCase):
+    """Applications that send on many streams at once, and can be told to stop."""
+
+    size = 300 * 1024
+
+    def test_none_is_torn(self) -> None:
+        """Far more than the memory is to be sent: it waits where it comes from, and no circuit ends because of it."""
+        network = self.start(client=False)
+        limits = attrs.evolve(DEFAULT_LIMITS, memory=8 * MEGABYTE)
+        client = network.success(network.add_client(limits=limits))
+        servers = Servers()
+        host, port = network.serve(servers)
+        network.internet.ways.set(Conditions(rate=400_000, in_flight=8192), source=network.clients[0].ip)
+        begun: list[Recorder] = []
+
+        def begin(writer: Recorder) -> None:
+            Sender(writer, self.size)
+            begun.append(writer)
+
+        for count in (60, 120):
+            # Each who comes makes the part of those smaller who wait already.
+            for number in range(count):
+                endpoint = client.endpoint(host, port, isolation=number % 6)
+                connectProtocol(endpoint, Recorder()).addCallback(begin)
+            for _ in range(20):
+                network.advance(1)
+                self.assertLess(client.status().queued, 8 * MEGABYTE)
+        self.assertGreater(client.status().queued, 2 * MEGABYTE)
+        self.assertEqual(len(begun), 180)
+        network.internet.ways.set(Conditions(), source=network.clients[0].ip)
+        for _ in range(60):
+            network.advance(1)
+            self.assertLess(client.status().queued, 8 * MEGABYTE)
+        self.assertEqual([writer.lost for writer in begun], [[]] * len(begun))
+        self.assertEqual({len(server.data) for server in servers.built}, {self.size})
+
+    def test_few_have_what_they_had(self) -> None:
+        """A hundred do not wait in smaller pieces than one, with the memory that a client has."""
+        self.assertEqual(share_of(DEFAULT_LIMITS.memory, 100), share_of(DEFAULT_LIMITS.memory, 1))
+        self.assertEqual(share_of(DEFAULT_LIMITS.memory, 0), 64 * 1024)
+        self.assertEqual(share_of(DEFAULT_LIMITS.memory, 1000), 64 * MEGABYTE // 8 // 1000)
+        self.assertEqual(share_of(DEFAULT_LIMITS.memory, 10**6), 4096)

@@ -17,7 +17,7 @@ from tests.soak.network import Network
 from tests.soak.outcomes import Ending, Outcome
 from tests.soak.pacing import Pacer
 from tests.soak.processes import Member
-from tests.soak.sending import PingPong
+from tests.soak.sending import Echo, PingPong
 from tests.soak.traffic import LOOPBACK, Transfers
 from tests.soak.transfers import Download
 from torpydo.client import Client
@@ -148,6 +148,10 @@ class Bed:
         """One that is not run yet."""
         seed = self.random.getrandbits(63)
         return Download(door or self.door(), self.pacer, self.reactor, seed=seed, size=size, **options)
+
+    def echo(self, door: Door, size: int) -> Echo:
+        """So many bytes there and back, not run yet."""
+        return Echo(door, self.pacer, self.reactor, seed=self.random.getrandbits(63), size=size)
 
     async def run(self, transfer: Any) -> Outcome:
         """Run a transfer to its end; a wrong one counts as in all other traffic."""

@@ -2,6 +2,7 @@
 
 from torpydo.client.circuits import Circuit
 from torpydo.client.client import Client
+from torpydo.client.congestion import share_of
 from torpydo.client.firstdata import FirstData
 from torpydo.client.limits import DEFAULT_LIMITS, ClientLimits
 from torpydo.client.parser import TorpydoStringParser
@@ -20,5 +21,6 @@ __all__ = [
     "PoolStatus",
     "TorpydoStringParser",
     "World",
+    "share_of",
     "was_reset",
 ]

@@ -83,6 +83,7 @@ class Circuit:
             flush_soon=self.flush_soon,
             silent=self._exit_silent,
             stalled=self._stalled,
+            congestion=owner.congestion,
         )
         self._pings: list[Deferred[float]] = []
         self._when_built: list[Deferred[Circuit]] = []

@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IProtocol, IProtocolFactory
 from twisted.python.failure import Failure
 
+from torpydo.client.congestion import Congestion
 from torpydo.client.endings import stream_error
 from torpydo.client.firstdata import FirstData
 from torpydo.directory import Descriptor
@@ -70,6 +71,7 @@ class CircuitStreams:
     :param flush_soon: sends what the end has at the end of the turn
     :param silent: called if the exit does not answer the end of a stream
     :param stalled: called when bytes begin to wait for an application
+    :param congestion: of the client; told how many streams there are
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class CircuitStreams:
         flush_soon: Callable[[], None],
         silent: Callable[[], None],
         stalled: Callable[[], None],
+        congestion: Congestion,
     ) -> None:
         self.clock = clock
         self.end = end
@@ -89,6 +92,7 @@ class CircuitStreams:
         self.stalled = stalled
         self.last_used: float = clock.seconds()
         self._path = path
+        self._congestion = congestion
         self._opening: dict[int, _Opening] = {}
         self._streams: dict[int, ClientStream] = {}
 
@@ -100,6 +104,11 @@ class CircuitStreams:
     def held(self) -> int:
         """Bytes that wait: for applications that do not read, and for cells."""
         return self.end.buffered_total + sum([stream.held for stream in self._streams.values()])
+
+    @property
+    def buffer_high(self) -> int:
+        """Bytes that may wait in a stream before its producer is to pause."""
+        return self._congestion.buffer_high
 
     # -- Asking for them
 
@@ -171,6 +180,7 @@ class CircuitStreams:
             opening.deferred.errback(failure)
             return
         self._streams[stream] = transport
+        self._congestion.streams += 1
         transport.attach(protocol)
         opening.deferred.callback(protocol)
 
@@ -201,6 +211,7 @@ class CircuitStreams:
             opening.deferred.errback(stream_error(event.reason, self._path, opening.host, opening.port))
         transport = self._streams.pop(event.stream, None)
         if transport is not None:
+            self._congestion.streams -= 1
             transport.ended(event.reason)
 
     # -- What the circuit says
@@ -220,6 +231,7 @@ class CircuitStreams:
             if opening is not None:
                 opening.deferred.errback(StreamReset(_TORN) if begun else error)
         while self._streams:
+            self._congestion.streams -= 1
             self._streams.pop(next(iter(self._streams))).circuit_lost(error)
         # They are the circuit's, which knows these streams: with its keys it would wait for the cycle collector.
         self.flush_soon = self.exit_silent = self.stalled = _nothing

@@ -13,11 +13,25 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from torpydo.client.refusals import ClientRefusal, RefusedFunction, uncounted
 from torpydo.net import Holder, Waiting
+from torpydo.tpdp import BUFFER_HIGH
 
-__all__ = ["Congestion", "HoldingCircuit"]
+__all__ = ["Congestion", "HoldingCircuit", "share_of"]
 
 SWEEP: Final = 1.0
 """Seconds between two looks while something waits."""
+SENDERS: Final = 1 / 8
+"""The part of the memory in which applications that send all at once share: many of them wait in small pieces, for they
+can be told to stop, and none of their circuits need end."""
+LEAST: Final = 4096
+"""Bytes that each of them has at the least."""
+
+
+def share_of(most: int, senders: int) -> int:
+    """Bytes that may wait of one of so many who send.
+
+    :param most: bytes that may wait in all, the ``memory`` limit
+    """
+    return max(LEAST, min(BUFFER_HIGH, int(most * SENDERS) // max(senders, 1)))
 
 
 class HoldingCircuit(Holder, Protocol):
@@ -38,12 +52,19 @@ class Congestion:
         self._clock = clock
         self._refused = refused
         self._waiting: Waiting[HoldingCircuit] = Waiting(most)
+        self.streams = 0
+        """Streams that are open on all circuits."""
         self._next: IDelayedCall | None = None
 
     @property
     def queued(self) -> int:
         """Bytes that wait."""
         return self._waiting.queued
+
+    @property
+    def buffer_high(self) -> int:
+        """Bytes that may wait in one stream before who sends there is to pause."""
+        return share_of(self._waiting.most, self.streams)
 
     def note(self, circuit: HoldingCircuit) -> None:
         """Something waits in *circuit*."""

@@ -28,7 +28,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from torpydo.tpdp import BUFFER_HIGH, BUFFER_LOW, Address, EndReason, OriginEnd, put_piece
+from torpydo.tpdp import BUFFER_LOW, Address, EndReason, OriginEnd, put_piece
 
 END_TIMEOUT = 60.0
 """Seconds that the exit may take to answer the end of a stream."""
@@ -48,6 +48,10 @@ class StreamCircuit(Protocol):
     @property
     def end(self) -> OriginEnd:
         """The core's end."""
+
+    @property
+    def buffer_high(self) -> int:
+        """Bytes that may wait in a stream before its producer is to pause."""
 
     def flush_soon(self) -> None:
         """Send what the core has at the end of this turn."""
@@ -107,10 +111,10 @@ class StreamTransport:
         """Queue bytes; dropped once the stream is closed for writing."""
         if self.state is StreamState.GONE or self._write_closed or not data:
             return
-        self._circuit.end.send_data(self._stream, bytes(data))
+        self._circuit.end.send_data(self._stream, bytes(data), self._circuit.buffer_high)
         self._circuit.flush_soon()
         if self._producer is not None and self._streaming and not self._producer_paused:
-            if self._circuit.end.buffered(self._stream) > BUFFER_HIGH:
+            if self._circuit.end.is_full(self._stream):
                 self._producer_paused = True
                 self._call(self._producer.pauseProducing)
 
@@ -198,13 +202,12 @@ class StreamTransport:
         producer = self._producer
         if producer is None:
             return
-        waiting = self._circuit.end.buffered(self._stream)
         if self._streaming:
-            # Somebody else may have written meanwhile; only above the high mark will there be another call.
-            if self._producer_paused and waiting <= BUFFER_HIGH:
+            # Somebody else may have written meanwhile; only if that was too much there will be another call.
+            if self._producer_paused and not self._circuit.end.is_full(self._stream):
                 self._producer_paused = False
                 self._call(producer.resumeProducing)
-        elif waiting < BUFFER_LOW:
+        elif self._circuit.end.buffered(self._stream) < BUFFER_LOW:
             self._call(producer.resumeProducing)
 
     @property

@@ -16,6 +16,7 @@ from torpydo.errors import LocalProtocolError, RemoteProtocolError
 from torpydo.tpdp.constants import (
     ACK_RANDOM,
     BODY_SIZES,
+    BUFFER_HIGH,
     END_TIME,
     MESSAGE_HEADER,
     EndReason,
@@ -105,6 +106,11 @@ class CircuitEnd:
         known = self._streams.get(stream)
         return known.buffered if known else 0
 
+    def is_full(self, stream: int) -> bool:
+        """Whether the producer of a stream is to pause; :class:`StreamWritable` will come when it may go on."""
+        known = self._streams.get(stream)
+        return known is not None and known.full
+
     @property
     def buffered_total(self) -> int:
         """Bytes of all streams that wait to be put into cells."""
@@ -112,9 +118,10 @@ class CircuitEnd:
 
     # -- Verbs on a stream. On a stream that is over they do nothing: its owner hears of that in the same turn.
 
-    def send_data(self, stream: int, data: bytes) -> None:
+    def send_data(self, stream: int, data: bytes, high: int = BUFFER_HIGH) -> None:
         """Queue bytes of the application, any number of them.
 
+        :param high: bytes above which its producer is to pause; :class:`StreamWritable` tells when it may go on
         :raises LocalProtocolError: after ``close_write`` or ``finish``
         """
         known = self._streams.get(stream)
@@ -122,7 +129,7 @@ class CircuitEnd:
             return
         if known.closing is not None or known.sent is not Half.OPEN:
             raise LocalProtocolError("data after the end of a stream")
-        known.put(data)
+        known.put(data, high)
         self._make_ready(known)
 
     def close_write(self, stream: int) -> None:

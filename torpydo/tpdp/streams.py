@@ -87,14 +87,15 @@ class Stream:
 
     __slots__ = (
         "_chunks",
-        "_full",
         "_grant",
         "_granted_at",
+        "_low",
         "_target",
         "_unconsumed",
         "buffered",
         "closing",
         "credit",
+        "full",
         "number",
         "phase",
         "queued",
@@ -119,7 +120,9 @@ class Stream:
         self.queued = False
         """Whether it is in its end's ring of streams that have something to send."""
         self._chunks: deque[bytes] = deque()
-        self._full = False
+        self.full = False
+        """Whether its producer is to pause; it will be told when it may go on."""
+        self._low = BUFFER_LOW
         self._unconsumed = 0
         self._grant = 0
         self._granted_at: float | None = None
@@ -127,14 +130,18 @@ class Stream:
 
     # -- Sending
 
-    def put(self, data: bytes) -> None:
-        """Append bytes to send."""
+    def put(self, data: bytes, high: int = BUFFER_HIGH) -> None:
+        """Append bytes to send.
+
+        :param high: bytes above which its producer is to pause; below half of that it may go on
+        """
         # Cut once here: taking cells off the front of one large piece would copy its rest for each of them.
         for start in range(0, len(data), BUFFER_HIGH):
             put_piece(self._chunks, data[start : start + BUFFER_HIGH])
         self.buffered += len(data)
-        if self.buffered > BUFFER_HIGH:
-            self._full = True
+        if self.buffered > high:
+            self.full = True
+            self._low = high // 2
 
     def take(self, limit: int) -> bytes:
         """Take up to *limit* bytes off the front; the caller has seen that the credit allows them."""
@@ -170,8 +177,8 @@ class Stream:
 
     def drained(self) -> bool:
         """Whether it has fallen below the low mark; true once after each time it was above the high one."""
-        if self._full and self.buffered < BUFFER_LOW:
-            self._full = False
+        if self.full and self.buffered < self._low:
+            self.full = False
             return True
         return False
 

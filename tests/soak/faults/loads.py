@@ -31,7 +31,7 @@ SHARE = 0.6
 MANY = 1000
 """... if they are so many: fewer are over before their circuits have come to their speed."""
 SINGLE = 3
-"""Downloads of which the median is that rate."""
+"""Streams alone of which the median is that rate."""
 
 READER = 80 * 1024
 """Bytes for each reader that does not read: less than the window of its circuit."""
@@ -78,7 +78,7 @@ def unfair(times: Sequence[float], rate: float, single: float) -> list[str]:
 
 @attrs.frozen
 class ManyStreams:
-    """Streams at the same time over a few circuits.
+    """Streams to an echo at the same time over a few circuits.
 
     Before it they come as users who were never there, all in one moment: each must be let in, but how long a circuit
     takes to be built belongs to no rate.
@@ -119,7 +119,7 @@ class ManyStreams:
         failures: list[str] = []
 
         async def one(number: int) -> None:
-            outcome = await bed.run(bed.download(bed.door(f"many{number % users}"), size=size))
+            outcome = await bed.run(bed.echo(bed.door(f"many{number % users}"), size))
             if outcome.ending is Ending.OK:
                 times.append(bed.now() - began)
             else:
