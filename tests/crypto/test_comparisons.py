@@ -27,6 +27,8 @@ PUBLIC = {
     ("net/fetch.py", "tags"): "the entity tag of a public listing",
     ("net/listingcache.py", "document_hash"): "a checksum against torn files, without a key",
     ("net/listings.py", "digest"): "the hash of public listings",
+    ("node/onionservices.py", "_cookies"): "a table, looked up by a keyed hash of what is wanted",
+    ("node/onionservices.py", "cookie"): "the same",
     ("tpdp/link.py", "AUTH"): "the number of a frame command",
 }
 

@@ -20,8 +20,8 @@ from torpydo.errors import DescriptorError, ListingError, RemoteProtocolError, T
 from torpydo.node import description
 from torpydo.testing import LocalNetwork
 from torpydo.tpdp import TransitCircuit, transit
+from torpydo.tpdp.exitend import ExitEnd
 from torpydo.tpdp.handshake import OPTION_VERSIONS, ClientHandshake, Proto, encode_options
-from torpydo.tpdp.transit import ExitEnd
 
 OPTIONS = 464
 

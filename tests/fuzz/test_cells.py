@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from torpydo.testing.fuzz import TARGETS
 from torpydo.testing.fuzz.corpus import load
 from torpydo.testing.fuzz.target import Finding
-from torpydo.tpdp import OriginCircuit, TransitCircuit, ends, origin, transit
+from torpydo.tpdp import OriginCircuit, TransitCircuit, ends, exitend, originend
 from torpydo.tpdp.constants import MAC_SIZE
 from torpydo.tpdp.messages import Extend, encode_message
 
@@ -65,7 +65,7 @@ class SpoiledTests(SynchronousTestCase):
 
     def test_a_message_that_is_none(self) -> None:
         """A cell that opens, and whose payload cannot be read."""
-        for module in (ends, transit, origin):
+        for module in (ends, exitend, originend):
             self.patch(module, "encode_message", lambda kind, stream, data=b"": encode_message(99, stream, data))
         self.assert_found("cells-node")
         self.assert_found("cells-client")

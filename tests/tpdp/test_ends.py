@@ -25,6 +25,7 @@ from torpydo.tpdp.constants import (
 )
 from torpydo.tpdp.ends import CircuitEnd
 from torpydo.tpdp.events import StreamData, StreamEnded, StreamEOF, StreamRequested, StreamWritable
+from torpydo.tpdp.exitend import ExitEnd
 from torpydo.tpdp.messages import (
     Type,
     decode_payload,
@@ -35,8 +36,7 @@ from torpydo.tpdp.messages import (
     encode_resolved,
     encode_wanted_size,
 )
-from torpydo.tpdp.origin import OriginEnd
-from torpydo.tpdp.transit import ExitEnd
+from torpydo.tpdp.originend import OriginEnd
 
 BEGIN = encode_begin("a.example", 80)
 CONNECTED = encode_connected(Address(bytes(4), 80), 1)

@@ -119,7 +119,10 @@ class HandshakeSecretTests(SynchronousTestCase):
     """What keys were made from is not kept beside them."""
 
     def test_circuit(self) -> None:
-        """Neither end holds an agreement, a seed, the reply key or the keys of the first epoch in a second place."""
+        """Neither end holds an agreement, a seed, the reply key or the keys of the first epoch in a second place.
+
+        What a service binds its proof to (O8) is kept while the hop is the last one.
+        """
         node = Node(0)
         circuit = OriginCircuit([node.hop], rng=random.Random(9).randbytes)
         handshake = circuit._handshake
@@ -139,8 +142,15 @@ class HandshakeSecretTests(SynchronousTestCase):
             held = held_bytes(end)
             self.assertEqual(held & {x, y, first, second}, set())
             keys = [one for one in held if len(one) in (32, 64)]
-            # Forward and backward; at the builder besides its path: node id and onion key.
-            self.assertEqual(len(keys), 4 if end is circuit else 2)
+            # Forward, backward and bind; at the builder besides its path: node id and onion key.
+            self.assertEqual(len(keys), 5 if end is circuit else 3)
+            self.assertIn(bytes(end._bind or b""), held)
+
+    def test_a_circuit_that_goes_on(self) -> None:
+        """A hop that is not the last one any more has two keys left."""
+        chain = Chain(2)
+        passing, last = [{one for one in held_bytes(end) if len(one) in (32, 64)} for end in chain.transits]
+        self.assertEqual((len(passing), len(last)), (2, 3))
 
     def test_link(self) -> None:
         """A link that is ready holds its two keys, what AUTH is bound to, and no more of the handshake."""

@@ -253,3 +253,30 @@ class LayerTests(SynchronousTestCase):
         hop.pass_backward(CELL, bytes(1024))
         self.assertRaises(LocalProtocolError, hop.pass_backward, CELL, bytes(1024))
         self.assertEqual(MAX_COUNTER, 1 << 48)
+
+
+class JoinedTests(SynchronousTestCase):
+    """Cells between the two ends of a joined circuit."""
+
+    def join(self, case: dict[str, Any]) -> tuple[OriginLayers, list[Layer], list[Layer], OriginLayers]:
+        """The sender's layers, its hops', the receiver's hops' (the rendezvous node's first), and the receiver's."""
+        ahead = [bytes.fromhex(key) for key in case["forward_hop_keys"]]
+        back = [bytes.fromhex(key) for key in case["backward_hop_keys"]]
+        there, here = case["forward_counters"], case["backward_counters"]
+        passing = list(reversed(list(map(layer, back, here))))
+        return origin(ahead, there), list(map(layer, ahead, there)), passing, origin(back, here)
+
+    def test_vectors(self) -> None:
+        """Every image of every cell, the tag, and what the other end opens, byte for byte."""
+        for case in load("joined"):
+            sender, hops, passing, receiver = self.join(case)
+            key, counter = bytes.fromhex(case["end_to_end_key"]), case["end_to_end_counter"]
+            payload, fill = bytes.fromhex(case["payload"]), bytes.fromhex(case["fill"])
+            body, tag = sender.seal_joined(CELL, payload, fill, layer(key, counter))
+            images = [body]
+            images += [body := hop.open_forward(CELL, body) for hop in hops]
+            self.assertFalse(body.endswith(MARK))
+            images += [body := hop.pass_backward(CELL, body) for hop in passing]
+            self.assertEqual([image.hex() for image in images], case["on_wire"])
+            self.assertEqual(tag.hex(), case["acknowledgement_tag"])
+            self.assertEqual(receiver.open_joined(CELL, body, layer(key, counter)), (payload, tag))

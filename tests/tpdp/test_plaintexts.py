@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Callable
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.tpdp.chain import Chain, message
+from tests.tpdp.meeting import Meeting
 from torpydo.errors import RemoteProtocolError
 from torpydo.tpdp.address import Address
 from torpydo.tpdp.constants import BULK, CELL, EARLY, EndReason
+from torpydo.tpdp.conversations import SIZES
 from torpydo.tpdp.ends import CircuitEnd
 from torpydo.tpdp.messages import (
     Extend,
@@ -89,16 +92,36 @@ class PlaintextTests(SynchronousTestCase):
             ends.append(chain.exit.end if ends else chain.origin.end)
         return ends
 
+    def talking(self) -> list[CircuitEnd]:
+        """Both ends of circuits with a conversation, begun or not, and of a joined one."""
+        ends: list[CircuitEnd] = []
+        for kind in (Type.ESTABLISH_INTRO, Type.INTRODUCE1, Type.ESTABLISH_RENDEZVOUS):
+            chain = Chain(1, early=0)
+            ends.append(chain.exit.end)
+            chain.origin.end.say(kind, bytes(SIZES[kind]))
+            ends.append(chain.origin.end)
+        meeting = Meeting(1, 1)
+        return [*ends, meeting.client.origin.end, meeting.service.origin.end]
+
     def test_nothing_else_happens(self) -> None:
         """A hundred thousand plaintexts: each is taken or refused as the peer's fault, and both occur often.
 
         An end that has taken some goes on with the next ones, so they meet it in many states; it can always say what
         it has to say.
         """
+        self.try_all(self.ends, PLAINTEXTS, PLAINTEXTS // 25)
+
+    def test_conversations(self) -> None:
+        """The same for ends that may speak of introductions and rendezvous; they take less: more is out of place."""
+        self.good += 3 * [message(kind, 0, bytes(size)) for kind, size in SIZES.items()]
+        self.try_all(self.talking, PLAINTEXTS // 4, PLAINTEXTS // 200)
+
+    def try_all(self, make: Callable[[], list[CircuitEnd]], most: int, least: int) -> None:
+        """Give so many to fresh ends; taken and refused must be so many each."""
         outcomes = {"taken": 0, "refused": 0}
         count = 0
-        while count < PLAINTEXTS:
-            for end in self.ends():
+        while count < most:
+            for end in make():
                 for _ in range(FRESH):
                     count += 1
                     command = self.random.choice((CELL, CELL, BULK, EARLY))
@@ -114,13 +137,13 @@ class PlaintextTests(SynchronousTestCase):
                     end.take_events()
                 end.cells_to_send(1.0)
                 end.take_events()
-        self.assertGreater(min(outcomes.values()), PLAINTEXTS // 25, outcomes)
+        self.assertGreater(min(outcomes.values()), least, outcomes)
 
     def test_truncate_is_not_supported(self) -> None:
         """There is no message that shortens a circuit, and none beside those of the protocol (row C10)."""
         self.assertNotIn("TRUNCATE", Type.__members__)
-        self.assertEqual(sorted(Type), list(range(1, 14)))
+        self.assertEqual(sorted(Type), list(range(1, 23)))
         for end in self.ends():
-            for kind in range(14, 256):
+            for kind in range(23, 256):
                 for stream in (0, 1):
                     self.assertRaises(RemoteProtocolError, end.receive_payload, CELL, message(kind, stream), b"", 0.0)

@@ -3,11 +3,13 @@
 Everything here is a pure function or a value: randomness comes in as an argument.
 """
 
+from torpydo.crypto.blinding import BlindedKey, blind, blind_public
 from torpydo.crypto.boxes import (
     AEGIS_OVERHEAD,
     CELL_BACKWARD_ORIGIN,
     CELL_BACKWARD_PASS,
     CELL_FORWARD,
+    CELL_JOINED,
     MAC_SIZE,
     ZERO_NONCE,
     aegis_open,
@@ -38,10 +40,12 @@ __all__ = [
     "CELL_BACKWARD_ORIGIN",
     "CELL_BACKWARD_PASS",
     "CELL_FORWARD",
+    "CELL_JOINED",
     "KEY_SIZE",
     "MAC_SIZE",
     "SIGNATURE_SIZE",
     "ZERO_NONCE",
+    "BlindedKey",
     "DHPublicKey",
     "DHSecretKey",
     "NodeId",
@@ -55,6 +59,8 @@ __all__ = [
     "aegis_seal",
     "aegis_supported",
     "blake",
+    "blind",
+    "blind_public",
     "cell_nonce",
     "document_hash",
     "open_sealed",

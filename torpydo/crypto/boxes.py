@@ -23,13 +23,14 @@ ZERO_NONCE = bytes(24)
 CELL_FORWARD = 0x01
 CELL_BACKWARD_PASS = 0x11
 CELL_BACKWARD_ORIGIN = 0x12
+CELL_JOINED = 0x21
 
 seal = crypto_secretbox_easy
 """``seal(message, nonce, key)``: NaCl SecretBox, giving MAC ‖ ciphertext. Bound directly: it is the hot path."""
 
 _CELL_PREFIXES = {
     (kind, command): bytes((kind, command)) + bytes(14)
-    for kind in (CELL_FORWARD, CELL_BACKWARD_PASS, CELL_BACKWARD_ORIGIN)
+    for kind in (CELL_FORWARD, CELL_BACKWARD_PASS, CELL_BACKWARD_ORIGIN, CELL_JOINED)
     for command in range(256)
 }
 _RECORD_PREFIX = bytes(16)

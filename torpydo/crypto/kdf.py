@@ -22,6 +22,16 @@ class Person(Enum):
     RATCHET = b"tpdp1 ratchet"
     AEGIS = b"tpdp1 aegis"
     DOCUMENT = b"tpdp1 document"
+    BLIND = b"tpdp1 blind"
+    BLIND_NONCE = b"tpdp1 blindnonce"
+    NAME = b"tpdp1 name"
+    PUZZLE = b"tpdp1 puzzle"
+    OUTER = b"tpdp1 outer"
+    INNER = b"tpdp1 inner"
+    ENTRY = b"tpdp1 entry"
+    ENTRY_ID = b"tpdp1 entry id"
+    TARGET = b"tpdp1 target"
+    PLACE = b"tpdp1 place"
 
 
 class Purpose(Enum):
@@ -31,6 +41,8 @@ class Purpose(Enum):
     HEARTBEAT = b"TPDP/1 heartbeat"
     LISTING = b"TPDP/1 listing"
     AUTH = b"TPDP/1 auth"
+    ITEM = b"TPDP/1 item"
+    INTRODUCTION = b"TPDP/1 introduction"
 
 
 def blake(data: bytes, person: Person, key: bytes = b"", size: int = 32) -> bytes:

@@ -21,7 +21,7 @@ from torpydo.net.resets import was_reset
 from torpydo.net.slices import Later, Slices
 from torpydo.net.state import StateDirectory
 from torpydo.net.steadyclock import use_steady_clock
-from torpydo.net.streams import StreamTransport
+from torpydo.net.streams import StreamCircuit, StreamTransport
 from torpydo.net.turn import Turn
 from torpydo.net.waiting import Holder, Queue, Waiting
 
@@ -51,6 +51,7 @@ __all__ = [
     "Resolution",
     "Slices",
     "StateDirectory",
+    "StreamCircuit",
     "StreamTransport",
     "Turn",
     "Waiting",

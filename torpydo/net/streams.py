@@ -28,7 +28,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from torpydo.tpdp import BUFFER_LOW, Address, EndReason, OriginEnd, put_piece
+from torpydo.tpdp import BUFFER_LOW, Address, CircuitEnd, EndReason, put_piece
 
 END_TIMEOUT = 60.0
 """Seconds that the exit may take to answer the end of a stream."""
@@ -46,7 +46,7 @@ class StreamCircuit(Protocol):
     """What a stream needs of its circuit."""
 
     @property
-    def end(self) -> OriginEnd:
+    def end(self) -> CircuitEnd:
         """The core's end."""
 
     @property

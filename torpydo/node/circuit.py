@@ -39,6 +39,8 @@ class RoutedCircuit:
     :ivar linking: the link that the next hop needs
     :ivar timer: for the next hop's answer
     :ivar streams: made for the first stream
+    :ivar place: the key or the cookie under which it stands in a table of onion services
+    :ivar partner: the circuit that it is joined with
     :ivar sent_back: bytes of cells that were given to the link to the previous hop so far
     :ivar sent_on: the same for the next hop
     """
@@ -52,6 +54,8 @@ class RoutedCircuit:
     linking: Deferred[None] | None = None
     timer: IDelayedCall | None = None
     streams: ExitStreams | None = None
+    place: bytes = b""
+    partner: RoutedCircuit | None = None
     sent_back: int = 0
     sent_on: int = 0
 

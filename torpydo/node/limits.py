@@ -89,6 +89,14 @@ class NodeLimits(Limits):
     )
     names: int = limit(10_000, "names", "are remembered (E5)")
 
+    # -- Onion services
+    introduction_points: int = limit(1000, "services", "are introduced by the node")
+    introductions_per_second: float = limit(25.0, "introductions a second", "are passed to one service (O5)")
+    introductions_burst: int = limit(200, "introductions", "are passed to one service at once (O5)")
+    introductions_queue: int = limit(256 << 10, "bytes", "of introductions wait for one service")
+    rendezvous: int = limit(4000, "clients", "wait for their service")
+    rendezvous_wait: float = limit(60.0, "seconds", "a client may wait for its service")
+
     def share(self, workers: int) -> NodeLimits:
         """What one of so many workers may use of what the machine has."""
         return attrs.evolve(self, memory=self.memory // workers, links_pending=max(1, self.links_pending // workers))

@@ -55,6 +55,14 @@ class NodeRefusal(Enum):
     STREAMS_RESOURCE_LIMIT = "streams and lookups, because of what this machine has"
     STREAMS_LINGERING = "destinations that took the last bytes too slowly, or were too many such"
 
+    # -- Onion services
+    INTRODUCTION_POINTS = "introduction points of services, because this node has enough of them"
+    INTRODUCTION_REPLACED = "introduction points that their service has moved to another circuit"
+    INTRODUCTIONS_TOO_FAST = "introductions to a service, because they came too fast"
+    RENDEZVOUS = "clients that would have waited for a service, because enough of them do"
+    RENDEZVOUS_LATE = "clients whose service did not come in time"
+    RENDEZVOUS_UNKNOWN = "services that came for a client that does not wait, or not any more"
+
 
 BY_GATE: Final[Mapping[GateRefusal, NodeRefusal]] = {cause: NodeRefusal[cause.name] for cause in GateRefusal}
 BY_STATUS: Final[Mapping[ExtendStatus, NodeRefusal]] = {

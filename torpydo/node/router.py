@@ -6,7 +6,8 @@ here for each cell. What a circuit does wrong costs that circuit, what a link do
 
     link_events ─┬─ CREATE ──> creates ──> table
                  ├─ CELLS ───> transit ─┬─ PassOn ──> next link
-                 │                      └─ Mine ────> extending, streams (exits)
+                 │                      ├─ PassOn, joined ──> the other circuit's previous link
+                 │                      └─ Mine ────> extending, streams (exits), onionservices
                  ├─ CELLS (backward) ──> transit ───> previous link
                  └─ DESTROY, end of the link ──> DESTROY to the other side
 """
@@ -30,6 +31,7 @@ from torpydo.node.draw import make_randbelow
 from torpydo.node.exits import Exits, ExitStreams
 from torpydo.node.extending import Extending
 from torpydo.node.neighbours import ConnectFunction, Neighbour, Neighbours
+from torpydo.node.onionservices import OnionServices
 from torpydo.node.refusal import NodeRefusal
 from torpydo.node.status import NodeStatus
 from torpydo.node.teardown import Teardown
@@ -48,6 +50,7 @@ from torpydo.tpdp import (
     LinkReady,
     PassOn,
     PeerAuthenticated,
+    Said,
     TransitCircuit,
 )
 
@@ -99,6 +102,7 @@ class Router:
         self._circuits: dict[tuple[LinkProtocol, int], RoutedCircuit] = {}
         self._count = 0
         self._teardown = Teardown(reactor, self._circuits, self._lost)
+        self._onions = OnionServices(reactor, bounds, self._flush, self._end_circuit)
         self._waiting = bounds.waiting
         self._upkeep = Upkeep(
             reactor, bounds, exits, self._neighbours, end=self._end_circuit, randbelow=make_randbelow(rng)
@@ -161,6 +165,7 @@ class Router:
         """Destroy every circuit and close every link; fires when they are gone, or after a few seconds."""
         self._closed = True
         self._upkeep.stop()
+        self._onions.stop()
         self._creates.stop()
         self._neighbours.stop()
         return Deferred.fromCoroutine(self._end())
@@ -251,6 +256,10 @@ class Router:
     def _forward(self, circuit: RoutedCircuit, cells: list[Cell]) -> None:
         outcome = circuit.transit.receive_forward(cells, self._reactor.seconds())
         if isinstance(outcome, PassOn):
+            partner = circuit.partner
+            if partner is not None:
+                self._send_back(partner, partner.transit.receive_backward(outcome.cells))
+                return
             assert circuit.next is not None
             circuit.sent_on += self._send(circuit, circuit.next, circuit.next_id, outcome.cells)
             return
@@ -268,7 +277,11 @@ class Router:
             return
         if circuit.way is not Way.NONE:
             raise RemoteProtocolError("a stream while the circuit is being extended")
-        self._streams(circuit).receive(events)
+        if isinstance(events[0], Said):
+            # There is one on a circuit, and then no stream.
+            self._onions.said(circuit, events[0])
+        else:
+            self._streams(circuit).receive(events)
 
     def _send_back(self, circuit: RoutedCircuit, cells: list[Cell]) -> None:
         circuit.sent_back += self._send(circuit, circuit.previous, circuit.previous_id, cells)
@@ -368,6 +381,11 @@ class Router:
         self._circuits.pop((previous.link, circuit.previous_id), None)
         previous.link.send_destroy(circuit.previous_id)
         self._neighbours.leave(previous, circuit.previous_id)
+        self._onions.gone(circuit)
+        partner, circuit.partner = circuit.partner, None
+        if partner is not None:
+            partner.partner = None
+            self._teardown.drop(partner)
         if circuit.streams is not None:
             # It knows the circuit: both would wait for the cycle collector.
             streams, circuit.streams = circuit.streams, None

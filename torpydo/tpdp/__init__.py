@@ -7,13 +7,16 @@ from torpydo.tpdp.address import Address
 from torpydo.tpdp.constants import (
     BUFFER_HIGH,
     BUFFER_LOW,
+    COOKIE_SIZE,
     EXIT_READ,
     MAX_HOPS,
     MAX_RECORD_FRAMES,
+    PROTOCOL_VERSION,
     STREAM_CREDIT,
     WINDOW_MAX,
     EndReason,
     ExtendStatus,
+    IntroduceStatus,
 )
 from torpydo.tpdp.ends import CircuitEnd
 from torpydo.tpdp.events import (
@@ -35,6 +38,7 @@ from torpydo.tpdp.events import (
     PeerAuthenticated,
     PongReceived,
     ResolveRequested,
+    Said,
     StreamConnected,
     StreamData,
     StreamEnded,
@@ -43,24 +47,42 @@ from torpydo.tpdp.events import (
     StreamResolved,
     StreamWritable,
 )
+from torpydo.tpdp.exitend import ExitEnd, ServiceEnd
+from torpydo.tpdp.handshake import (
+    OPTION_VERSIONS,
+    ClientHandshake,
+    HandshakeKeys,
+    Proto,
+    answer,
+    decode_options,
+    encode_options,
+    open_hello,
+)
+from torpydo.tpdp.joined import JoinedCircuit
 from torpydo.tpdp.link import Link, LinkState
+from torpydo.tpdp.messages import Type as MessageType
 from torpydo.tpdp.messages import check_host
-from torpydo.tpdp.origin import Hop, OriginCircuit, OriginEnd, OriginState
+from torpydo.tpdp.origin import Hop, OriginCircuit, OriginState
+from torpydo.tpdp.originend import OriginEnd
 from torpydo.tpdp.streams import put_piece
-from torpydo.tpdp.transit import ExitEnd, TransitCircuit, TransitState
+from torpydo.tpdp.transit import TransitCircuit, TransitState
 
 __all__ = [
     "BUFFER_HIGH",
     "BUFFER_LOW",
+    "COOKIE_SIZE",
     "EXIT_READ",
     "MAX_HOPS",
     "MAX_RECORD_FRAMES",
+    "OPTION_VERSIONS",
+    "PROTOCOL_VERSION",
     "STREAM_CREDIT",
     "WINDOW_MAX",
     "Address",
     "Cell",
     "CellsReceived",
     "CircuitEnd",
+    "ClientHandshake",
     "CreateReceived",
     "CreatedReceived",
     "DestroyReceived",
@@ -71,13 +93,17 @@ __all__ = [
     "ExtendRefused",
     "ExtendRequested",
     "ExtendStatus",
+    "HandshakeKeys",
     "Hop",
     "HopAdded",
+    "IntroduceStatus",
+    "JoinedCircuit",
     "Link",
     "LinkClosed",
     "LinkEvent",
     "LinkReady",
     "LinkState",
+    "MessageType",
     "Mine",
     "OriginCircuit",
     "OriginEnd",
@@ -85,7 +111,10 @@ __all__ = [
     "PassOn",
     "PeerAuthenticated",
     "PongReceived",
+    "Proto",
     "ResolveRequested",
+    "Said",
+    "ServiceEnd",
     "StreamConnected",
     "StreamData",
     "StreamEOF",
@@ -95,6 +124,10 @@ __all__ = [
     "StreamWritable",
     "TransitCircuit",
     "TransitState",
+    "answer",
     "check_host",
+    "decode_options",
+    "encode_options",
+    "open_hello",
     "put_piece",
 ]

@@ -80,6 +80,10 @@ MAX_COUNTER = 1 << 48
 MESSAGE_HEADER = 7
 """type u8 ‖ stream u32 ‖ length u16."""
 
+# -- Onion services (protocol-onion, section Conversations).
+COOKIE_SIZE = 20
+"""Bytes of a rendezvous cookie."""
+
 # -- Flow control (section Flow control).
 ACK_INTERVAL = 32 * 1024
 """Bytes of cells with DATA between two acknowledgements."""
@@ -137,3 +141,13 @@ class ExtendStatus(IntEnum):
     DESTROYED = 5
     """The next hop answered with DESTROY."""
     RESOURCE_LIMIT = 6
+
+
+class IntroduceStatus(IntEnum):
+    """What an introduction point did with an INTRODUCE1."""
+
+    OK = 0
+    UNKNOWN = 1
+    """No service has this introduction point, or not any more."""
+    TOO_MANY = 2
+    """It has given the service as many as it takes for now."""

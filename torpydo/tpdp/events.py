@@ -12,6 +12,7 @@ from torpydo.crypto import NodeId
 from torpydo.errors import TorpydoError
 from torpydo.tpdp.address import Address
 from torpydo.tpdp.constants import EndReason
+from torpydo.tpdp.messages import Type
 
 Cell = tuple[int, bytes]
 """A cell without its circuit id: (command, body)."""
@@ -150,6 +151,14 @@ class StreamWritable:
 
 
 @attrs.frozen
+class Said:
+    """The other side of a conversation said something; it is of the right size and in its place."""
+
+    kind: Type
+    data: bytes = attrs.field(repr=False)
+
+
+@attrs.frozen
 class PongReceived:
     """Origin: the answer to a ``ping``."""
 
@@ -191,6 +200,7 @@ EndEvent = (
     | StreamEOF
     | StreamEnded
     | StreamWritable
+    | Said
     | PongReceived
     | ExtendRequested
     | HopAdded

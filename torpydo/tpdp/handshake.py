@@ -29,6 +29,7 @@ class Proto(Enum):
 
     LINK = b"TPDP/1 link"
     HOP = b"TPDP/1 hop"
+    SERVICE = b"TPDP/1 service"
 
 
 @attrs.frozen

@@ -1,8 +1,9 @@
 """Onion layers: what each hop and the origin do to the body of a cell (docs/protocol, section Cells).
 
-Four small verbs at a hop (``open_forward``, ``pass_backward``, ``seal_backward`` and nothing else), two at the
-origin (``seal_forward``, ``open_backward``). Every layer has its own key, counter and ratchet. A failure is
-:class:`~torpydo.errors.DecryptionFailed`; after it the circuit must be destroyed, for the counters have moved on.
+Small verbs at a hop (``open_forward``, ``pass_backward``, ``seal_backward``), two at the origin (``seal_forward``,
+``open_backward``), and two more at both ends of a joined circuit (``seal_joined``, ``open_joined``). Every layer has
+its own key, counter and ratchet. A failure is :class:`~torpydo.errors.DecryptionFailed`; after it the circuit must be
+destroyed, for the counters have moved on.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from torpydo.crypto import (
     CELL_BACKWARD_ORIGIN,
     CELL_BACKWARD_PASS,
     CELL_FORWARD,
+    CELL_JOINED,
     MAC_SIZE,
     Person,
     blake,
@@ -19,7 +21,7 @@ from torpydo.crypto import (
     seal,
 )
 from torpydo.errors import LocalProtocolError
-from torpydo.tpdp.constants import EPOCH, MARK, MAX_COUNTER, MAX_HOPS
+from torpydo.tpdp.constants import EPOCH, FORWARD_HEAD, MARK, MAX_COUNTER, MAX_HOPS
 
 
 class Layer:
@@ -81,6 +83,19 @@ class Layer:
         key, counter = self._next()
         return open_sealed(body, cell_nonce(CELL_BACKWARD_ORIGIN, command, counter), key)
 
+    def seal_joined(self, command: int, payload: bytes) -> bytes:
+        """Seal *payload* for the other end of a joined circuit; 16 bytes longer, and the first 16 are its MAC."""
+        key, counter = self._next()
+        return seal(payload, cell_nonce(CELL_JOINED, command, counter), key)
+
+    def open_joined(self, command: int, sealed: bytes) -> bytes:
+        """Open what the other end's :meth:`seal_joined` made.
+
+        :raises DecryptionFailed: if anybody on the way altered it
+        """
+        key, counter = self._next()
+        return open_sealed(sealed, cell_nonce(CELL_JOINED, command, counter), key)
+
 
 class OriginLayers:
     """All layers of a circuit at the client, first hop first."""
@@ -107,6 +122,20 @@ class OriginLayers:
         :param payload: body size - 144 bytes
         :param fill: 16 · (8 - hops) fresh random bytes; zeros would tell the exit how many hops there are
         """
+        return self._wrap(command, fill, payload + MARK)
+
+    def seal_joined(self, command: int, payload: bytes, fill: bytes, far: Layer) -> tuple[bytes, bytes]:
+        """Make a forward cell for the other end of a joined circuit; gives the body and the MAC that the end checks.
+
+        :param payload: body size - 144 bytes
+        :param fill: as in :meth:`seal_forward`
+        :param far: the layer that both ends share
+        """
+        sealed = far.seal_joined(command, payload)
+        return self._wrap(command, fill, sealed)[0], sealed[:MAC_SIZE]
+
+    def _wrap(self, command: int, fill: bytes, core: bytes) -> tuple[bytes, bytes]:
+        """Put all layers around *core*, body size - 128 bytes; gives the MAC of the innermost, too."""
         # A_i = ks_i[:16] ‖ (A_{i-1} xor ks_i[16:]): right-aligned, that is one xor of whole numbers.
         head = 0
         sealings = []
@@ -115,7 +144,7 @@ class OriginLayers:
             nonce = cell_nonce(CELL_FORWARD, command, counter)
             head ^= int.from_bytes(seal(bytes(MAC_SIZE * place), nonce, key)[MAC_SIZE:], "big")
             sealings.append((nonce, key))
-        body = head.to_bytes(MAC_SIZE * len(sealings), "big") + fill + payload + MARK
+        body = head.to_bytes(MAC_SIZE * len(sealings), "big") + fill + core
         tag = b""
         for nonce, key in reversed(sealings):
             sealed = seal(body, nonce, key)
@@ -133,3 +162,14 @@ class OriginLayers:
         for layer in self._backward[:last]:
             body = layer.pass_backward(command, body)
         return self._backward[last].open_origin(command, body), body[:MAC_SIZE]
+
+    def open_joined(self, command: int, body: bytes, far: Layer) -> tuple[bytes, bytes]:
+        """Take all layers off a cell of the other end of a joined circuit; gives the payload and the MAC.
+
+        :param far: the layer that both ends share
+        :raises DecryptionFailed: if anybody on the way altered it
+        """
+        for layer in self._backward:
+            body = layer.pass_backward(command, body)
+        sealed = body[FORWARD_HEAD:]
+        return far.open_joined(command, sealed), sealed[:MAC_SIZE]

@@ -33,10 +33,23 @@ class Type(IntEnum):
     PING = 11
     PONG = 12
     DROP = 13
+    ESTABLISH_INTRO = 14
+    INTRO_ESTABLISHED = 15
+    INTRODUCE1 = 16
+    INTRODUCE_ACK = 17
+    INTRODUCE2 = 18
+    ESTABLISH_RENDEZVOUS = 19
+    RENDEZVOUS_ESTABLISHED = 20
+    RENDEZVOUS1 = 21
+    RENDEZVOUS2 = 22
 
 
-CIRCUIT_TYPES = frozenset({Type.EXTEND, Type.EXTENDED, Type.PING, Type.PONG, Type.DROP})
-"""Messages about the circuit: their stream is 0. WINDOW goes with either, all others belong to a stream."""
+STREAM_TYPES = frozenset(
+    {Type.BEGIN, Type.CONNECTED, Type.DATA, Type.CLOSE_WRITE, Type.END, Type.RESOLVE, Type.RESOLVED}
+)
+"""Messages that belong to a stream."""
+CIRCUIT_TYPES = frozenset(Type) - STREAM_TYPES - {Type.WINDOW}
+"""Messages about the circuit: their stream is 0. WINDOW goes with either."""
 
 MAX_HOST = 255
 """Bytes of a host name."""
@@ -79,7 +92,7 @@ def decode_payload(payload: bytes) -> list[tuple[Type, int, bytes]]:
             known = Type(kind)
         except ValueError:
             raise Malformed(f"message type {kind} is unknown") from None
-        if known is not Type.WINDOW and (stream == 0) != (known in CIRCUIT_TYPES):
+        if known is not Type.WINDOW and (stream == 0) == (known in STREAM_TYPES):
             raise Malformed(f"{known.name} on stream {stream}")
         messages.append((known, stream, payload[start:position]))
     return messages

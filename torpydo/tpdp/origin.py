@@ -1,4 +1,4 @@
-"""The client's end of a circuit, and the circuit itself as its builder sees it.
+"""A circuit as its builder sees it.
 
 Source: docs/protocol, sections Circuits, Cells, Messages. Called by client/circuits.
 """
@@ -10,172 +10,39 @@ from enum import Enum, auto
 
 import attrs
 
-from torpydo.crypto import DHPublicKey, DHSecretKey, NodeId, Secret
+from torpydo.crypto import DHPublicKey, DHSecretKey, NodeId, Secret, SigningKey
 from torpydo.errors import LocalProtocolError, RemoteProtocolError
 from torpydo.tpdp.address import Address
 from torpydo.tpdp.constants import (
-    BODY_SIZE,
-    BULK,
-    BULK_SIZE,
-    BULK_THRESHOLD,
-    CELL,
     EARLY,
     FORWARD_OVERHEAD,
     MAC_SIZE,
     MAX_EARLY,
     MAX_HOPS,
-    MESSAGE_HEADER,
     PROTOCOL_VERSION,
-    EndReason,
     ExtendStatus,
 )
-from torpydo.tpdp.ends import CircuitEnd, SealCell
-from torpydo.tpdp.events import (
-    Cell,
-    EndEvent,
-    ExtendRefused,
-    HopAdded,
-    PongReceived,
-    StreamConnected,
-    StreamResolved,
+from torpydo.tpdp.conversations import encode_establish_intro
+from torpydo.tpdp.ends import SealCell
+from torpydo.tpdp.events import Cell, EndEvent, ExtendRefused, HopAdded
+from torpydo.tpdp.exitend import ServiceEnd
+from torpydo.tpdp.handshake import (
+    OPTION_VERSIONS,
+    ClientHandshake,
+    HandshakeKeys,
+    Proto,
+    decode_options,
+    encode_options,
 )
-from torpydo.tpdp.handshake import OPTION_VERSIONS, ClientHandshake, Proto, decode_options, encode_options
+from torpydo.tpdp.joined import EndT, JoinedCircuit
 from torpydo.tpdp.layers import Layer, OriginLayers
-from torpydo.tpdp.messages import (
-    PING_SIZE,
-    Extend,
-    Extended,
-    Type,
-    decode_connected,
-    decode_payload,
-    decode_resolved,
-    encode_begin,
-    encode_message,
-    encode_resolve,
-    encode_wanted_size,
-)
-from torpydo.tpdp.streams import Phase, Stream
-from torpydo.tpdp.windows import SizeChooser
+from torpydo.tpdp.messages import Extend, Extended, Type
+from torpydo.tpdp.originend import OriginEnd
 from torpydo.wire import Malformed
 
 VERSION = bytes((PROTOCOL_VERSION,))
 HOP_OPTIONS = encode_options({OPTION_VERSIONS: VERSION})
 """The same bytes for all clients of this version: they must not tell clients apart."""
-
-
-class OriginEnd(CircuitEnd):
-    """The client's end."""
-
-    __slots__ = ("_early", "_next_stream", "_pings", "_sizes", "built", "extended")
-
-    is_origin = True
-
-    def __init__(self, seal: SealCell, overhead: int, rng: Callable[[int], bytes], early: int) -> None:
-        super().__init__(seal, overhead, rng)
-        self._early = early
-        self._next_stream = 1
-        self._sizes = SizeChooser()
-        self._pings: dict[bytes, float] = {}
-        self.extended: Callable[[bytes], EndEvent] | None = None
-        """Takes the data of the EXTENDED that is awaited."""
-        self.built = False
-        """Whether the last hop has answered: no hop before it may learn of a stream."""
-
-    # -- Verbs
-
-    def begin(self, host: str, port: int) -> int:
-        """Ask the exit for a stream; data may be sent on it at once. Gives the stream's number.
-
-        :param host: a name, which only the exit resolves, or an IP literal
-        :raises ValueError: if *host* or *port* cannot be asked for
-        """
-        return self._open(Phase.REQUESTED, Type.BEGIN, encode_begin(host, port))
-
-    def resolve(self, host: str) -> int:
-        """Ask the exit for the addresses of *host*. Gives the stream's number.
-
-        :raises ValueError: if *host* cannot be asked for
-        """
-        return self._open(Phase.RESOLVING, Type.RESOLVE, encode_resolve(host))
-
-    def ping(self, now: float) -> None:
-        """Ask the last hop for a sign of life; :class:`PongReceived` answers."""
-        self._check_built()
-        token = self._rng(PING_SIZE)
-        self._pings[token] = now
-        self._control.append(encode_message(Type.PING, 0, token))
-
-    def extend(self, data: bytes) -> None:
-        """Ask the last hop to extend the circuit."""
-        self._control.append(encode_message(Type.EXTEND, 0, data))
-
-    def _open(self, phase: Phase, kind: Type, data: bytes) -> int:
-        self._check_built()
-        number = self._next_stream
-        self._next_stream += 1
-        self._streams[number] = Stream(number, phase)
-        self._control.append(encode_message(kind, number, data))
-        return number
-
-    def _send_end(self, stream: Stream, reason: EndReason) -> None:
-        # Whatever the reason is here: it would tell the exit what the client is, or does (SECURITY Z2).
-        super()._send_end(stream, EndReason.DONE if reason is EndReason.DONE else EndReason.MISC)
-
-    def _check_built(self) -> None:
-        if not self.built:
-            raise LocalProtocolError("the circuit is not built")
-
-    # -- Cells
-
-    def receive_payload(self, command: int, payload: bytes, tag: bytes, now: float) -> None:
-        """As every end; besides, EXTENDED must be the last message of its cell: its hop originates nothing more."""
-        if self.extended is not None and any([kind is Type.EXTENDED for kind, _, _ in decode_payload(payload)[:-1]]):
-            raise RemoteProtocolError("a message after EXTENDED")
-        super().receive_payload(command, payload, tag, now)
-
-    def _next_cell(self) -> tuple[int, bool]:
-        if self._early:
-            return EARLY, self.window.may_send(BODY_SIZE)
-        if self._waiting(BULK_THRESHOLD):
-            # Near the end of the window it waits for room rather than go on in small cells.
-            return (BULK, True) if self.window.may_send(BULK_SIZE) else (CELL, False)
-        return CELL, self.window.may_send(BODY_SIZE)
-
-    def _sent_cell(self, command: int) -> None:
-        if command == EARLY:
-            self._early -= 1
-
-    def _received_cell(self, command: int, messages: list[tuple[Type, int, bytes]], capacity: int) -> None:
-        if all([kind is Type.DROP for kind, _, _ in messages]):
-            raise RemoteProtocolError("a backward cell that says nothing")
-        used = sum([MESSAGE_HEADER + len(data) for _, _, data in messages])
-        wanted = self._sizes.received(command, used, capacity)
-        if wanted is not None:
-            self._control.append(encode_message(Type.WINDOW, 0, encode_wanted_size(wanted)))
-
-    def _receive_other(self, command: int, kind: Type, number: int, data: bytes, now: float) -> None:
-        if kind is Type.CONNECTED:
-            stream = self._known(number)
-            stream.admit(True, kind)
-            address, ttl = decode_connected(data)
-            stream.phase = Phase.OPEN
-            self._tell(stream, StreamConnected(number, address, ttl))
-        elif kind is Type.RESOLVED:
-            stream = self._known(number)
-            stream.admit(True, kind)
-            answers = decode_resolved(data)
-            stream.phase = Phase.RESOLVED
-            self._tell(stream, StreamResolved(number, answers))
-        elif kind is Type.PONG:
-            sent_at = self._pings.pop(data, None)
-            if sent_at is None:
-                raise RemoteProtocolError("PONG without a PING")
-            self._events.append(PongReceived(now - sent_at))
-        elif kind is Type.EXTENDED and self.extended is not None:
-            take, self.extended = self.extended, None
-            self._events.append(take(data))
-        else:
-            super()._receive_other(command, kind, number, data, now)
 
 
 @attrs.frozen
@@ -194,6 +61,8 @@ class OriginState(Enum):
     BUILT = auto()
     REFUSED = auto()
     """A hop refused; it is to be destroyed."""
+    JOINED = auto()
+    """It goes on into another circuit: a :class:`~torpydo.tpdp.joined.JoinedCircuit` stands in its place."""
 
 
 class OriginCircuit:
@@ -214,6 +83,7 @@ class OriginCircuit:
         self.state = OriginState.BUILDING
         self._rng = rng
         self._layers = OriginLayers()
+        self._bind: Secret | None = None
         self._handshake: ClientHandshake | None = None
         least = len(path) - 1
         # A fixed number of EARLY cells would tell a hop its place.
@@ -254,6 +124,7 @@ class OriginCircuit:
         if self.hops == len(self.path):
             self.state = OriginState.BUILT
             self.end.built = True
+            self._bind = keys.bind
         else:
             hop = self.path[self.hops]
             self.end.extended = self._extended
@@ -266,6 +137,38 @@ class OriginCircuit:
             return self._add_hop(answer.message)
         self.state = OriginState.REFUSED
         return ExtendRefused(self.hops + 1, answer.status)
+
+    # -- Onion services
+
+    def establish_intro(self, key: SigningKey) -> None:
+        """Ask the last hop to be an introduction point, known by *key*."""
+        if self._bind is None:
+            raise LocalProtocolError("the circuit is not built")
+        self.end.say(Type.ESTABLISH_INTRO, encode_establish_intro(key, self._bind))
+
+    def join_as_client(self, keys: HandshakeKeys) -> JoinedCircuit[OriginEnd]:
+        """The circuit from its RENDEZVOUS2 on: its end is the service's.
+
+        :param keys: of the handshake with the service
+        """
+        end = self._join(keys.forward, lambda seal: OriginEnd(seal, FORWARD_OVERHEAD, self._rng, 0))
+        joined = JoinedCircuit(self._layers, Layer(keys.backward), end)
+        joined.end.built = True
+        return joined
+
+    def join_as_service(self, keys: HandshakeKeys) -> JoinedCircuit[ServiceEnd]:
+        """The circuit from its RENDEZVOUS1 on, which must have been sent: its end is the client's.
+
+        :param keys: of the handshake with the client
+        """
+        end = self._join(keys.backward, lambda seal: ServiceEnd(seal, FORWARD_OVERHEAD, self._rng))
+        return JoinedCircuit(self._layers, Layer(keys.forward), end)
+
+    def _join(self, key: Secret, make: Callable[[SealCell], EndT]) -> EndT:
+        if self.state is not OriginState.BUILT:
+            raise LocalProtocolError("only a circuit that is built can be joined")
+        self.state = OriginState.JOINED
+        return make(_sealing_joined(self._layers, Layer(key), self._rng))
 
     # -- Cells
 
@@ -293,5 +196,14 @@ def _sealing(layers: OriginLayers, rng: Callable[[int], bytes]) -> SealCell:
 
     def seal(command: int, payload: bytes) -> tuple[bytes, bytes]:
         return layers.seal_forward(command, payload, rng(MAC_SIZE * (MAX_HOPS - len(layers))))
+
+    return seal
+
+
+def _sealing_joined(layers: OriginLayers, far: Layer, rng: Callable[[int], bytes]) -> SealCell:
+    """The same for the other end of a joined circuit."""
+
+    def seal(command: int, payload: bytes) -> tuple[bytes, bytes]:
+        return layers.seal_joined(command, payload, rng(MAC_SIZE * (MAX_HOPS - len(layers))), far)
 
     return seal

@@ -1,4 +1,4 @@
-"""A circuit as a node sees it, and the end that the last hop speaks for.
+"""A circuit as a node sees it.
 
 Source: docs/protocol, sections Circuits, Cells, Messages. A batch of forward cells is either for the next hop or
 for this one: :class:`~torpydo.tpdp.events.PassOn` or :class:`~torpydo.tpdp.events.Mine`, nothing else. Called by
@@ -10,34 +10,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
 
-from torpydo.crypto import DHSecretKey, NodeId, Secret
+from torpydo.crypto import DHSecretKey, NodeId, Secret, VerifyKey
 from torpydo.errors import BadKey, CryptoError, LocalProtocolError, RemoteProtocolError
-from torpydo.tpdp.address import Address
 from torpydo.tpdp.constants import (
     BACKWARD_OVERHEAD,
-    BODY_SIZES,
-    BULK,
-    CELL,
     EARLY,
     FORWARD_HEAD,
     MAC_SIZE,
     MARK,
     MAX_EARLY,
-    MAX_STREAMS,
     PROTOCOL_VERSION,
-    EndReason,
     ExtendStatus,
 )
-from torpydo.tpdp.ends import CircuitEnd, SealCell
-from torpydo.tpdp.events import (
-    Cell,
-    EndEvent,
-    ExtendRequested,
-    Mine,
-    PassOn,
-    ResolveRequested,
-    StreamRequested,
-)
+from torpydo.tpdp.conversations import decode_establish_intro
+from torpydo.tpdp.events import Cell, EndEvent, ExtendRequested, Mine, PassOn
+from torpydo.tpdp.exitend import ExitEnd
 from torpydo.tpdp.handshake import (
     OPTION_VERSIONS,
     HandshakeKeys,
@@ -48,110 +35,17 @@ from torpydo.tpdp.handshake import (
     open_hello,
 )
 from torpydo.tpdp.layers import Layer
-from torpydo.tpdp.messages import (
-    PING_SIZE,
-    Extend,
-    Extended,
-    Type,
-    decode_begin,
-    decode_resolve,
-    encode_connected,
-    encode_message,
-    encode_resolved,
-)
-from torpydo.tpdp.streams import Half, Phase, Stream
+from torpydo.tpdp.messages import Extend, Extended
 from torpydo.wire import Malformed
 
 HOP_REPLY = encode_options({OPTION_VERSIONS: bytes((PROTOCOL_VERSION,))})
 
 
-class ExitEnd(CircuitEnd):
-    """The last hop's end."""
-
-    __slots__ = ("_last", "_size", "extend")
-
-    def __init__(self, seal: SealCell, overhead: int, rng: Callable[[int], bytes]) -> None:
-        super().__init__(seal, overhead, rng)
-        self._size = CELL
-        self._last = 0
-        self.extend: tuple[int, bytes] | None = None
-        """Command and data of the EXTEND that came; there is never a second one."""
-
-    @property
-    def begun(self) -> bool:
-        """Whether there ever was a stream: the circuit does not grow any more."""
-        return self._last > 0
-
-    # -- Verbs
-
-    def connected(self, stream: int, address: Address, ttl: int) -> None:
-        """The stream's outside connection is open to *address*; *ttl* is of the name, in seconds."""
-        known = self._streams.get(stream)
-        if known is None or known.sent is Half.ENDED:
-            return
-        if known.phase is not Phase.REQUESTED:
-            raise LocalProtocolError("a stream is connected once")
-        known.phase = Phase.OPEN
-        self._control.append(encode_message(Type.CONNECTED, stream, encode_connected(address, ttl)))
-
-    def resolved(self, stream: int, answers: list[tuple[bytes, int]]) -> None:
-        """The addresses of the name that was asked for: pairs of IP and time to live, at least one."""
-        known = self._streams.get(stream)
-        if known is None or known.sent is Half.ENDED:
-            return
-        known.phase = Phase.RESOLVED
-        self._control.append(encode_message(Type.RESOLVED, stream, encode_resolved(answers)))
-        self._send_end(known, EndReason.DONE)
-
-    def extended(self, data: bytes) -> None:
-        """Tell the client what came of its EXTEND."""
-        self._control.append(encode_message(Type.EXTENDED, 0, data))
-
-    # -- Cells
-
-    def _next_cell(self) -> tuple[int, bool]:
-        return self._size, self.window.may_send(BODY_SIZES[self._size])
-
-    def _receive_wanted_size(self, command: int) -> None:
-        if command not in (CELL, BULK):
-            raise Malformed("a size of cells that there is not")
-        self._size = command
-
-    def _receive_other(self, command: int, kind: Type, number: int, data: bytes, now: float) -> None:
-        if kind is Type.BEGIN:
-            host, port = decode_begin(data)
-            if self._opened(number, Phase.REQUESTED):
-                self._events.append(StreamRequested(number, host, port))
-        elif kind is Type.RESOLVE:
-            host = decode_resolve(data)
-            if self._opened(number, Phase.RESOLVING):
-                self._events.append(ResolveRequested(number, host))
-        elif kind is Type.PING:
-            if len(data) != PING_SIZE:
-                raise Malformed("PING of a size that it does not have")
-            self._control.append(encode_message(Type.PONG, 0, data))
-        elif kind is Type.EXTEND and self.extend is None:
-            self.extend = (command, data)
-        else:
-            super()._receive_other(command, kind, number, data, now)
-
-    def _opened(self, number: int, phase: Phase) -> bool:
-        if number <= self._last:
-            raise RemoteProtocolError("a stream number that is not new")
-        if len(self._streams) >= 2 * MAX_STREAMS:
-            raise RemoteProtocolError("more streams than the client ends")
-        self._last = number
-        stream = self._streams[number] = Stream(number, phase)
-        if len(self._streams) > MAX_STREAMS:
-            self._send_end(stream, EndReason.RESOURCE_LIMIT)
-            return False
-        return True
-
-
 class TransitState(Enum):
     """Which part this node has in a circuit.
 
-    LAST ── EXTEND ──> EXTENDING ── CREATED ──> PASSING; a failed EXTEND goes back to LAST.
+    LAST ── EXTEND ──> EXTENDING ── CREATED ──> PASSING; a failed EXTEND goes back to LAST. A circuit that is joined
+    with another one goes from LAST to PASSING.
     """
 
     LAST = auto()
@@ -166,12 +60,13 @@ class TransitCircuit:
     goes on has no end of its own any more.
     """
 
-    __slots__ = ("__weakref__", "_backward", "_early", "_forward", "end", "state")
+    __slots__ = ("__weakref__", "_backward", "_bind", "_early", "_forward", "end", "state")
 
     def __init__(self, keys: HandshakeKeys, rng: Callable[[int], bytes]) -> None:
         self._forward = Layer(keys.forward)
         self._backward = Layer(keys.backward)
         self._early = 0
+        self._bind: Secret | None = keys.bind
         self.state = TransitState.LAST
         self.end: ExitEnd | None = ExitEnd(self._backward.seal_tagged, BACKWARD_OVERHEAD, rng)
         """What speaks to the client; ``None`` once the circuit goes on, for then nothing more may be said."""
@@ -257,6 +152,25 @@ class TransitCircuit:
         self.end.extend = None
         self.state = TransitState.LAST
 
+    # -- Onion services
+
+    def intro_key(self, data: bytes) -> VerifyKey:
+        """The key in an ESTABLISH_INTRO that came on this circuit.
+
+        :raises TorpydoError: if it was not made for this circuit; it must be destroyed then
+        """
+        assert self._bind is not None
+        return decode_establish_intro(data, self._bind)
+
+    def join(self) -> None:
+        """The circuit goes on into another one from here, after what was said already.
+
+        What :meth:`receive_forward` passes on is for the other's :meth:`receive_backward`.
+        """
+        if self.state is not TransitState.LAST:
+            raise LocalProtocolError("a circuit that goes on cannot be joined")
+        self.state = TransitState.PASSING
+
     # -- Backward
 
     def receive_backward(self, cells: list[Cell]) -> list[Cell]:
@@ -280,7 +194,7 @@ class TransitCircuit:
             return []
         cells = end.cells_to_send(now)
         if self.state is TransitState.PASSING:
-            self.end = None
+            self.end = self._bind = None
         return cells
 
     def take_events(self) -> list[EndEvent]:

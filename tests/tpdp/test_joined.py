@@ -1,0 +1,262 @@
+"""Joined circuits: two builders are each other's end, and the node between them can neither read nor mark."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.tpdp.chain import Chain, message
+from tests.tpdp.meeting import COOKIE, Meeting, handshake
+from torpydo.crypto import SigningKey
+from torpydo.errors import BadSignature, DecryptionFailed, LocalProtocolError, RemoteProtocolError
+from torpydo.tpdp.address import Address
+from torpydo.tpdp.constants import BULK, CELL, EARLY, EndReason
+from torpydo.tpdp.events import (
+    PongReceived,
+    Said,
+    StreamConnected,
+    StreamData,
+    StreamEnded,
+    StreamEOF,
+    StreamRequested,
+)
+from torpydo.tpdp.messages import Type
+from torpydo.wire import Malformed
+
+NOWHERE = Address(bytes(4), 80)
+
+
+class JoinedTests(SynchronousTestCase):
+    """What the two ends tell each other."""
+
+    def opened(self, meeting: Meeting) -> int:
+        """A stream that the service has accepted."""
+        stream = meeting.client.origin.end.begin("name", 80)
+        meeting.pump()
+        self.assertEqual(meeting.service.take_origin(), [StreamRequested(stream, "name", 80)])
+        meeting.service.origin.end.connected(stream, NOWHERE, 0)
+        meeting.pump()
+        self.assertEqual(meeting.client.take_origin(), [StreamConnected(stream, NOWHERE, 0)])
+        return stream
+
+    @given(st.integers(1, 8), st.integers(1, 8), st.integers(0, 5))
+    def test_a_stream_from_end_to_end(self, client: int, service: int, seed: int) -> None:
+        """Any number of hops on either side: bytes and ends arrive, both ways, and the nodes hear nothing."""
+        meeting = Meeting(client, service, seed=seed)
+        stream = self.opened(meeting)
+        meeting.client.origin.end.send_data(stream, b"question")
+        meeting.client.origin.end.close_write(stream)
+        meeting.pump()
+        self.assertEqual(
+            meeting.service.take_origin(), [StreamData(stream, [b"question"]), StreamEOF(stream)]
+        )
+        meeting.service.origin.end.send_data(stream, b"answer")
+        meeting.service.origin.end.finish(stream, EndReason.DONE)
+        meeting.pump()
+        self.assertEqual(
+            meeting.client.take_origin(), [StreamData(stream, [b"answer"]), StreamEnded(stream, EndReason.DONE)]
+        )
+        self.assertEqual(meeting.client.take_exit() + meeting.service.take_exit(), [])
+
+    def test_much_data(self) -> None:
+        """Megabytes each way in BULK cells, acknowledged by the MACs that the ends themselves check."""
+        meeting = Meeting()
+        stream = self.opened(meeting)
+        sent = bytes(range(256)) * 8192
+        got = {"client": b"", "service": b""}
+        for chain in (meeting.client, meeting.service):
+            chain.origin.end.send_data(stream, sent)
+        for _ in range(4000):
+            meeting.pump()
+            for name, chain in (("client", meeting.client), ("service", meeting.service)):
+                for event in chain.take_origin():
+                    if isinstance(event, StreamData):
+                        got[name] += b"".join(event.data)
+                        chain.origin.end.consumed(stream, sum(map(len, event.data)))
+            if all(len(found) == len(sent) for found in got.values()):
+                break
+        self.assertEqual((got["client"], got["service"]), (sent, sent))
+        self.assertIsNotNone(meeting.client.origin.end.rtt)
+        self.assertIsNotNone(meeting.service.origin.end.rtt)
+
+    def test_ping(self) -> None:
+        """The other end answers, not the rendezvous node."""
+        meeting = Meeting()
+        meeting.client.origin.end.ping(0.0)
+        meeting.client.now = 0.0
+        meeting.pump()
+        self.assertEqual(meeting.client.take_origin(), [PongReceived(0.0)])
+
+    def test_no_early_cell_is_left(self) -> None:
+        """All EARLY cells went before the join, for none passes it; afterwards there are CELL and BULK alone."""
+        for seed in range(8):
+            meeting = Meeting(seed=seed)
+            stream = self.opened(meeting)
+            meeting.client.origin.end.send_data(stream, bytes(60_000))
+            cells = meeting.client.origin.cells_to_send(0.0)
+            self.assertEqual({command for command, _ in cells} - {CELL, BULK}, set())
+
+    def test_an_early_cell_does_not_pass(self) -> None:
+        """The node that is asked to pass one on destroys both circuits."""
+        meeting = Meeting()
+        body, _ = meeting.client.origin.end._seal(EARLY, bytes(880))
+        meeting.client.forward[0].append((EARLY, body))
+        meeting.client.pump()
+        self.assertRaises(RemoteProtocolError, meeting.cross)
+
+    def test_every_changed_byte_is_refused(self) -> None:
+        """Whatever the rendezvous node changes in a cell that it passes on, the other end does not open it."""
+        for place in range(0, 1024, 7):
+            meeting = Meeting()
+            meeting.client.origin.end.begin("name", 80)
+            meeting.client.pump()
+            command, body = meeting.client.forward[-1][0]
+            changed = bytearray(body)
+            changed[place] ^= 1
+            meeting.client.forward[-1][0] = (command, bytes(changed))
+            if place < 128:
+                # The head belongs to the sender's hops; nothing in it reaches the other end.
+                meeting.pump()
+                self.assertEqual(len(meeting.service.take_origin()), 1)
+            else:
+                self.assertRaises(DecryptionFailed, meeting.pump)
+
+    def test_the_rendezvous_node_cannot_speak(self) -> None:
+        """What it says by itself, as it did before the join, does not open."""
+        meeting = Meeting()
+        meeting.client.say_backward(message(Type.PING, 0, bytes(8)))
+        self.assertRaises(DecryptionFailed, meeting.client.pump)
+
+    def test_a_builder_cannot_speak_to_it(self) -> None:
+        """Nor does it take anything that is for itself."""
+        meeting = Meeting(join=False)
+        client = meeting.client.origin
+        meeting.client.origin.end.say(Type.ESTABLISH_RENDEZVOUS, COOKIE)
+        meeting.client.pump()
+        meeting.client.exit.join()
+        client.end.ping(0.0)
+        self.assertRaises(RemoteProtocolError, meeting.client.pump)
+
+    def test_a_service_takes_no_extend_and_no_conversation(self) -> None:
+        """There is no hop behind it."""
+        for kind, data in ((Type.EXTEND, bytes(9)), (Type.ESTABLISH_RENDEZVOUS, COOKIE)):
+            meeting = Meeting()
+            meeting.client.say_forward(message(kind, 0, data))
+            self.assertRaises(RemoteProtocolError, meeting.pump)
+
+    def test_joined_once(self) -> None:
+        """A builder joins a circuit that is built, once; a node one that ends there."""
+        meeting = Meeting(join=False)
+        keys = handshake()[0]
+        origin = meeting.client.origin
+        origin.join_as_client(keys)
+        self.assertRaises(LocalProtocolError, origin.join_as_client, keys)
+        self.assertRaises(LocalProtocolError, Chain(2, build=False).origin.join_as_service, keys)
+        self.assertRaises(LocalProtocolError, meeting.service.transits[0].join)
+
+
+class ConversationTests(SynchronousTestCase):
+    """What is said to a last hop, and what it may answer."""
+
+    def test_an_introduction_point(self) -> None:
+        """The service proves its key for this circuit; after the answer introductions come, any number."""
+        chain = Chain()
+        chain.take_origin()
+        key = SigningKey(b"i" * 32)
+        chain.origin.establish_intro(key)
+        chain.pump()
+        (said,) = chain.take_exit()
+        self.assertEqual(said.kind, Type.ESTABLISH_INTRO)
+        self.assertEqual(chain.exit.intro_key(said.data).raw, key.public)
+        chain.exit.end.say(Type.INTRO_ESTABLISHED, b"")
+        chain.exit.end.say(Type.INTRODUCE2, b"1" * 512)
+        chain.pump()
+        chain.exit.end.say(Type.INTRODUCE2, b"2" * 512)
+        chain.pump()
+        wanted = [(Type.INTRO_ESTABLISHED, b""), (Type.INTRODUCE2, b"1" * 512), (Type.INTRODUCE2, b"2" * 512)]
+        self.assertEqual([(event.kind, event.data) for event in chain.take_origin()], wanted)
+
+    def test_a_proof_holds_for_its_circuit_only(self) -> None:
+        """ESTABLISH_INTRO that was seen on one circuit is refused on another (SECURITY O8)."""
+        key = SigningKey(b"i" * 32)
+        one, other = Chain(seed=1), Chain(seed=2)
+        one.origin.establish_intro(key)
+        one.pump()
+        data = next(event.data for event in one.take_exit() if isinstance(event, Said))
+        one.exit.intro_key(data)
+        self.assertRaises(BadSignature, other.exit.intro_key, data)
+        self.assertRaises(RemoteProtocolError, other.exit.intro_key, bytes(96))
+
+    def test_answers_that_do_not_fit(self) -> None:
+        """An answer to nothing, a second one, one of another conversation or of another size destroys the circuit."""
+        openings = {
+            Type.ESTABLISH_INTRO: bytes(96),
+            Type.INTRODUCE1: bytes(544),
+            Type.ESTABLISH_RENDEZVOUS: COOKIE,
+            Type.RENDEZVOUS1: COOKIE + bytes(512),
+        }
+        answers = {
+            Type.INTRO_ESTABLISHED: b"",
+            Type.INTRODUCE_ACK: b"\0",
+            Type.INTRODUCE2: bytes(512),
+            Type.RENDEZVOUS_ESTABLISHED: b"",
+            Type.RENDEZVOUS2: bytes(512),
+        }
+        good = {
+            Type.ESTABLISH_INTRO: Type.INTRO_ESTABLISHED,
+            Type.INTRODUCE1: Type.INTRODUCE_ACK,
+            Type.ESTABLISH_RENDEZVOUS: Type.RENDEZVOUS_ESTABLISHED,
+        }
+        for opening in (None, *openings):
+            for answer, data in answers.items():
+                if opening is not None and good.get(opening) is answer:
+                    continue
+                chain = Chain(1)
+                if opening is not None:
+                    chain.origin.end.say(opening, openings[opening])
+                    chain.pump()
+                chain.exit.end.say(answer, data)
+                self.assertRaises(RemoteProtocolError, chain.pump)
+        for opening, answer in good.items():
+            chain = Chain(1)
+            chain.origin.end.say(opening, openings[opening])
+            chain.pump()
+            chain.exit.end.say(answer, answers[answer] + b"x")
+            self.assertRaises(Malformed, chain.pump)
+
+    def test_openings_that_do_not_fit(self) -> None:
+        """A second conversation, one beside streams, streams beside one, and wrong sizes."""
+        for first, second in (
+            (message(Type.ESTABLISH_RENDEZVOUS, 0, COOKIE), message(Type.INTRODUCE1, 0, bytes(544))),
+            (message(Type.BEGIN, 1, b"\0\x50name"), message(Type.INTRODUCE1, 0, bytes(544))),
+            (message(Type.INTRODUCE1, 0, bytes(544)), message(Type.BEGIN, 1, b"\0\x50name")),
+            (message(Type.PING, 0, bytes(8)), message(Type.INTRODUCE1, 0, bytes(543))),
+            (message(Type.PING, 0, bytes(8)), message(Type.INTRO_ESTABLISHED, 0, b"")),
+        ):
+            chain = Chain(1, early=0)
+            chain.say_forward(first)
+            chain.move_forward(0)
+            chain.say_forward(second)
+            self.assertRaises(RemoteProtocolError, chain.move_forward, 0)
+
+    def test_the_builder_keeps_to_one(self) -> None:
+        """A second conversation, one beside streams, and streams beside one are our own mistake."""
+        chain = Chain(1)
+        chain.origin.end.say(Type.ESTABLISH_RENDEZVOUS, COOKIE)
+        self.assertRaises(LocalProtocolError, chain.origin.end.say, Type.ESTABLISH_RENDEZVOUS, COOKIE)
+        self.assertRaises(LocalProtocolError, chain.origin.end.begin, "name", 80)
+        chain = Chain(1)
+        chain.origin.end.begin("name", 80)
+        self.assertRaises(LocalProtocolError, chain.origin.end.say, Type.ESTABLISH_RENDEZVOUS, COOKIE)
+        self.assertRaises(LocalProtocolError, Chain(2, build=False).origin.establish_intro, SigningKey(bytes(32)))
+
+    def test_nothing_after_the_last_word(self) -> None:
+        """RENDEZVOUS2 ends its cell: after it the node originates nothing more."""
+        chain = Chain(1)
+        chain.origin.end.say(Type.ESTABLISH_RENDEZVOUS, COOKIE)
+        chain.pump()
+        chain.exit.end.say(Type.RENDEZVOUS_ESTABLISHED, b"")
+        chain.pump()
+        chain.say_backward(message(Type.RENDEZVOUS2, 0, bytes(512)), message(Type.DROP))
+        self.assertRaises(RemoteProtocolError, chain.pump)
