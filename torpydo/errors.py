@@ -33,6 +33,9 @@ key, and never a word that a peer chose.
     └── StreamError                 a stream could not be opened, or was torn
         ├── ExitPolicyRefused · ResolveFailed · ConnectRefused · ConnectTimeout
         ├── HostUnreachable · NetworkUnreachable · StreamReset · NodeOverloaded
+        ├── OnionNameError          a name of an onion service that is none
+        ├── ServiceNotFound         there is no such service, or not for this client
+        ├── ServiceUnreachable      there is one, and it does not answer
         └── StreamFailed            any other reason
 """
 
@@ -215,3 +218,18 @@ class NodeOverloaded(StreamError):
 
 class StreamFailed(StreamError):
     """The exit could not open the stream, or lost it."""
+
+
+class OnionNameError(StreamError):
+    """The name of an onion service is wrong."""
+
+
+class ServiceNotFound(StreamError):
+    """No onion service has this name at present, or it is for clients with a key only."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message or "no onion service has this name now; is it running, and is a key needed for it?")
+
+
+class ServiceUnreachable(StreamError):
+    """An onion service has this name, and it does not answer."""

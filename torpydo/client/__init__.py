@@ -3,9 +3,11 @@
 from torpydo.client.circuits import Circuit
 from torpydo.client.client import Client
 from torpydo.client.congestion import share_of
+from torpydo.client.conversations import Conversation
 from torpydo.client.firstdata import FirstData
 from torpydo.client.limits import DEFAULT_LIMITS, ClientLimits
 from torpydo.client.parser import TorpydoStringParser
+from torpydo.client.servedstreams import IncomingStream
 from torpydo.client.status import CircuitStatus, ClientStatus, PoolStatus
 from torpydo.client.world import World
 from torpydo.net import was_reset
@@ -17,7 +19,9 @@ __all__ = [
     "Client",
     "ClientLimits",
     "ClientStatus",
+    "Conversation",
     "FirstData",
+    "IncomingStream",
     "PoolStatus",
     "TorpydoStringParser",
     "World",

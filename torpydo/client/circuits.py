@@ -14,28 +14,36 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 
-from torpydo.client.circuitstreams import STREAM_HANDLERS, CircuitStreams
+from torpydo.client.circuitstreams import CircuitStreams
 from torpydo.client.endings import build_error
 from torpydo.client.endpoints import CircuitEndpoint
 from torpydo.client.firstdata import FirstData
 from torpydo.client.links import ClientLinks
+from torpydo.client.servedstreams import AcceptFunction, ServedStreams
+from torpydo.crypto import SigningKey
 from torpydo.directory import Descriptor
 from torpydo.errors import CircuitLost, TorpydoError
 from torpydo.net import LinkProtocol
 from torpydo.tpdp import (
     CellsReceived,
+    CircuitEnd,
     CreatedReceived,
     DestroyReceived,
     EndEvent,
     Event,
     ExtendRefused,
+    HandshakeKeys,
     Hop,
     HopAdded,
+    JoinedCircuit,
     LinkState,
+    MessageType,
     OriginCircuit,
     OriginEnd,
     OriginState,
     PongReceived,
+    Said,
+    ServiceEnd,
 )
 
 ROUNDING = 1e-6
@@ -74,17 +82,13 @@ class Circuit:
         self._reactor = reactor
         self._link = link
         self._owner = owner
-        self._core = OriginCircuit([Hop(node.node_id, node.onion_keys[0], node.address) for node in path], rng=rng)
+        self.hear: Callable[[Said], None] | None = None
+        """Called with what the last hop says in a conversation."""
+        hops = [Hop(node.node_id, node.onion_keys[0], node.address) for node in path]
+        self._origin = origin = OriginCircuit(hops, rng=rng)
+        self._core: OriginCircuit | JoinedCircuit[OriginEnd] | JoinedCircuit[ServiceEnd] = origin
         self._started = self._asked = reactor.seconds()
-        self._streams = CircuitStreams(
-            reactor,
-            self.path,
-            self._core.end,
-            flush_soon=self.flush_soon,
-            silent=self._exit_silent,
-            stalled=self._stalled,
-            congestion=owner.congestion,
-        )
+        self._streams: CircuitStreams | ServedStreams = self._streams_to(origin.end)
         self._pings: list[Deferred[float]] = []
         self._when_built: list[Deferred[Circuit]] = []
         self._when_closed: list[Deferred[None]] = []
@@ -116,7 +120,7 @@ class Circuit:
         except TorpydoError as error:
             return fail(build_error(path, 1, str(error)))
         circuit._timer = reactor.callLater(min(owner.limits.hop_answer, build_timeout), circuit._look, build_timeout)
-        link.send_create(circuit._circ_id, circuit._core.create_message)
+        link.send_create(circuit._circ_id, circuit._origin.create_message)
         return circuit.when_built()
 
     def _look(self, build_timeout: float) -> None:
@@ -129,13 +133,13 @@ class Circuit:
             self._timer = self._reactor.callLater(left, self._look, build_timeout)
             return
         seconds = hop_answer if now - self._asked >= hop_answer - ROUNDING else build_timeout
-        self._destroy(build_error(self.path, self._core.hops + 1, f"no answer within {seconds:.0f} s"))
+        self._destroy(build_error(self.path, self._origin.hops + 1, f"no answer within {seconds:.0f} s"))
 
     def _hop_added(self) -> None:
         now = self._reactor.seconds()
         self.hop_times.append(now - self._asked)
         self._asked = now
-        if self._core.state is OriginState.BUILT:
+        if self._origin.state is OriginState.BUILT:
             self.state = CircuitState.BUILT
             self.built_at = now
             self.build_seconds = now - self._started
@@ -176,7 +180,7 @@ class Circuit:
         return self.state is CircuitState.BUILT and self._link.core.state is LinkState.OPEN
 
     @property
-    def end(self) -> OriginEnd:
+    def end(self) -> CircuitEnd:
         """The core's end of this circuit."""
         return self._core.end
 
@@ -219,26 +223,29 @@ class Circuit:
         :return: the protocol, connected; cancellable; fails with :class:`StreamError`, or with :class:`CircuitLost`
             if the circuit was lost before any of *first_data* had gone
         """
-        if self.state is not CircuitState.BUILT:
+        streams = self._streams
+        if self.state is not CircuitState.BUILT or not isinstance(streams, CircuitStreams):
             return fail(self._error or CircuitLost("the circuit is not open"))
-        return self._streams.open(factory, host, port, first_data)
+        return streams.open(factory, host, port, first_data)
 
     def resolve(self, host: str) -> Deferred[list[tuple[str, int]]]:
         """Ask the exit for the addresses of *host*: pairs of address and time to live in seconds.
 
         :return: cancellable; fails with :class:`StreamError` or :class:`CircuitLost`
         """
-        if self.state is not CircuitState.BUILT:
+        streams = self._streams
+        if self.state is not CircuitState.BUILT or not isinstance(streams, CircuitStreams):
             return fail(self._error or CircuitLost("the circuit is not open"))
-        return self._streams.resolve(host)
+        return streams.resolve(host)
 
     def ping(self) -> Deferred[float]:
         """Measure the round trip to the last hop, in seconds."""
-        if self.state is not CircuitState.BUILT:
+        end = self._core.end
+        if self.state is not CircuitState.BUILT or not isinstance(end, OriginEnd):
             return fail(self._error or CircuitLost("the circuit is not open"))
         deferred: Deferred[float] = Deferred()
         self._pings.append(deferred)
-        self._core.end.ping(self._reactor.seconds())
+        end.ping(self._reactor.seconds())
         self.flush_soon()
         return deferred
 
@@ -258,6 +265,47 @@ class Circuit:
         # It holds what is nobody's any more.
         self._destroy(CircuitLost("the exit did not answer the end of a stream"))
 
+    # -- Onion services (client/conversations)
+
+    def establish_intro(self, key: SigningKey) -> None:
+        """Ask the last hop to be an introduction point.
+
+        :raises TorpydoError: if the circuit is not built, or used already
+        """
+        self._origin.establish_intro(key)
+        self.flush_soon()
+
+    def say(self, kind: MessageType, data: bytes) -> None:
+        """Begin a conversation with the last hop.
+
+        :raises TorpydoError: if the circuit is not built, or used already
+        """
+        self._origin.end.say(kind, data)
+        self.flush_soon()
+
+    def join_as_client(self, keys: HandshakeKeys) -> Circuit:
+        """The service has come: from now on it is the other end."""
+        joined = self._core = self._origin.join_as_client(keys)
+        self._streams = self._streams_to(joined.end)
+        return self
+
+    def join_as_service(self, keys: HandshakeKeys, incoming: AcceptFunction) -> Circuit:
+        """Send what was said, and take the client that waits as the other end.
+
+        :param incoming: given each stream that it opens
+        """
+        self.flush()
+        joined = self._core = self._origin.join_as_service(keys)
+        self._streams = ServedStreams(self._reactor, joined.end, incoming, **self._hooks())
+        return self
+
+    def _streams_to(self, end: OriginEnd) -> CircuitStreams:
+        return CircuitStreams(self._reactor, self.path, end, **self._hooks())
+
+    def _hooks(self) -> dict[str, Any]:
+        hooks = {"flush_soon": self.flush_soon, "silent": self._exit_silent, "stalled": self._stalled}
+        return {**hooks, "congestion": self._owner.congestion}
+
     # -- From the link
 
     def link_events(self, events: list[Event]) -> None:
@@ -269,7 +317,7 @@ class Circuit:
                 if isinstance(event, CellsReceived):
                     self._handle(self._core.receive_cells(event.cells, self._reactor.seconds()))
                 elif isinstance(event, CreatedReceived):
-                    self._handle(self._core.created(event.message))
+                    self._handle(self._origin.created(event.message))
                 elif isinstance(event, DestroyReceived):
                     self._gone("the circuit was destroyed by a node", sent=False)
             except TorpydoError as error:
@@ -283,7 +331,7 @@ class Circuit:
 
     def _gone(self, why: str, sent: bool) -> None:
         if self.state is CircuitState.BUILDING:
-            self._destroy(build_error(self.path, self._core.hops + 1, why), sent)
+            self._destroy(build_error(self.path, self._origin.hops + 1, why), sent)
         else:
             self._destroy(CircuitLost(f"{why}; open the stream again and another circuit will be used"), sent)
 
@@ -311,13 +359,15 @@ class Circuit:
         for event in events:
             if self.state is CircuitState.CLOSED:
                 return
-            handler = STREAM_HANDLERS.get(type(event))
-            if handler is not None:
-                handler(self._streams, event)
-            elif isinstance(event, PongReceived):
+            if self._streams.handle(event):
+                continue
+            if isinstance(event, PongReceived):
                 self._pings.pop(0).callback(event.rtt)
             elif isinstance(event, HopAdded):
                 self._hop_added()
+            elif isinstance(event, Said):
+                if self.hear is not None:
+                    self.hear(event)
             elif isinstance(event, ExtendRefused):
                 self._destroy(build_error(self.path, event.hop, status=event.status))
 

@@ -7,7 +7,7 @@ circuits.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IProtocol, IProtocolFactory
@@ -18,7 +18,7 @@ from torpydo.client.endings import stream_error
 from torpydo.client.firstdata import FirstData
 from torpydo.directory import Descriptor
 from torpydo.errors import LocalProtocolError, StreamFailed, StreamReset, TorpydoError
-from torpydo.net import StreamTransport
+from torpydo.net import StreamCircuit, StreamTransport
 from torpydo.tpdp import (
     Address,
     EndReason,
@@ -49,10 +49,17 @@ class _Opening:
         self.first = first
 
 
+class StreamOwner(StreamCircuit, Protocol):
+    """What such a stream needs of the streams of its circuit."""
+
+    clock: Any
+    stalled: Callable[[], None]
+
+
 class ClientStream(StreamTransport):
     """A stream that tells when bytes wait in it."""
 
-    def __init__(self, streams: CircuitStreams, number: int, peer: Address) -> None:
+    def __init__(self, streams: StreamOwner, number: int, peer: Address) -> None:
         super().__init__(streams, number, peer, streams.clock.callLater)
         self._stalled = streams.stalled
 
@@ -143,6 +150,14 @@ class CircuitStreams:
         self._opening[stream] = _Opening(deferred, host, port, factory, first)
         self.flush_soon()
         return deferred
+
+    def handle(self, event: Any) -> bool:
+        """Take an event of the circuit's end, if it is one of a stream."""
+        handler = _HANDLERS.get(type(event))
+        if handler is None:
+            return False
+        handler(self, event)
+        return True
 
     def _send(self, stream: int, data: bytes) -> None:
         self.end.send_data(stream, data)
@@ -246,7 +261,7 @@ def _nothing() -> None:
     """What is left to do when the circuit is gone."""
 
 
-STREAM_HANDLERS: Final[dict[type, Callable[[CircuitStreams, Any], None]]] = {
+_HANDLERS: Final[dict[type, Callable[[CircuitStreams, Any], None]]] = {
     StreamData: CircuitStreams._data,
     StreamWritable: CircuitStreams._writable,
     StreamEOF: CircuitStreams._eof,
@@ -254,4 +269,3 @@ STREAM_HANDLERS: Final[dict[type, Callable[[CircuitStreams, Any], None]]] = {
     StreamConnected: CircuitStreams._connected,
     StreamResolved: CircuitStreams._resolved,
 }
-"""What takes an event of the circuit's end that is one of a stream."""

@@ -6,7 +6,7 @@ the older calls, step by step (``classic``). Nothing is decided here; ``routing`
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from typing import Any, Self
 
 from twisted.internet.defer import Deferred, fail
@@ -18,10 +18,12 @@ from torpydo.client.agent import CircuitAgent, WebConnections
 from torpydo.client.bootstrap import ProgressFunction
 from torpydo.client.circuits import Circuit
 from torpydo.client.classic import ClassicCalls
+from torpydo.client.conversations import Conversation
 from torpydo.client.endpoints import CircuitEndpoint
 from torpydo.client.failures import as_connect_error
 from torpydo.client.firstdata import FirstData
 from torpydo.client.limits import DEFAULT_LIMITS, ClientLimits
+from torpydo.client.paths import Want
 from torpydo.client.routing import Routing, Settings
 from torpydo.client.status import ClientStatus
 from torpydo.client.world import World
@@ -202,6 +204,19 @@ class Client(ClassicCalls):
         :return: fails with :class:`PathError` or :class:`CircuitBuildError`; the next goes round the node that failed
         """
         return self._run.build_own(hops, path, port)
+
+    def conversation(
+        self, node_id: NodeId | None = None, *, hops: int = 3, avoid: Collection[NodeId] = ()
+    ) -> Deferred[Conversation]:
+        """A circuit of your own that is spoken with in messages: what onion services are made of.
+
+        :param node_id: the node it ends at; by default any
+        :param hops: nodes in it
+        :param avoid: nodes that are in no place of it
+        :return: fails with :class:`PathError` or :class:`CircuitBuildError`
+        """
+        want = Want("", None, hops, refused=frozenset(avoid), anywhere=True, last=node_id)
+        return self._run.build_for(want).addCallback(Conversation)
 
     def new_identity(self) -> None:
         """Nothing that is opened from now on shares a circuit, or a web connection, with anything before."""

@@ -98,6 +98,18 @@ class StreamFailure(_Both, errors.StreamFailed):
     """Any other reason."""
 
 
+class OnionNameFailure(_Both, errors.OnionNameError, twisted_errors.UnknownHostError):
+    """The name of an onion service is wrong."""
+
+
+class ServiceNotFoundFailure(_Both, errors.ServiceNotFound, twisted_errors.UnknownHostError):
+    """No onion service has this name."""
+
+
+class ServiceUnreachableFailure(_Both, errors.ServiceUnreachable, twisted_errors.NoRouteError):
+    """An onion service does not answer."""
+
+
 class ListingFailure(_Both, errors.ListingError):
     """A pool's listing was refused."""
 
@@ -150,6 +162,9 @@ _TABLE: tuple[tuple[type[errors.TorpydoError], type[_Both]], ...] = (
     (errors.NetworkUnreachable, NetworkUnreachableFailure),
     (errors.StreamReset, StreamResetFailure),
     (errors.NodeOverloaded, NodeOverloadedFailure),
+    (errors.OnionNameError, OnionNameFailure),
+    (errors.ServiceNotFound, ServiceNotFoundFailure),
+    (errors.ServiceUnreachable, ServiceUnreachableFailure),
     (errors.StreamError, StreamFailure),
     (errors.PoolURLError, PoolURLFailure),
     (errors.ConfigurationError, ConfigurationFailure),

@@ -50,6 +50,10 @@ class Want:
     isolation: Hashable = None
     refused: frozenset[NodeId] = frozenset()
     """Exits that already refused this very stream."""
+    anywhere: bool = False
+    """The last node need not be an exit: the circuit is for a conversation with it."""
+    last: NodeId | None = None
+    """The last node, if it is to be that one."""
     ip: bytes | None = attrs.field(init=False, eq=False)
     """The address, if the host is one. Read once: every circuit is asked whether it fits."""
 
@@ -146,12 +150,13 @@ class Paths:
                 return choose_path(
                     netdir,
                     hops=want.hops,
-                    port=ANY_PORT if want.port is None else want.port,
+                    port=None if want.anywhere else ANY_PORT if want.port is None else want.port,
                     randbelow=self._randbelow,
                     guard=guard,
                     # What is excluded is excluded as an exit or a middle: a guard stays the guard.
                     exclude=exclude.difference((guard,)),
                     exit_host_ip=want.ip,
+                    last=want.last,
                 )
             except PathError as error:
                 failed = failed or error

@@ -227,15 +227,18 @@ class Routing:
 
     def build_own(self, hops: int, path: Sequence[NodeId] | None, port: int | None) -> Deferred[Any]:
         """A circuit that belongs to the caller alone: streams of the pool never use it."""
-        return Deferred.fromCoroutine(self._build_own(hops, path, port))
+        if path is None:
+            return self.build_for(Want("", port, hops))
+        return Deferred.fromCoroutine(self._build_own(lambda: tuple(self._node(node_id) for node_id in path)))
 
-    async def _build_own(self, hops: int, path: Sequence[NodeId] | None, port: int | None) -> Any:
+    def build_for(self, want: Want) -> Deferred[Any]:
+        """The same for *want*."""
+        return Deferred.fromCoroutine(self._build_own(lambda: self._paths.choose(want)))
+
+    async def _build_own(self, choose: Callable[[], Sequence[Descriptor]]) -> Any:
         if self._closed:
             raise CircuitError("the client is closed")
-        if path is None:
-            chosen = self._paths.choose(Want("", port, hops))
-        else:
-            chosen = tuple(self._node(node_id) for node_id in path)
+        chosen = choose()
         try:
             circuit = await self._build(chosen, lambda: None)
         except CircuitBuildError as error:
