@@ -119,12 +119,16 @@ class _Choice:
             fitting = Lottery.of(node for node in fitting.nodes if self._take(node, destination))
         return fitting.draw(self.randbelow) if fitting.nodes else None
 
-    def complete(self, hops: int, destinations: Sequence[Destination]) -> bool:
+    def complete(self, hops: int, destinations: Sequence[Destination], last: ListedNode | None = None) -> bool:
         """Fill the path up: exit, guard unless it is given, middles; false if that fails.
 
         :param destinations: what the exit should allow, the best first; none: any node is fine
+        :param last: the last node, if it is not to be chosen
         """
-        last = None if destinations else self.pick()
+        if last is not None and not self._take(last, None):
+            return False
+        if last is None and not destinations:
+            last = self.pick()
         for destination in destinations:
             last = last or self.pick(destination)
         if last is None:
@@ -171,6 +175,7 @@ def choose_path(
     guard: NodeId | Sequence[NodeId] | None = None,
     exclude: Collection[NodeId] = (),
     exit_host_ip: bytes | None = None,
+    last: NodeId | None = None,
 ) -> tuple[Descriptor, ...]:
     """Choose the nodes of a circuit, guard first, exit last.
 
@@ -180,6 +185,7 @@ def choose_path(
     :param guard: the first hop; or several, the next one is used where no path begins with those before it
     :param exclude: nodes that must not be used
     :param exit_host_ip: the destination's address, if it is known
+    :param last: the last hop, whatever it allows; *port* is None then
     :raises TooFewNodes: if there are not enough nodes, or they are too closely related
     :raises NoExit: if no node's exit policy allows the destination
     """
@@ -192,11 +198,14 @@ def choose_path(
         raise TooFewNodes(hops, known, netdir.left_out)
     check_view(netdir, hops)
     destinations = _destinations(netdir, port, exit_host_ip)
+    end = None if last is None else nodes.listed.get(last.raw)
+    if last is not None and end is None:
+        raise PathError(f"node {last.short} is not listed by enough pools")
     most = 0
     for start in _starts(netdir, guard if hops > 1 else None, excluded):
         for _ in range(_ATTEMPTS[known <= _SMALL]):
             choice = _Choice(netdir, randbelow, excluded, list(start))
-            if choice.complete(hops, destinations):
+            if choice.complete(hops, destinations, end):
                 return _checked(netdir, choice.used)
             most = max(most, len(choice.used))
             if len(choice.used) == len(start):

@@ -21,6 +21,7 @@ from torpydo.testing.fuzz import (
     messages,
     nodes,
     proxies,
+    services,
     sites,
     texts,
 )
@@ -28,7 +29,7 @@ from torpydo.testing.fuzz.target import Finding, Target
 
 __all__ = ["TARGETS", "Finding", "Target"]
 
-_MODULES = (greetings, links, hops, cells, messages, texts, documents, files, fetches, sites, proxies, nodes)
+_MODULES = (greetings, links, hops, cells, messages, texts, documents, files, fetches, sites, proxies, nodes, services)
 
 TARGETS: Mapping[str, Target] = MappingProxyType(
     {target.name: target for module in _MODULES for target in module.TARGETS}

@@ -1,0 +1,198 @@
+"""Participants together: lookups among liars, churn and partitions, on virtual time."""
+
+from __future__ import annotations
+
+import attrs
+from twisted.trial.unittest import SynchronousTestCase
+
+from torpydo.dht import REPUBLISH, Found, Item, Put, PutAnswer, Verdict, distance
+from torpydo.testing.dhtworld import DHTWorld, Member
+
+
+class World(SynchronousTestCase):
+    """Three hundred, who know each other."""
+
+    size = 300
+
+    def setUp(self) -> None:
+        self.world = DHTWorld(self.size, seed=3)
+        self.world.acquaint()
+
+    def nearest(self, item: Item, count: int = 8) -> list[Member]:
+        """Those who should keep it."""
+        return sorted(self.world.members, key=lambda one: distance(one.contact.place, item.target))[:count]
+
+
+class LookupTests(World):
+    """Finding and storing."""
+
+    def test_stored_at_the_closest(self) -> None:
+        """By the eight whose places are closest, and found by anybody."""
+        for number in range(1, 11):
+            item = self.world.item(number)
+            self.assertEqual(self.world.store(self.world.members[number], item), 8)
+            self.assertEqual(set(self.world.holders(item)), set(self.nearest(item)))
+            self.assertEqual(self.world.find(self.world.members[-number], item.target), item)
+
+    def test_nothing_there(self) -> None:
+        """A lookup of what nobody has ends, with nothing."""
+        self.assertIsNone(self.world.find(self.world.members[0], bytes(32)))
+
+    def test_a_newer_one(self) -> None:
+        """It takes the older one's place everywhere."""
+        old, new = self.world.item(1, 1), self.world.item(1, 2, b"new")
+        self.world.store(self.world.members[0], old)
+        self.world.store(self.world.members[1], new)
+        self.assertEqual((self.world.holders(old), len(self.world.holders(new))), ([], 8))
+
+    def test_seven_of_eight_are_behind(self) -> None:
+        """The newest is found all the same, and the others have it afterwards (SECURITY K5)."""
+        old, new = self.world.item(1, 1), self.world.item(1, 2, b"new")
+        self.world.store(self.world.members[0], old)
+        one = self.nearest(new)[5]
+        one.core.answer(Put(new).encode(), b"source")
+        self.assertEqual(self.world.find(self.world.members[0], new.target), new)
+        self.assertEqual(len(self.world.holders(new)), 8)
+
+    def test_the_high_water_mark(self) -> None:
+        """A reader knows that what it is shown is older than what it has seen."""
+        reader, new = self.world.members[7], self.world.item(1, 5)
+        self.assertEqual(reader.core.high_water(new.target), -1)
+        self.world.store(self.world.members[0], new)
+        self.world.find(reader, new.target)
+        self.assertEqual(reader.core.high_water(new.target), 5)
+
+    def test_a_first_answer(self) -> None:
+        """Who is in a hurry has the first that is found, long before the end."""
+        item = self.world.item(1)
+        self.world.store(self.world.members[0], item)
+        member, first, done = self.world.members[200], [], []
+        member.core.find(item.target, done.append, first=first.append)
+        self.world.run(member, until=lambda: bool(first))
+        self.assertEqual((first, done), ([item], []))
+        self.world.run(member)
+        self.assertEqual(done, [item])
+
+    def test_nobody_known(self) -> None:
+        """Without a contact everything is over at once."""
+        alone = DHTWorld(1)
+        self.assertIsNone(alone.find(alone.members[0], bytes(32)))
+        self.assertEqual(alone.store(alone.members[0], alone.item(1)), 0)
+
+    def test_some_are_dead(self) -> None:
+        """Half of them: what is stored is found, and the dead leave the tables."""
+        for member in self.world.members[::2]:
+            member.alive = False
+        item, alive = self.world.item(1), self.world.members[1::2]
+        self.assertEqual(self.world.store(alive[0], item), 8)
+        self.assertEqual(self.world.find(alive[70], item.target), item)
+
+    def test_steps_grow_slowly(self) -> None:
+        """Ten times as many participants are a few steps more, not ten times as many."""
+        hops = []
+        for size in (30, 300):
+            world = DHTWorld(size, seed=5)
+            world.acquaint()
+            begun = world.now
+            for number in range(1, 21):
+                world.find(world.members[number], world.item(number).target)
+            hops.append((world.now - begun) / 20)
+        self.assertLess(hops[1], 3 * hops[0])
+
+
+class LiarTests(World):
+    """Those who do not do what they should."""
+
+    def test_a_fifth_lies(self) -> None:
+        """They name each other alone and have nothing: of honest lookups at least 99 of 100 succeed (SECURITY K2)."""
+        liars = self.world.random.sample(self.world.members, self.size // 5)
+        honest = [member for member in self.world.members if member not in liars]
+        items = [self.world.item(number) for number in range(1, 51)]
+        for item in items:
+            self.world.store(self.world.random.choice(honest), item)
+        self.world.lie_about_nodes(liars)
+        found = [self.world.find(self.world.random.choice(honest), item.target) == item for item in items * 4]
+        self.assertGreaterEqual(sum(found), 198)
+
+    def test_forged_items(self) -> None:
+        """What a holder has changed is not believed, and the holder counts as one that did not answer."""
+        item = self.world.item(1)
+        self.world.store(self.world.members[0], item)
+        forged = attrs.evolve(item, sequence=9, value=b"forged")
+        for liar in self.nearest(item)[:4]:
+            liar.lies = lambda data: Found((), forged).encode()
+        self.assertEqual(self.world.find(self.world.members[-1], item.target), item)
+
+    def test_nonsense(self) -> None:
+        """Bytes that are no answer, an item that was not asked for and unknown nodes hold nobody up."""
+        item, other = self.world.item(1), self.world.item(2)
+        self.world.store(self.world.members[0], item)
+        stranger, kept = Found((b"u" * 32,)), PutAnswer(Verdict.STORED)
+        lies = [b"", b"\xff" * 50, Found((), other).encode(), stranger.encode(), kept.encode()]
+        for liar, lie in zip(self.nearest(item), lies, strict=False):
+            liar.lies = lambda data, lie=lie: lie
+        self.assertEqual(self.world.find(self.world.members[-1], item.target), item)
+        # Four of the five are found out by the lookup, the fifth when it is to keep something.
+        self.assertEqual(self.world.store(self.world.members[-1], self.world.item(1, 2)), 7)
+
+
+class UpkeepTests(World):
+    """Over time."""
+
+    def test_holders_that_leave(self) -> None:
+        """Those that are left say it again within an hour, and others keep it."""
+        item = self.world.item(1)
+        self.world.store(self.world.members[0], item)
+        for member in self.nearest(item)[:6]:
+            member.alive = False
+        self.world.advance(REPUBLISH)
+        self.world.upkeep()
+        alive = [member for member in self.world.holders(item) if member.alive]
+        self.assertGreaterEqual(len(alive), 8)
+
+    def test_one_tells_for_all(self) -> None:
+        """Who has just been told does not say it as well: not every holder asks the whole way each hour."""
+        item = self.world.item(1)
+        self.world.store(self.world.members[0], item)
+        self.world.advance(REPUBLISH / 2)
+        before = self.world.questions
+        self.world.upkeep()
+        self.assertEqual(self.world.questions, before)
+
+    def test_a_partition(self) -> None:
+        """Each side has a version; after it is healed the newer one is everywhere within one republish."""
+        old = self.world.item(1, 1)
+        self.world.store(self.world.members[0], old)
+        for member in self.world.members[::2]:
+            member.side = 1
+        new = self.world.item(1, 2, b"new")
+        self.world.store(self.world.members[0], new)
+        self.assertTrue(self.world.holders(old))
+        for member in self.world.members:
+            member.side = 0
+        self.world.upkeep(rejoined=True)
+        self.assertEqual(self.world.holders(old), [])
+        self.assertTrue(set(self.nearest(new)) <= set(self.world.holders(new)))
+        for member in self.world.members[::30]:
+            self.assertEqual(self.world.find(member, new.target), new)
+
+    def test_expired(self) -> None:
+        """What its owner does not say again is gone in time, whatever its holders say to each other."""
+        world = DHTWorld(20, seed=4)
+        world.acquaint()
+        item = world.item(1)
+        world.store(world.members[0], item)
+        for hours in range(26):
+            self.assertEqual(bool(world.holders(item)), hours < 24)
+            world.advance(REPUBLISH)
+            world.upkeep()
+        self.assertEqual(world.holders(item), [])
+
+    def test_joining(self) -> None:
+        """Who knows five others comes to know enough to find everything."""
+        world = DHTWorld(60, seed=9)
+        world.join()
+        item = world.item(1)
+        self.assertEqual(world.store(world.members[3], item), 8)
+        for member in world.members:
+            self.assertEqual(world.find(member, item.target), item)
