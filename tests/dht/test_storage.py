@@ -6,6 +6,7 @@ import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.dht.build import DAY, NOW, item
+from tests.directory.test_scale import calls
 from torpydo.dht import MAX_LIFE, Storage, Verdict, distance, place_of
 
 PLACE = place_of(bytes(32))
@@ -69,6 +70,18 @@ class StorageTests(SynchronousTestCase):
         kept = [one for one in flood if self.storage.get(one.target, 0.0, NOW)]
         nearest = sorted(flood, key=lambda one: distance(one.target, PLACE))[:64]
         self.assertEqual(set(map(id, kept)), set(map(id, nearest)))
+
+    def test_a_flood_costs_little(self) -> None:
+        """A source that has its share is refused without a look at what others have, or at a signature."""
+        storage = Storage(PLACE, per_source=4)
+        for number in range(1, 301):
+            storage.put(item(number), b"h%d" % number, 0.0, NOW)
+        flood = sorted([item(1000 + number) for number in range(40)], key=lambda one: distance(one.target, PLACE))
+        for one in flood[:4]:
+            storage.put(one, b"flood", 0.0, NOW)
+        forged = attrs.evolve(flood[-1], signature=bytes(64))
+        self.assertLess(calls(lambda: storage.put(forged, b"flood", 0.0, NOW), "torpydo."), 40)
+        self.assertIs(storage.put(forged, b"flood", 0.0, NOW), Verdict.FULL)
 
     def test_many_sources(self) -> None:
         """In all there is a limit as well; the farthest go first, those that belong here stay."""

@@ -7,7 +7,6 @@ first, then what is oldest: an item that belongs here is not driven out by those
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from enum import Enum
 from typing import Final
@@ -67,7 +66,8 @@ class Storage:
         self._per_source = per_source
         self._total = total
         self._kept: dict[bytes, _Kept] = {}
-        self._sources: Counter[bytes] = Counter()
+        # Of each source the targets: a flood must not cost a look at all that is kept.
+        self._sources: dict[bytes, set[bytes]] = {}
         self.size = 0
         """Bytes in all."""
 
@@ -105,6 +105,10 @@ class Storage:
                 return Verdict.OLDER
             if item.sequence == kept.item.sequence:
                 return Verdict.CONFLICT
+        own = self._sources.get(source, set()) - {item.target}
+        farthest = max(own, key=lambda target: distance(target, self._place)) if len(own) >= self._per_source else None
+        if farthest is not None and distance(farthest, self._place) <= distance(item.target, self._place):
+            return Verdict.FULL
         # Last, for it takes the longest.
         try:
             item.check()
@@ -112,8 +116,8 @@ class Storage:
             return Verdict.FORGED
         if kept is not None:
             self._drop(item.target)
-        if self._sources[source] >= self._per_source and not self._make_room_of(source, item):
-            return Verdict.FULL
+        if farthest is not None:
+            self._drop(farthest)
         self._keep(item, source, now)
         if self.size > self._total:
             self._make_room(now, wall)
@@ -128,24 +132,16 @@ class Storage:
 
     def _keep(self, item: Item, source: bytes, now: float) -> None:
         self._kept[item.target] = _Kept(item, source, now + LIFE, now)
-        self._sources[source] += 1
+        self._sources.setdefault(source, set()).add(item.target)
         self.size += item.size
 
     def _drop(self, target: bytes) -> None:
         kept = self._kept.pop(target)
         self.size -= kept.item.size
-        self._sources[kept.source] -= 1
-        if not self._sources[kept.source]:
+        targets = self._sources[kept.source]
+        targets.discard(target)
+        if not targets:
             del self._sources[kept.source]
-
-    def _make_room_of(self, source: bytes, item: Item) -> bool:
-        """Let the farthest item of *source* go, if *item* is closer."""
-        own = [target for target, kept in self._kept.items() if kept.source == source]
-        farthest = max(own, key=lambda target: distance(target, self._place))
-        if distance(farthest, self._place) <= distance(item.target, self._place):
-            return False
-        self._drop(farthest)
-        return True
 
     def _make_room(self, now: float, wall: float) -> None:
         self.expire(now, wall)
