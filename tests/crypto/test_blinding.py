@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.crypto import ed25519
-from torpydo.crypto import Purpose, Secret, SigningKey, VerifyKey, blind, blind_public
+from torpydo.crypto import Purpose, Secret, SigningKey, VerifyKey, blind, blind_public, blinding
 from torpydo.errors import BadKey, BadSignature
 
 SEEDS = st.binary(min_size=32, max_size=32)
@@ -61,6 +61,11 @@ class BlindingTests(SynchronousTestCase):
         key = SigningKey(Secret(bytes(32)))
         points = {blind(key, period).sign(Purpose.ITEM, b"same")[:32] for period in range(20)}
         self.assertEqual(len(points), 20)
+
+    def test_a_key_that_cannot_be_blinded(self) -> None:
+        """A factor that leaves no point is refused; no hash comes to it, and no caller may meet the library's error."""
+        self.patch(blinding, "_factor", lambda service, period: bytes(32))
+        self.assertRaises(BadKey, blind_public, VerifyKey(SigningKey(Secret(bytes(32))).public), 1)
 
     def test_keys_outside_the_subgroup(self) -> None:
         """They are refused before anything is computed with them."""

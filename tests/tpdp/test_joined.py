@@ -105,6 +105,12 @@ class JoinedTests(SynchronousTestCase):
         meeting.client.pump()
         self.assertRaises(RemoteProtocolError, meeting.cross)
 
+    def test_an_early_cell_that_came_through(self) -> None:
+        """No end takes one, whoever let it pass."""
+        meeting = Meeting()
+        for chain in (meeting.client, meeting.service):
+            self.assertRaises(RemoteProtocolError, chain.origin.receive_cells, [(EARLY, bytes(1024))], 0.0)
+
     def test_every_changed_byte_is_refused(self) -> None:
         """Whatever the rendezvous node changes in a cell that it passes on, the other end does not open it."""
         for place in range(0, 1024, 7):
