@@ -3,21 +3,32 @@
 Source: docs/protocol-onion. Only what is named here is used from outside this room.
 """
 
+from torpydo.crypto import DHPublicKey, DHSecretKey, NodeId, Secret, SigningKey, VerifyKey, blind
 from torpydo.onion.descriptor import IntroductionPoint, ServiceDescriptor, open_descriptor, seal_descriptor
 from torpydo.onion.introduction import Introduced, Introduction, Meeting
 from torpydo.onion.names import PERIOD, OnionName, is_onion, period_of
 from torpydo.onion.puzzle import Puzzle, after, solve
+from torpydo.tpdp import HandshakeKeys, IntroduceStatus
 
 __all__ = [
     "PERIOD",
+    "DHPublicKey",
+    "DHSecretKey",
+    "HandshakeKeys",
+    "IntroduceStatus",
     "Introduced",
     "Introduction",
     "IntroductionPoint",
     "Meeting",
+    "NodeId",
     "OnionName",
     "Puzzle",
+    "Secret",
     "ServiceDescriptor",
+    "SigningKey",
+    "VerifyKey",
     "after",
+    "blind",
     "is_onion",
     "open_descriptor",
     "period_of",
