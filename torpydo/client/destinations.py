@@ -24,7 +24,8 @@ def check_destination(host: str, port: int | None, *, private_allowed: bool) -> 
     :raises ResolveFailed: for a name that no exit can resolve
     :raises ExitPolicyRefused: for a private destination outside a test network
     """
-    host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    bare = host.removesuffix(".")
+    host = bare[1:-1] if bare.startswith("[") and bare.endswith("]") else host
     if not host.isascii():
         # Before anything is judged: what looks like "onion" in wide letters is "onion" afterwards.
         host = _as_ascii(host)
