@@ -6,19 +6,18 @@ circuits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IProtocol, IProtocolFactory
 from twisted.python.failure import Failure
 
-from torpydo.client.congestion import Congestion
 from torpydo.client.endings import stream_error
 from torpydo.client.firstdata import FirstData
+from torpydo.client.openstreams import ClientStream, OpenStreams
 from torpydo.directory import Descriptor
 from torpydo.errors import LocalProtocolError, StreamFailed, StreamReset, TorpydoError
-from torpydo.net import StreamCircuit, StreamTransport
 from torpydo.tpdp import (
     Address,
     EndReason,
@@ -49,73 +48,21 @@ class _Opening:
         self.first = first
 
 
-class StreamOwner(StreamCircuit, Protocol):
-    """What such a stream needs of the streams of its circuit."""
+class CircuitStreams(OpenStreams[OriginEnd]):
+    """The streams that this side opens on one circuit.
 
-    clock: Any
-    stalled: Callable[[], None]
-
-
-class ClientStream(StreamTransport):
-    """A stream that tells when bytes wait in it."""
-
-    def __init__(self, streams: StreamOwner, number: int, peer: Address) -> None:
-        super().__init__(streams, number, peer, streams.clock.callLater)
-        self._stalled = streams.stalled
-
-    def data_received(self, data: list[bytes]) -> None:
-        """As every transport; what the protocol does not take waits here."""
-        super().data_received(data)
-        if self.held:
-            self._stalled()
-
-
-class CircuitStreams:
-    """The streams of one circuit. To each of them it is the circuit (``net.StreamCircuit``).
-
-    :param clock: keeps time
-    :param end: the core's end of the circuit
-    :param flush_soon: sends what the end has at the end of the turn
-    :param silent: called if the exit does not answer the end of a stream
-    :param stalled: called when bytes begin to wait for an application
-    :param congestion: of the client; told how many streams there are
+    :param path: of the circuit; an error names its last node
+    :param options: those of :class:`~torpydo.client.openstreams.OpenStreams`
     """
 
-    def __init__(
-        self,
-        clock: Any,
-        path: Sequence[Descriptor],
-        end: OriginEnd,
-        *,
-        flush_soon: Callable[[], None],
-        silent: Callable[[], None],
-        stalled: Callable[[], None],
-        congestion: Congestion,
-    ) -> None:
-        self.clock = clock
-        self.end = end
-        self.flush_soon = flush_soon
-        self.exit_silent = silent
-        self.stalled = stalled
-        self.last_used: float = clock.seconds()
+    def __init__(self, clock: Any, path: Sequence[Descriptor], end: OriginEnd, **options: Any) -> None:
+        super().__init__(clock, end, **options)
         self._path = path
-        self._congestion = congestion
         self._opening: dict[int, _Opening] = {}
-        self._streams: dict[int, ClientStream] = {}
 
     def __len__(self) -> int:
         """Streams and questions that are not over."""
-        return len(self._opening) + len(self._streams)
-
-    @property
-    def held(self) -> int:
-        """Bytes that wait: for applications that do not read, and for cells."""
-        return self.end.buffered_total + sum([stream.held for stream in self._streams.values()])
-
-    @property
-    def buffer_high(self) -> int:
-        """Bytes that may wait in a stream before its producer is to pause."""
-        return self._congestion.buffer_high
+        return len(self._opening) + super().__len__()
 
     # -- Asking for them
 
@@ -150,14 +97,6 @@ class CircuitStreams:
         self._opening[stream] = _Opening(deferred, host, port, factory, first)
         self.flush_soon()
         return deferred
-
-    def handle(self, event: Any) -> bool:
-        """Take an event of the circuit's end, if it is one of a stream."""
-        handler = _HANDLERS.get(type(event))
-        if handler is None:
-            return False
-        handler(self, event)
-        return True
 
     def _send(self, stream: int, data: bytes) -> None:
         self.end.send_data(stream, data)
@@ -194,8 +133,7 @@ class CircuitStreams:
             self.end.finish(stream, EndReason.MISC)
             opening.deferred.errback(failure)
             return
-        self._streams[stream] = transport
-        self._congestion.streams += 1
+        self._add(stream, transport)
         transport.attach(protocol)
         opening.deferred.callback(protocol)
 
@@ -204,37 +142,13 @@ class CircuitStreams:
         if opening is not None:
             opening.deferred.callback([(Address(ip, 0).host, ttl) for ip, ttl in event.answers])
 
-    def _data(self, event: StreamData) -> None:
-        transport = self._streams.get(event.stream)
-        if transport is not None:
-            transport.data_received(event.data)
-
-    def _writable(self, event: StreamWritable) -> None:
-        transport = self._streams.get(event.stream)
-        if transport is not None:
-            transport.drained()
-
-    def _eof(self, event: StreamEOF) -> None:
-        transport = self._streams.get(event.stream)
-        if transport is not None:
-            transport.eof_received()
-
     def _ended(self, event: StreamEnded) -> None:
-        self.last_used = self.clock.seconds()
         opening = self._answered(event.stream)
         if opening is not None:
             opening.deferred.errback(stream_error(event.reason, self._path, opening.host, opening.port))
-        transport = self._streams.pop(event.stream, None)
-        if transport is not None:
-            self._congestion.streams -= 1
-            transport.ended(event.reason)
+        super()._ended(event)
 
     # -- What the circuit says
-
-    def pull(self) -> None:
-        """Ask producers that wait to be asked."""
-        for transport in [transport for transport in self._streams.values() if transport.pulls]:
-            transport.drained()
 
     def lost(self, error: TorpydoError) -> None:
         """The circuit is gone."""
@@ -245,27 +159,18 @@ class CircuitStreams:
             opening = self._answered(stream)
             if opening is not None:
                 opening.deferred.errback(StreamReset(_TORN) if begun else error)
-        while self._streams:
-            self._congestion.streams -= 1
-            self._streams.pop(next(iter(self._streams))).circuit_lost(error)
-        # They are the circuit's, which knows these streams: with its keys it would wait for the cycle collector.
-        self.flush_soon = self.exit_silent = self.stalled = _nothing
+        super().lost(error)
 
     def _has_begun(self, stream: int) -> bool:
         """Whether bytes of a stream that is not open yet may have been delivered."""
         first = self._opening[stream].first
         return first is not None and self.end.buffered(stream) < first.size
 
-
-def _nothing() -> None:
-    """What is left to do when the circuit is gone."""
-
-
-_HANDLERS: Final[dict[type, Callable[[CircuitStreams, Any], None]]] = {
-    StreamData: CircuitStreams._data,
-    StreamWritable: CircuitStreams._writable,
-    StreamEOF: CircuitStreams._eof,
-    StreamEnded: CircuitStreams._ended,
-    StreamConnected: CircuitStreams._connected,
-    StreamResolved: CircuitStreams._resolved,
-}
+    handlers: ClassVar = {
+        StreamData: OpenStreams._data,
+        StreamWritable: OpenStreams._writable,
+        StreamEOF: OpenStreams._eof,
+        StreamEnded: _ended,
+        StreamConnected: _connected,
+        StreamResolved: _resolved,
+    }

@@ -6,12 +6,11 @@ It is to them what ``circuitstreams`` is to streams that this side opens. Called
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from twisted.internet.interfaces import IProtocol
 
-from torpydo.client.circuitstreams import ClientStream
-from torpydo.client.congestion import Congestion
+from torpydo.client.openstreams import ClientStream, OpenStreams
 from torpydo.errors import TorpydoError
 from torpydo.tpdp import (
     Address,
@@ -73,62 +72,26 @@ AcceptFunction = Callable[[IncomingStream], None]
 """Is given each stream that comes."""
 
 
-class ServedStreams:
-    """The streams of one joined circuit at the service. To each of them it is the circuit (``net.StreamCircuit``).
+class ServedStreams(OpenStreams[ServiceEnd]):
+    """The streams of one joined circuit at the service.
 
-    :param clock: keeps time
-    :param end: the core's end of the circuit
     :param incoming: given each stream that a client asks for
-    :param flush_soon: sends what the end has at the end of the turn
-    :param silent: called if the client does not answer the end of a stream
-    :param stalled: called when bytes begin to wait for an application
-    :param congestion: of the client; told how many streams there are
+    :param options: those of :class:`~torpydo.client.openstreams.OpenStreams`
     """
 
-    def __init__(
-        self,
-        clock: Any,
-        end: ServiceEnd,
-        incoming: AcceptFunction,
-        *,
-        flush_soon: Callable[[], None],
-        silent: Callable[[], None],
-        stalled: Callable[[], None],
-        congestion: Congestion,
-    ) -> None:
-        self.clock = clock
-        self.end = end
-        self.flush_soon = flush_soon
-        self.exit_silent = silent
-        self.stalled = stalled
-        self.last_used: float = clock.seconds()
+    def __init__(self, clock: Any, end: ServiceEnd, incoming: AcceptFunction, **options: Any) -> None:
+        super().__init__(clock, end, **options)
         self._incoming = incoming
-        self._congestion = congestion
         self._asked: dict[int, IncomingStream] = {}
-        self._streams: dict[int, ClientStream] = {}
 
     def __len__(self) -> int:
-        """Streams that are not over."""
-        return len(self._asked) + len(self._streams)
+        """Streams that are not over, answered or not."""
+        return len(self._asked) + super().__len__()
 
     @property
     def held(self) -> int:
-        """Bytes that wait: for applications that do not read, and for cells."""
-        asked = sum([len(part) for one in self._asked.values() for part in one.data])
-        return self.end.buffered_total + asked + sum([stream.held for stream in self._streams.values()])
-
-    @property
-    def buffer_high(self) -> int:
-        """Bytes that may wait in a stream before its producer is to pause."""
-        return self._congestion.buffer_high
-
-    def handle(self, event: Any) -> bool:
-        """Take an event of the circuit's end, if it is one of a stream."""
-        handler = _HANDLERS.get(type(event))
-        if handler is None:
-            return False
-        handler(self, event)
-        return True
+        """Bytes that wait, those that came before the answer included."""
+        return super().held + sum([len(part) for one in self._asked.values() for part in one.data])
 
     # -- What the application answers
 
@@ -136,8 +99,8 @@ class ServedStreams:
         """The stream is open, and *protocol* has it."""
         asked = self._asked.pop(number)
         self.end.connected(number, NOWHERE, 0)
-        stream = self._streams[number] = ClientStream(self, number, NOWHERE)
-        self._congestion.streams += 1
+        stream = ClientStream(self, number, NOWHERE)
+        self._add(number, stream)
         stream.attach(protocol)
         if asked.data:
             stream.data_received(asked.data)
@@ -164,58 +127,39 @@ class ServedStreams:
         self.flush_soon()
 
     def _data(self, event: StreamData) -> None:
-        if event.stream in self._streams:
-            self._streams[event.stream].data_received(event.data)
-        elif event.stream in self._asked:
-            self._asked[event.stream].data += event.data
+        asked = self._asked.get(event.stream)
+        if asked is None:
+            super()._data(event)
+        else:
+            asked.data += event.data
 
     def _eof(self, event: StreamEOF) -> None:
-        if event.stream in self._streams:
-            self._streams[event.stream].eof_received()
-        elif event.stream in self._asked:
-            self._asked[event.stream].eof = True
-
-    def _writable(self, event: StreamWritable) -> None:
-        if event.stream in self._streams:
-            self._streams[event.stream].drained()
+        asked = self._asked.get(event.stream)
+        if asked is None:
+            super()._eof(event)
+        else:
+            asked.eof = True
 
     def _ended(self, event: StreamEnded) -> None:
-        self.last_used = self.clock.seconds()
-        asked, stream = self._asked.pop(event.stream, None), self._streams.pop(event.stream, None)
+        asked = self._asked.pop(event.stream, None)
         if asked is not None:
             asked.gone()
-        if stream is not None:
-            self._congestion.streams -= 1
-            stream.ended(event.reason)
+        super()._ended(event)
 
     # -- What the circuit says
-
-    def pull(self) -> None:
-        """Ask producers that wait to be asked."""
-        for stream in [stream for stream in self._streams.values() if stream.pulls]:
-            stream.drained()
 
     def lost(self, error: TorpydoError) -> None:
         """The circuit is gone."""
         # One at a time: what hears of it may do anything to the others.
         while self._asked:
             self._asked.pop(next(iter(self._asked))).gone()
-        while self._streams:
-            self._congestion.streams -= 1
-            self._streams.pop(next(iter(self._streams))).circuit_lost(error)
-        # They are the circuit's, which knows these streams: with its keys it would wait for the cycle collector.
-        self.flush_soon = self.exit_silent = self.stalled = _nothing
+        super().lost(error)
 
-
-def _nothing() -> None:
-    """What is left to do when the circuit is gone."""
-
-
-_HANDLERS: Final[dict[type, Callable[[ServedStreams, Any], None]]] = {
-    StreamRequested: ServedStreams._requested,
-    ResolveRequested: ServedStreams._resolve_requested,
-    StreamData: ServedStreams._data,
-    StreamWritable: ServedStreams._writable,
-    StreamEOF: ServedStreams._eof,
-    StreamEnded: ServedStreams._ended,
-}
+    handlers: ClassVar = {
+        StreamRequested: _requested,
+        ResolveRequested: _resolve_requested,
+        StreamData: _data,
+        StreamWritable: OpenStreams._writable,
+        StreamEOF: _eof,
+        StreamEnded: _ended,
+    }
