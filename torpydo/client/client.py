@@ -28,7 +28,7 @@ from torpydo.client.routing import Routing, Settings
 from torpydo.client.status import ClientStatus
 from torpydo.client.world import World
 from torpydo.crypto import NodeId
-from torpydo.directory import PoolURL
+from torpydo.directory import PoolURL, Services
 from torpydo.errors import ConfigurationError, LocalProtocolError, TorpydoError
 from torpydo.net import StateDirectory
 
@@ -210,12 +210,13 @@ class Client(ClassicCalls):
     ) -> Deferred[Conversation]:
         """A circuit of your own that is spoken with in messages: what onion services are made of.
 
-        :param node_id: the node it ends at; by default any
+        :param node_id: the node it ends at; by default any that services and their clients may meet at
         :param hops: nodes in it
         :param avoid: nodes that are in no place of it
         :return: fails with :class:`PathError` or :class:`CircuitBuildError`
         """
-        want = Want("", None, hops, refused=frozenset(avoid), anywhere=True, last=node_id)
+        services = Services.ONION if node_id is None else Services.NONE
+        want = Want("", None, hops, refused=frozenset(avoid), anywhere=True, last=node_id, services=services)
         return self._run.build_for(want).addCallback(Conversation)
 
     def new_identity(self) -> None:

@@ -14,7 +14,7 @@ from torpydo.errors import ExitPolicyRefused, ResolveFailed
 FOREIGN = frozenset({"onion", "exit", "noconnect", "torpydo", "i2p", "local"})
 """Last labels of names that no exit can resolve and that would tell what the user is about to do."""
 MAX_HOST = 255
-_STRANGE = frozenset(" []")
+_STRANGE = frozenset(" []@")
 
 
 def check_destination(host: str, port: int | None, *, private_allowed: bool) -> str:

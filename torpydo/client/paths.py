@@ -16,7 +16,16 @@ from twisted.python.failure import Failure
 
 from torpydo.client.keptfile import KeptFile
 from torpydo.crypto import NodeId
-from torpydo.directory import ANY_PORT, Descriptor, GuardBias, GuardSample, NetDir, check_view, choose_path
+from torpydo.directory import (
+    ANY_PORT,
+    Descriptor,
+    GuardBias,
+    GuardSample,
+    NetDir,
+    Services,
+    check_view,
+    choose_path,
+)
 from torpydo.errors import CircuitBuildError, PathError, StateError, TooFewNodes, TorpydoError
 from torpydo.net import StateDirectory
 
@@ -54,6 +63,8 @@ class Want:
     """The last node need not be an exit: the circuit is for a conversation with it."""
     last: NodeId | None = None
     """The last node, if it is to be that one."""
+    services: Services = Services.NONE
+    """What the last node is to offer, if it need not be an exit."""
     ip: bytes | None = attrs.field(init=False, eq=False)
     """The address, if the host is one. Read once: every circuit is asked whether it fits."""
 
@@ -157,6 +168,7 @@ class Paths:
                     exclude=exclude.difference((guard,)),
                     exit_host_ip=want.ip,
                     last=want.last,
+                    services=want.services,
                 )
             except PathError as error:
                 failed = failed or error

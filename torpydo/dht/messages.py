@@ -16,8 +16,11 @@ from torpydo.dht.items import Item
 from torpydo.dht.storage import Verdict
 from torpydo.wire import Malformed, NeedMore, Reader, Writer
 
-__all__ = ["MAX_FRAME", "Find", "Found", "Put", "PutAnswer", "Question", "decode_question", "frame", "take_frame"]
+__all__ = ["DHT_HOST", "DHT_PORT", "MAX_FRAME", "Find", "Found", "Put", "PutAnswer", "Question", "decode_question", "frame", "take_frame"]
 
+DHT_HOST: Final = "@dht"
+"""What the BEGIN of a stream with questions names: no name of a host has such a letter."""
+DHT_PORT: Final = 1
 MAX_FRAME: Final = 8192
 """Bytes of a frame after its length: an item and the nodes that are closer fit."""
 

@@ -8,6 +8,7 @@ checks the signature, the keys and the rest. Only what was opened may be used.
 
 from __future__ import annotations
 
+from enum import IntFlag
 from typing import Annotated, Final, Literal
 
 import attrs
@@ -24,6 +25,7 @@ __all__ = [
     "REPUBLISH_AFTER",
     "Descriptor",
     "DescriptorBody",
+    "Services",
     "check_descriptor_times",
     "decode_body",
     "open_descriptor",
@@ -52,6 +54,16 @@ _Version = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 _Key = Annotated[bytes, msgspec.Meta(min_length=KEY_SIZE, max_length=KEY_SIZE)]
 
 
+class Services(IntFlag):
+    """What a node does beside relaying. Bits that are not known here mean something to others."""
+
+    NONE = 0
+    ONION = 1
+    """It is an introduction point and a rendezvous for whoever asks."""
+    DHT = 2
+    """It takes part in the distributed hash table."""
+
+
 class DescriptorBody(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """The body as it is encoded: a MessagePack array in this order. Later versions append; a reader skips that."""
 
@@ -68,6 +80,7 @@ class DescriptorBody(msgspec.Struct, array_like=True, frozen=True, gc=False):
     protocols: Annotated[tuple[_Version, ...], msgspec.Meta(min_length=1, max_length=8)]
     sequence: Annotated[int, msgspec.Meta(ge=1, le=_MAX_SEQUENCE)]
     published: Annotated[int, msgspec.Meta(ge=0, le=_MAX_TIME)]
+    services: Annotated[int, msgspec.Meta(ge=0, le=255)] = 0
 
 
 @attrs.frozen
@@ -85,6 +98,7 @@ class Descriptor:
     :ivar protocols: the TPDP versions that it speaks, ascending
     :ivar sequence: rises with each descriptor of the node; milliseconds when it was signed
     :ivar published: seconds when it was signed
+    :ivar services: what it does beside relaying
     """
 
     node_id: NodeId
@@ -98,6 +112,7 @@ class Descriptor:
     protocols: tuple[int, ...]
     sequence: int
     published: int
+    services: Services = Services.NONE
 
     @property
     def name(self) -> str:
@@ -132,6 +147,7 @@ def sign_descriptor(descriptor: Descriptor, key: SigningKey) -> bytes:
             protocols=descriptor.protocols,
             sequence=descriptor.sequence,
             published=descriptor.published,
+            services=descriptor.services,
         )
     )
     document = key.sign(Purpose.DESCRIPTOR, body) + body
@@ -187,6 +203,7 @@ def open_descriptor(document: bytes, body: DescriptorBody) -> Descriptor:
         protocols=body.protocols,
         sequence=body.sequence,
         published=body.published,
+        services=Services(body.services),
     )
 
 

@@ -14,7 +14,7 @@ from typing import Final
 import attrs
 
 from torpydo.crypto import NodeId
-from torpydo.directory.descriptor import Descriptor
+from torpydo.directory.descriptor import Descriptor, Services
 from torpydo.directory.netdir import ANY_PORT, Destination, NetDir
 from torpydo.directory.nodes import ListedNode, Lottery
 from torpydo.directory.ranges import subnet
@@ -76,16 +76,22 @@ def check_path(path: Sequence[Descriptor], *, test_network: bool) -> None:
 class _Choice:
     """One path in the making.
 
+    :ivar services: what the last node is to offer
     :ivar used: the nodes that are in it already
     """
 
     netdir: NetDir
     randbelow: Callable[[int], int]
     excluded: frozenset[bytes]
+    services: Services = Services.NONE
     used: list[ListedNode] = attrs.field(factory=list)
 
-    def fits(self, node: ListedNode, destination: Destination | None = None) -> bool:
-        """Whether *node* may stand beside those in use, and as an exit for *destination*."""
+    def fits(
+        self, node: ListedNode, destination: Destination | None = None, services: Services = Services.NONE
+    ) -> bool:
+        """Whether *node* may stand beside those in use, and as an exit for *destination* or with *services*."""
+        if services & ~node.best.body.services:
+            return False
         if node.raw_id in self.excluded or node.raw_id in self.netdir.nodes.dead:
             return False
         lifted = self.netdir.test_network
@@ -96,27 +102,31 @@ class _Choice:
                 return False
         return destination is None or self.netdir.allows(node, destination)
 
-    def _take(self, node: ListedNode, destination: Destination | None) -> bool:
-        return self.fits(node, destination) and self.netdir.nodes.open(node) is not None
+    def _take(
+        self, node: ListedNode, destination: Destination | None, services: Services = Services.NONE
+    ) -> bool:
+        return self.fits(node, destination, services) and self.netdir.nodes.open(node) is not None
 
-    def pick(self, destination: Destination | None = None) -> ListedNode | None:
+    def pick(
+        self, destination: Destination | None = None, services: Services = Services.NONE
+    ) -> ListedNode | None:
         """Draw a node that fits; None if there is none."""
         lottery = self.netdir.everyone if destination is None else self.netdir.exits_near(destination)
         if not lottery.nodes:
             return None
         for _ in range(_DRAWS):
             node = lottery.draw(self.randbelow)
-            if self._take(node, destination):
+            if self._take(node, destination, services):
                 return node
         if destination is not None:
             lottery = self.netdir.exits_for(destination)
-        fitting = Lottery.of(node for node in lottery.nodes if self.fits(node, destination))
+        fitting = Lottery.of(node for node in lottery.nodes if self.fits(node, destination, services))
         if fitting.nodes:
             node = fitting.draw(self.randbelow)
-            if self._take(node, destination):
+            if self._take(node, destination, services):
                 return node
             # A forged descriptor. There may be many: all are opened now, or each draw would meet the next.
-            fitting = Lottery.of(node for node in fitting.nodes if self._take(node, destination))
+            fitting = Lottery.of(node for node in fitting.nodes if self._take(node, destination, services))
         return fitting.draw(self.randbelow) if fitting.nodes else None
 
     def complete(self, hops: int, destinations: Sequence[Destination], last: ListedNode | None = None) -> bool:
@@ -128,7 +138,7 @@ class _Choice:
         if last is not None and not self._take(last, None):
             return False
         if last is None and not destinations:
-            last = self.pick()
+            last = self.pick(services=self.services)
         for destination in destinations:
             last = last or self.pick(destination)
         if last is None:
@@ -176,6 +186,7 @@ def choose_path(
     exclude: Collection[NodeId] = (),
     exit_host_ip: bytes | None = None,
     last: NodeId | None = None,
+    services: Services = Services.NONE,
 ) -> tuple[Descriptor, ...]:
     """Choose the nodes of a circuit, guard first, exit last.
 
@@ -186,6 +197,7 @@ def choose_path(
     :param exclude: nodes that must not be used
     :param exit_host_ip: the destination's address, if it is known
     :param last: the last hop, whatever it allows; *port* is None then
+    :param services: what the last hop is to offer, if it is not given; *port* is None then
     :raises TooFewNodes: if there are not enough nodes, or they are too closely related
     :raises NoExit: if no node's exit policy allows the destination
     """
@@ -204,7 +216,7 @@ def choose_path(
     most = 0
     for start in _starts(netdir, guard if hops > 1 else None, excluded):
         for _ in range(_ATTEMPTS[known <= _SMALL]):
-            choice = _Choice(netdir, randbelow, excluded, list(start))
+            choice = _Choice(netdir, randbelow, excluded, services, list(start))
             if choice.complete(hops, destinations, end):
                 return _checked(netdir, choice.used)
             most = max(most, len(choice.used))

@@ -20,6 +20,7 @@ from torpydo.net import FileBudget, Gate, LinkFactory, LinkProtocol, connect_lin
 from torpydo.node.bounds import Bounds
 from torpydo.node.exits import Exits
 from torpydo.node.limits import DEFAULT_LIMITS, NodeLimits
+from torpydo.node.localstream import AnswerFunction, LocalService
 from torpydo.node.refusal import BY_GATE
 from torpydo.node.resolver import Resolver
 from torpydo.node.router import Router
@@ -91,6 +92,7 @@ class OwnCarrier:
         files: FileBudget | None = None,
         counts_connects: bool = True,
         closed: Callable[[LinkProtocol], None] = lambda link: None,
+        answer: AnswerFunction | None = None,
     ) -> OwnCarrier:
         """Wire everything.
 
@@ -98,9 +100,12 @@ class OwnCarrier:
         :param counts_connects: whether connections come from the port itself; otherwise somebody else has counted how
             fast they come
         :param closed: told of each link that is gone
+        :param answer: answers what is asked on streams to the node itself
         """
         bounds = Bounds.open(reactor, limits, files)
         exits = Exits(reactor, exit_policy, resolver, bounds)
+        if answer is not None:
+            exits.local = LocalService(reactor.seconds, bounds, answer)
         router = Router(
             reactor,
             identity,

@@ -8,7 +8,7 @@ import attrs
 
 from torpydo import __version__
 from torpydo.crypto import DHPublicKey, NodeId, SigningKey
-from torpydo.directory import REPUBLISH_AFTER, Descriptor, ExitPolicy, sign_descriptor
+from torpydo.directory import REPUBLISH_AFTER, Descriptor, ExitPolicy, Services, sign_descriptor
 from torpydo.tpdp import Address
 
 __all__ = ["Description"]
@@ -33,6 +33,7 @@ class Description:
     family: frozenset[NodeId]
     nickname: str
     bandwidth: int
+    services: Services
     descriptor: Descriptor | None = None
     document: bytes | None = None
 
@@ -59,6 +60,7 @@ class Description:
             # A clock that went back must not make the new one look older.
             sequence=max(int(now * 1000), 1 if last is None else last.sequence + 1),
             published=int(now),
+            services=self.services,
         )
         self.document = sign_descriptor(descriptor, self._key)
         self.descriptor = descriptor

@@ -6,7 +6,6 @@ at again (SECURITY E1, E2). Knows no cells and no links. Called by router.
 
 from __future__ import annotations
 
-import errno
 import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
@@ -20,12 +19,15 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from torpydo.dht import DHT_HOST
 from torpydo.directory import ExitPolicy, is_private
 from torpydo.net import Buckets, Queue
 from torpydo.node.bounds import Bounds
+from torpydo.node.connectreason import connect_reason
 from torpydo.node.crowds import Crowds
 from torpydo.node.exitstream import ExitStream, OneStream
 from torpydo.node.limits import CONNECT_ADDRESSES
+from torpydo.node.localstream import LocalService, LocalStream
 from torpydo.node.refusal import NodeRefusal
 from torpydo.node.resolver import NAME_LIFE, Asker, Outcome, Resolver
 from torpydo.tpdp import (
@@ -43,28 +45,6 @@ from torpydo.tpdp import (
 
 __all__ = ["Exits", "ExitStreams"]
 
-_BY_ERRNO: Final = {
-    errno.ECONNREFUSED: EndReason.CONNECT_REFUSED,
-    errno.ETIMEDOUT: EndReason.TIMEOUT,
-    errno.EHOSTUNREACH: EndReason.HOST_UNREACHABLE,
-    errno.EHOSTDOWN: EndReason.HOST_UNREACHABLE,
-    errno.ENETUNREACH: EndReason.NETWORK_UNREACHABLE,
-    errno.EADDRNOTAVAIL: EndReason.NETWORK_UNREACHABLE,
-    errno.EAFNOSUPPORT: EndReason.NETWORK_UNREACHABLE,
-    errno.EMFILE: EndReason.RESOURCE_LIMIT,
-    errno.ENFILE: EndReason.RESOURCE_LIMIT,
-    errno.ENOBUFS: EndReason.RESOURCE_LIMIT,
-}
-
-
-def connect_reason(error: BaseException) -> EndReason:
-    """What a client is told about a connection that could not be opened."""
-    if isinstance(error, ConnectTimedOut):
-        return EndReason.TIMEOUT
-    number = error.osError if isinstance(error, ConnectError) else None
-    return _BY_ERRNO.get(number, EndReason.MISC) if isinstance(number, int) else EndReason.MISC
-
-
 class Exits:
     """What the exit streams of all circuits share.
 
@@ -81,6 +61,8 @@ class Exits:
         self.bounds = bounds
         self.streams = 0
         """Streams and lookups that are open or being opened."""
+        self.local: LocalService | None = None
+        """Answers what is asked on streams to this node itself; without it there are none."""
         self.crowds: Crowds[ExitStreams] = Crowds()
         """The streams of each circuit."""
         self.test_network = False
@@ -200,6 +182,7 @@ class ExitStreams:
     :ivar flush: sends the cells that verbs made
     :ivar stalled: told when something begins to wait
     :param may_exit: whether a circuit that comes the way this one does may have streams (DESIGN 4.4, AUTH)
+    :ivar source: where the circuit comes from: a host
     """
 
     exits: Exits
@@ -209,7 +192,8 @@ class ExitStreams:
     _may_exit: Callable[[], bool]
     ttl: int = NAME_LIFE
     asker: Asker = attrs.field(factory=Asker)
-    _streams: dict[int, ExitStream] = attrs.field(factory=dict)
+    source: bytes = b""
+    _streams: dict[int, ExitStream | LocalStream] = attrs.field(factory=dict)
     _lookups: dict[int, Deferred[None]] = attrs.field(factory=dict)
     _asked: Buckets = attrs.field(init=False)
     _closed: bool = False
@@ -253,7 +237,7 @@ class ExitStreams:
         self._closed = True
         for stream in list(self._streams.values()):
             stream.abandon()
-            if stream.is_flushing:
+            if isinstance(stream, ExitStream) and stream.is_flushing:
                 self.exits.orphaned(stream)
         for lookup in list(self._lookups.values()):
             lookup.cancel()
@@ -285,20 +269,28 @@ class ExitStreams:
 
     def _is_refused(self, stream: int) -> bool:
         """Refuse a stream or a lookup if it is one too many."""
-        limits = self.exits.bounds.limits
-        reason = EndReason.RESOURCE_LIMIT
+        reason = EndReason.EXIT_POLICY
         if not self.exits.policy.is_open:
-            refusal, reason = NodeRefusal.EXIT_POLICY, EndReason.EXIT_POLICY
+            refusal = NodeRefusal.EXIT_POLICY
         elif not self._may_exit():
-            refusal, reason = NodeRefusal.SINGLE_HOP, EndReason.EXIT_POLICY
-        elif len(self) >= limits.streams_per_circuit:
+            refusal = NodeRefusal.SINGLE_HOP
+        else:
+            return self._is_too_much(stream)
+        self.exits.bounds.refuse(refusal)
+        self.end.finish(stream, reason)
+        return True
+
+    def _is_too_much(self, stream: int) -> bool:
+        """The same for one that would go nowhere else."""
+        limits = self.exits.bounds.limits
+        if len(self) >= limits.streams_per_circuit:
             refusal = NodeRefusal.STREAMS_PER_CIRCUIT
         elif not math.isinf(limits.streams_burst) and not self._asked.take(b""):
             refusal = NodeRefusal.STREAMS_TOO_FAST
         else:
             return False
         self.exits.bounds.refuse(refusal)
-        self.end.finish(stream, reason)
+        self.end.finish(stream, EndReason.RESOURCE_LIMIT)
         return True
 
     def _count(self, reason: EndReason) -> None:
@@ -309,6 +301,10 @@ class ExitStreams:
             self.exits.bounds.refuse(NodeRefusal.STREAMS_RESOURCE_LIMIT)
 
     def _requested(self, event: StreamRequested) -> None:
+        if event.host == DHT_HOST and self.exits.local is not None:
+            if not self._is_too_much(event.stream):
+                self._streams[event.stream] = LocalStream(self, event.stream, self.exits.local)
+            return
         if self._is_refused(event.stream):
             return
         stream = self._streams[event.stream] = ExitStream(self, event.stream)
@@ -373,13 +369,18 @@ class ExitStreams:
             self.exits.crowds.remove(self)
             self.exits.gone(stream)
 
+    def local_gone(self, number: int) -> None:
+        """The same for a stream to this node itself."""
+        self._streams.pop(number, None)
+
     def seconds(self) -> float:
         """The time."""
         return float(self.exits.reactor.seconds())
 
     def evict_one(self) -> None:
         """End the stream that was not used for the longest; another circuit needs its connection."""
-        stream = min(self._streams.values(), key=lambda one: one.used_at)
+        connected = [one for one in self._streams.values() if isinstance(one, ExitStream)]
+        stream = min(connected, key=lambda one: one.used_at)
         self.gone(stream)
         stream.evict()
 

@@ -96,6 +96,12 @@ class NodeLimits(Limits):
     introductions_queue: int = limit(256 << 10, "bytes", "of introductions wait for one service")
     rendezvous: int = limit(4000, "clients", "wait for their service")
     rendezvous_wait: float = limit(60.0, "seconds", "a client may wait for its service")
+    questions_per_second: float = limit(
+        50.0, "questions a second", "of one address to the hash table are answered (K6)", lifted=True
+    )
+    questions_burst: int = limit(
+        1000, "questions", "of one address to the hash table are answered at once (K6)", lifted=True
+    )
 
     def share(self, workers: int) -> NodeLimits:
         """What one of so many workers may use of what the machine has."""

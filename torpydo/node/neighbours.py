@@ -207,6 +207,12 @@ class Neighbours:
         peer = neighbour.peer
         return peer is not None and (self.netdir is None or self.netdir.get(peer) is not None)
 
+    def source(self, neighbour: Neighbour, *, test_network: bool) -> bytes:
+        """Who is counted for what comes on a link: its host; in a test network, where all share one, a node's own id."""
+        if test_network and neighbour.peer is not None and self.is_node(neighbour):
+            return neighbour.peer.raw
+        return neighbour.host or b""
+
     def clients_at(self, host: bytes) -> list[Neighbour]:
         """The links that clients opened from one host."""
         return [one for one in self._hosts.get(host, ()) if not self.is_node(one)]

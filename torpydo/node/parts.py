@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred, succeed
@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from torpydo.crypto import KEY_SIZE, NodeId, PoolId, Secret, SigningKey
-from torpydo.directory import Listing, PoolURL
+from torpydo.directory import Listing, NetDir, PoolURL, Services
 from torpydo.errors import StateError
 from torpydo.net import Fetched, FileBudget, LinkProtocol, ListingRefresh, StateDirectory
 from torpydo.node.carrier import Carrier, OwnCarrier
@@ -27,13 +27,36 @@ from torpydo.node.resolver import Resolver
 from torpydo.node.workers import Launch, Supervisor
 from torpydo.tpdp import Address, EndReason
 
-__all__ = ["Parts"]
+__all__ = ["LocalPart", "Parts"]
 
 KEY_FILE: Final = "node.key"
 LOOK_AGAIN: Final = 600.0
 """Seconds between two looks at what changes by itself: the onion key, the advertised name, the descriptor's age."""
 RESOLVE_RETRY: Final = 30.0
 """Seconds until an advertised name that did not resolve is asked for again."""
+
+
+class LocalPart(Protocol):
+    """What takes part in the DHT for this node."""
+
+    def start(self, node_id: NodeId) -> None:
+        """Begin, as the node *node_id*."""
+
+    def network_changed(self, netdir: NetDir) -> None:
+        """The listings say something new."""
+
+    def answer(self, question: bytes, source: bytes) -> bytes:
+        """The answer to a question; raises :class:`Malformed` if it is none."""
+
+    def stop(self) -> None:
+        """End."""
+
+
+def _services(config: NodeConfig, local: LocalPart | None) -> Services:
+    """What the node offers. The tables of introductions and of the DHT are those of one process."""
+    if config.workers > 1:
+        return Services.NONE
+    return Services.ONION if local is None else Services.ONION | Services.DHT
 
 
 @attrs.define(eq=False)
@@ -51,6 +74,7 @@ class Parts:
     _description: Description
     _heartbeats: Heartbeats
     _refresh: ListingRefresh
+    _local: LocalPart | None = None
     _looker: LoopingCall = attrs.field(init=False)
     _here: Address | None = None
     _address: Address | None = None
@@ -78,10 +102,12 @@ class Parts:
         connect: Callable[..., Deferred[LinkProtocol]],
         launch: Launch,
         files: FileBudget | None,
+        local: LocalPart | None = None,
     ) -> Parts:
         """Read the keys and wire everything.
 
         :param files: the file descriptors of this process; without it nobody counts them
+        :param local: what takes part in the DHT; in a node with workers nothing does
         :raises StateError: if a key file cannot be used
         """
         key = config.identity
@@ -90,7 +116,15 @@ class Parts:
         keys = OnionKeys.open(state, rng, wall_clock())
         randbelow = make_randbelow(rng)
         resolver = Resolver(reactor, randbelow=randbelow, limits=config.limits)
-        description = Description(key, wall_clock, config.exit_policy, config.family, config.nickname, config.bandwidth)
+        description = Description(
+            key,
+            wall_clock,
+            config.exit_policy,
+            config.family,
+            config.nickname,
+            config.bandwidth,
+            _services(config, local),
+        )
         heartbeats = Heartbeats(
             reactor,
             config.pools,
@@ -107,7 +141,7 @@ class Parts:
             state=state,
             wall_clock=wall_clock,
             randbelow=randbelow,
-            on_change=lambda netdir: parts.carrier.network_changed(netdir),
+            on_change=lambda netdir: parts._network_changed(netdir),
             fetch=fetch,
         )
         carrier: Carrier
@@ -125,8 +159,10 @@ class Parts:
                 connect=connect,
                 limits=config.limits,
                 files=files,
+                answer=None if local is None else local.answer,
             )
         else:
+            local = None
             carrier = Supervisor(
                 reactor,
                 config,
@@ -149,6 +185,7 @@ class Parts:
             description,
             heartbeats,
             refresh,
+            local,
         )
         return parts
 
@@ -156,6 +193,8 @@ class Parts:
 
     def start(self) -> None:
         """Begin with all that needs no address."""
+        if self._local is not None:
+            self._local.start(self.node_id)
         self.carrier.start()
         self._heartbeats.start()
         self._look_forever()
@@ -187,6 +226,8 @@ class Parts:
         # The protocol has no word for leaving: pools drop a node that they do not hear.
         self._heartbeats.stop()
         self._refresh.stop()
+        if self._local is not None:
+            self._local.stop()
         drained: Deferred[None] = succeed(None)
         if self._config.drain:
             drained = self.carrier.drain(self._config.drain)
@@ -199,6 +240,11 @@ class Parts:
             self._state.close()
 
     # -- The network
+
+    def _network_changed(self, netdir: NetDir) -> None:
+        self.carrier.network_changed(netdir)
+        if self._local is not None:
+            self._local.network_changed(netdir)
 
     def pool_id(self, url: PoolURL) -> PoolId | None:
         """The key that a pool without one in its URL showed first."""

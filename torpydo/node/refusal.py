@@ -62,6 +62,7 @@ class NodeRefusal(Enum):
     RENDEZVOUS = "clients that would have waited for a service, because enough of them do"
     RENDEZVOUS_LATE = "clients whose service did not come in time"
     RENDEZVOUS_UNKNOWN = "services that came for a client that does not wait, or not any more"
+    QUESTIONS_TOO_FAST = "questions of one address to the hash table, because they came too fast"
 
 
 BY_GATE: Final[Mapping[GateRefusal, NodeRefusal]] = {cause: NodeRefusal[cause.name] for cause in GateRefusal}

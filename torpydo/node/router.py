@@ -318,6 +318,7 @@ class Router:
                 may_exit=lambda: (
                     self._neighbours.is_node(previous) or self._exits.test_network or self._allow_single_hop
                 ),
+                source=self._neighbours.source(previous, test_network=self._exits.test_network),
             )
         return circuit.streams
 

@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from torpydo.errors import ConfigurationError, ListenError, LocalProtocolError, TorpydoError
 from torpydo.net import Fetched, FileBudget, LinkProtocol, StateDirectory, connect_link, fetch
 from torpydo.node.config import NodeConfig
-from torpydo.node.parts import Parts
+from torpydo.node.parts import LocalPart, Parts
 from torpydo.node.port import NodePort
 from torpydo.node.report import NodeReport
 from torpydo.node.status import NodeStatus
@@ -44,6 +44,7 @@ class NodeService(Service):
     :param connect: called like :func:`torpydo.net.connect_link`
     :param launch: starts the process of a worker
     :param files: the file descriptors of this process; without it nobody counts them
+    :param local: what takes part in the DHT
     """
 
     log = Logger()
@@ -59,6 +60,7 @@ class NodeService(Service):
         connect: Callable[..., Deferred[LinkProtocol]] = connect_link,
         launch: Launch = launch_worker,
         files: FileBudget | None = None,
+        local: LocalPart | None = None,
     ) -> None:
         self._reactor = reactor
         self._config = config
@@ -68,6 +70,7 @@ class NodeService(Service):
         self._connect = connect
         self._launch = launch
         self._files = files
+        self._local = local
         self._door = NodePort(reactor)
         self._opening: Deferred[None] | None = None
         self._port: IListeningPort | None = None
@@ -224,6 +227,7 @@ class NodeService(Service):
                 connect=self._connect,
                 launch=self._launch,
                 files=self._files,
+                local=self._local,
             )
         except TorpydoError:
             if state is not None:
