@@ -47,6 +47,10 @@ class NetworkTestCase(SynchronousTestCase):
         network.heal()
         for member in network.clients:
             network.success(member.stop())
+        for node in network.nodes:
+            if node.dht is not None:
+                # They ask each other for as long as they live.
+                node.dht.stop()
         network.advance(5)
         self.assertEqual(self.waiting(network), 0)
         for node in network.nodes:

@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.directory.build import NOW, key, node_id
 from torpydo.crypto import DHPublicKey
-from torpydo.directory import REPUBLISH_AFTER, Descriptor, ExitPolicy, parse_descriptor
+from torpydo.directory import REPUBLISH_AFTER, Descriptor, ExitPolicy, Services, parse_descriptor
 from torpydo.node.description import Description
 from torpydo.tpdp import Address
 
@@ -27,6 +27,7 @@ class DescriptionTests(SynchronousTestCase):
             frozenset([node_id("other"), node_id("me")]),
             "nick",
             1234,
+            Services.ONION | Services.DHT,
         )
 
     def last(self) -> Descriptor:
@@ -43,6 +44,7 @@ class DescriptionTests(SynchronousTestCase):
         self.assertEqual((made.address, made.onion_keys), (ADDRESS, (ONION, OTHER)))
         self.assertEqual((str(made.exit_policy), made.nickname, made.bandwidth), ("accept *:443", "nick", 1234))
         self.assertEqual(made.family, {node_id("other")})
+        self.assertEqual(made.services, Services.ONION | Services.DHT)
         self.assertEqual((made.sequence, made.published, made.protocols), (NOW * 1000, NOW, (1,)))
 
     def test_nothing_changed(self) -> None:

@@ -4,13 +4,15 @@ from torpydo.client.circuits import Circuit
 from torpydo.client.client import Client
 from torpydo.client.congestion import share_of
 from torpydo.client.conversations import Conversation
+from torpydo.client.directcircuits import DirectCircuits
 from torpydo.client.firstdata import FirstData
 from torpydo.client.limits import DEFAULT_LIMITS, ClientLimits
 from torpydo.client.parser import TorpydoStringParser
+from torpydo.client.questions import Questions
 from torpydo.client.servedstreams import IncomingStream
 from torpydo.client.status import CircuitStatus, ClientStatus, PoolStatus
 from torpydo.client.world import World
-from torpydo.net import was_reset
+from torpydo.net import Participants, was_reset
 
 __all__ = [
     "DEFAULT_LIMITS",
@@ -20,9 +22,12 @@ __all__ = [
     "ClientLimits",
     "ClientStatus",
     "Conversation",
+    "DirectCircuits",
     "FirstData",
     "IncomingStream",
+    "Participants",
     "PoolStatus",
+    "Questions",
     "TorpydoStringParser",
     "World",
     "share_of",

@@ -30,7 +30,7 @@ from torpydo.client.world import World
 from torpydo.crypto import NodeId
 from torpydo.directory import PoolURL, Services
 from torpydo.errors import ConfigurationError, LocalProtocolError, TorpydoError
-from torpydo.net import StateDirectory
+from torpydo.net import Participants, StateDirectory
 
 MAX_HOPS = 8
 
@@ -218,6 +218,19 @@ class Client(ClassicCalls):
         services = Services.ONION if node_id is None else Services.NONE
         want = Want("", None, hops, refused=frozenset(avoid), anywhere=True, last=node_id, services=services)
         return self._run.build_for(want).addCallback(Conversation)
+
+    def circuit_to(self, node_id: NodeId) -> Deferred[Circuit]:
+        """A circuit of your own that ends at a certain node.
+
+        :return: fails with :class:`PathError` or :class:`CircuitBuildError`
+        """
+        run = self._run
+        return run.build_for(Want("", None, run.hops, anywhere=True, last=node_id))
+
+    @property
+    def participants(self) -> Participants:
+        """The nodes that take part in the DHT, as the listings say now."""
+        return self._run.participants
 
     def new_identity(self) -> None:
         """Nothing that is opened from now on shares a circuit, or a web connection, with anything before."""

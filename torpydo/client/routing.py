@@ -41,7 +41,7 @@ from torpydo.client.world import World
 from torpydo.crypto import NodeId
 from torpydo.directory import Descriptor, NetDir, PoolURL, check_path
 from torpydo.errors import CircuitBuildError, CircuitError, LinkError, PathError, PoolUnreachable, TorpydoError
-from torpydo.net import ListingRefresh, Refusals, StateDirectory
+from torpydo.net import ListingRefresh, Participants, Refusals, StateDirectory
 
 FIRST_TRIES = 6
 """Failed builds before a caller that waits for the first circuit is told."""
@@ -89,6 +89,7 @@ class Routing:
         self._asked_at = 0.0
         self._asking: Deferred[Any] | None = None
         self._own: set[UsableCircuit] = set()
+        self.participants = Participants()
         self._refusals = refusals = Refusals(ClientRefusal, reactor.seconds)
         self.links = ClientLinks(
             reactor, world.rng, limits=settings.limits, connect=world.connect, refused=refusals.add
@@ -173,6 +174,7 @@ class Routing:
 
     def _take_netdir(self, netdir: NetDir) -> None:
         self._paths.netdir = netdir
+        self.participants.network_changed(netdir)
         if not self._bootstrap.ready:
             self._bootstrap.start_over()
             self._bootstrap.reach(attrs.evolve(NODES, summary=f"{len(netdir.nodes)} nodes are known"))
@@ -304,6 +306,11 @@ class Routing:
         self._circuits.new_identity()
 
     # -- What is known, and the end
+
+    @property
+    def hops(self) -> int:
+        """Nodes in a circuit, if nobody wants another number."""
+        return self._settings.hops
 
     @property
     def test_network(self) -> bool:

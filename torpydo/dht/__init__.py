@@ -6,7 +6,18 @@ Source: docs/protocol-dht. Only what is named here is used from outside this roo
 from torpydo.dht.contacts import ALPHA, PATHS, WIDTH, Contact, Contacts, distance, place_of
 from torpydo.dht.items import MAX_LIFE, MAX_SALT, MAX_VALUE, Item, target_of
 from torpydo.dht.lookup import HOLDERS, Lookup
-from torpydo.dht.messages import DHT_HOST, DHT_PORT, MAX_FRAME, Find, Found, Put, PutAnswer, decode_question, frame, take_frame
+from torpydo.dht.messages import (
+    DHT_HOST,
+    DHT_PORT,
+    MAX_FRAME,
+    Find,
+    Found,
+    Put,
+    PutAnswer,
+    decode_question,
+    frame,
+    take_frame,
+)
 from torpydo.dht.participant import REFRESH, REPUBLISH, Asked, Participant
 from torpydo.dht.storage import Storage, Verdict
 

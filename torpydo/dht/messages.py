@@ -16,7 +16,19 @@ from torpydo.dht.items import Item
 from torpydo.dht.storage import Verdict
 from torpydo.wire import Malformed, NeedMore, Reader, Writer
 
-__all__ = ["DHT_HOST", "DHT_PORT", "MAX_FRAME", "Find", "Found", "Put", "PutAnswer", "Question", "decode_question", "frame", "take_frame"]
+__all__ = [
+    "DHT_HOST",
+    "DHT_PORT",
+    "MAX_FRAME",
+    "Find",
+    "Found",
+    "Put",
+    "PutAnswer",
+    "Question",
+    "decode_question",
+    "frame",
+    "take_frame",
+]
 
 DHT_HOST: Final = "@dht"
 """What the BEGIN of a stream with questions names: no name of a host has such a letter."""

@@ -15,6 +15,7 @@ from torpydo.net.listedpool import read_skew
 from torpydo.net.listings import ListingRefresh
 from torpydo.net.looplag import LoopLag
 from torpydo.net.names import LooseResolver, Resolution
+from torpydo.net.participants import Participants
 from torpydo.net.quiet import LIMITED, QuietObserver, keep_quiet
 from torpydo.net.refusals import Refusals
 from torpydo.net.resets import was_reset
@@ -45,6 +46,7 @@ __all__ = [
     "ListingRefresh",
     "LoopLag",
     "LooseResolver",
+    "Participants",
     "Queue",
     "QuietObserver",
     "Refusals",

@@ -208,7 +208,7 @@ class Neighbours:
         return peer is not None and (self.netdir is None or self.netdir.get(peer) is not None)
 
     def source(self, neighbour: Neighbour, *, test_network: bool) -> bytes:
-        """Who is counted for what comes on a link: its host; in a test network, where all share one, a node's own id."""
+        """Who is counted for what comes on a link: its host; in a test network, where all share one, a node's id."""
         if test_network and neighbour.peer is not None and self.is_node(neighbour):
             return neighbour.peer.raw
         return neighbour.host or b""

@@ -39,8 +39,8 @@ RESOLVE_RETRY: Final = 30.0
 class LocalPart(Protocol):
     """What takes part in the DHT for this node."""
 
-    def start(self, node_id: NodeId) -> None:
-        """Begin, as the node *node_id*."""
+    def start(self, node_id: bytes) -> None:
+        """Begin, as the node with that id."""
 
     def network_changed(self, netdir: NetDir) -> None:
         """The listings say something new."""
@@ -194,7 +194,7 @@ class Parts:
     def start(self) -> None:
         """Begin with all that needs no address."""
         if self._local is not None:
-            self._local.start(self.node_id)
+            self._local.start(self.node_id.raw)
         self.carrier.start()
         self._heartbeats.start()
         self._look_forever()

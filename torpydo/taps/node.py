@@ -15,6 +15,8 @@ from twisted.python.reflect import namedAny
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
+from torpydo.apps.dht import NodeDHT
+from torpydo.client import World
 from torpydo.crypto import NodeId
 from torpydo.directory import ExitPolicy, PoolURL
 from torpydo.errors import BadKey, ConfigurationError, ListenError, PoolURLError
@@ -155,7 +157,8 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         harden_process()
         reactor.callWhenRunning(keep_quiet, globalLogPublisher, reactor.seconds)
         files = FileBudget.of_process(reactor.seconds)
-    node = NodeService(reactor, options.config(reactor), wall_clock=time.time, rng=os.urandom, files=files)
+    dht = NodeDHT(reactor, World())
+    node = NodeService(reactor, options.config(reactor), wall_clock=time.time, rng=os.urandom, files=files, local=dht)
 
     def deaf(failure: Failure) -> None:
         # Built-in endpoints fail at once and end the process with a status; one that fails later can only end it.

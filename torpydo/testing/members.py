@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.interfaces import IStreamServerEndpoint
 
+from torpydo.apps.dht import NodeDHT
 from torpydo.client import Client, ClientLimits, World
 from torpydo.crypto import KEY_SIZE, NodeId, Secret, SigningKey
 from torpydo.directory import ExitPolicy, PoolURL
@@ -199,6 +200,7 @@ class NodeMember(Member):
     :ivar node_id: its identity
     :ivar exit_policy: which destinations it opens; counts from the next start
     :ivar limits: what it bounds; counts from the next start
+    :ivar takes_part: whether it takes part in the DHT; counts from the next start
     :ivar drain: seconds that circuits in use have when it stops
     :ivar connect: opens its links to others; for doubles that do wrong
     :ivar listen: what becomes of the endpoint that it listens on; for the same
@@ -208,9 +210,11 @@ class NodeMember(Member):
     exit_policy: ExitPolicy = attrs.Factory(ExitPolicy.closed)
     limits: NodeLimits = attrs.Factory(NodeLimits)
     drain: float = 0.0
+    takes_part: bool = False
     connect: Callable[..., Deferred[LinkProtocol]] = connect_link
     listen: Callable[[IStreamServerEndpoint], IStreamServerEndpoint] = attrs.field(default=lambda endpoint: endpoint)
     service: NodeService | None = None
+    dht: NodeDHT | None = None
 
     @property
     def port(self) -> int:
@@ -236,12 +240,17 @@ class NodeMember(Member):
             nickname=self.name,
             identity=self.key() if self.state_dir is None else None,
         )
+        if self.takes_part:
+            rng = self.world.rng(self.name, self.lives, "dht")
+            world = World(rng=rng, randbelow=make_randbelow(rng), wall_clock=self.wall_clock, connect=self.connect)
+            self.dht = NodeDHT(reactor, world)
         self.service = NodeService(
             reactor,
             config,
             wall_clock=self.wall_clock,
             rng=self.rng() if self.state_dir is None else self.with_key(self.rng()),
             connect=self.connect,
+            local=self.dht,
         )
         self.service.startService()
 

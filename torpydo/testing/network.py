@@ -65,6 +65,7 @@ class LocalNetwork:
     :param latency: seconds that a byte is under way between two hosts
     :param conditions: more of what all ways are like, instead of *latency*
     :param exits: how many of the nodes are exits; by default all
+    :param dht: whether the nodes take part in the DHT
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class LocalNetwork:
         latency: float = 0.0,
         conditions: Conditions | None = None,
         exits: int | None = None,
+        dht: bool = False,
     ) -> None:
         if not 1 <= nodes <= MAX_NODES:
             raise SimulationError(f"a local network has 1 to {MAX_NODES} nodes, not {nodes}")
@@ -91,6 +93,7 @@ class LocalNetwork:
                 self._world,
                 pools=(self.pool.url,),
                 exit_policy=opened if exits is None or number <= exits else ExitPolicy.closed(),
+                takes_part=dht,
             )
             for number in range(1, nodes + 1)
         ]

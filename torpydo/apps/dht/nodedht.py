@@ -1,0 +1,159 @@
+"""A node's part in the DHT: it answers others, and keeps its table and what it holds for them in order.
+
+Given to the node's service when that is made (``node.LocalPart``); asks other nodes on circuits of one hop.
+::
+
+    listings ──> participants ──> join: look for its own place ──> table
+    stream to @dht ──> answer          every minute: upkeep ──> items said again, rows looked through
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import attrs
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from torpydo.apps.dht.walks import Walks
+from torpydo.client import DirectCircuits, Questions, World
+from torpydo.dht import Participant, place_of
+from torpydo.wire import Malformed
+
+__all__ = ["NodeDHT", "NodeDHTStatus"]
+
+SOON: Final = 2.0
+"""Seconds from a listing with nodes that were not there before to a look at them: several listings come together."""
+LATER: Final = 60.0
+"""The least number of seconds between two such looks."""
+UPKEEP: Final = 60.0
+"""Seconds between two looks at what is to be said again."""
+CUT_OFF: Final = 8
+"""Questions without an answer in a row after which a node takes itself for cut off: with the first answer all that it
+holds is said again."""
+
+
+@attrs.frozen
+class NodeDHTStatus:
+    """A node's part at one moment.
+
+    :ivar participants: nodes that take part, as the listings say
+    :ivar contacts: nodes in its table
+    :ivar items: that it keeps
+    :ivar size: bytes of them
+    :ivar questions: that it has answered since it was started
+    """
+
+    participants: int
+    contacts: int
+    items: int
+    size: int
+    questions: int
+
+
+class NodeDHT:
+    """One node's part.
+
+    :param reactor: connects and keeps time
+    :param world: time, randomness and connections
+    """
+
+    log = Logger()
+
+    def __init__(self, reactor: Any, world: World) -> None:
+        self._reactor = reactor
+        self._world = world
+        self._circuits: DirectCircuits | None = None
+        self._walks: Walks | None = None
+        self._look: IDelayedCall | None = None
+        self._upkeep: IDelayedCall | None = None
+        self._looked_at: float | None = None
+        self._cut_off = False
+        self._answered = 0
+
+    # -- node.LocalPart
+
+    def start(self, node_id: bytes) -> None:
+        """Begin, as the node with that id."""
+        circuits = self._circuits = DirectCircuits(self._reactor, self._world, own=node_id)
+        participant = Participant(
+            place_of(node_id), circuits.participants.contact, self._reactor.seconds, self._world.wall_clock
+        )
+        self._walks = Walks(participant, Questions(self._reactor, circuits.build), isolated=False)
+        self._looked_at, self._cut_off, self._answered = None, False, 0
+        self._upkeep = self._reactor.callLater(UPKEEP, self._keep_up)
+
+    def network_changed(self, netdir: Any) -> None:
+        """The listings say something new: look at who has come."""
+        if self._circuits is not None and self._circuits.network_changed(netdir) and self._look is None:
+            now = self._reactor.seconds()
+            pause = SOON if self._looked_at is None else max(SOON, self._looked_at + LATER - now)
+            self._look = self._reactor.callLater(pause, self._look_around)
+
+    def answer(self, question: bytes, source: bytes) -> bytes:
+        """The answer to a question.
+
+        :raises Malformed: if it is none
+        """
+        if self._walks is None:
+            raise Malformed("a question to a node that does not run")
+        self._answered += 1
+        return self._walks.participant.answer(question, source)
+
+    def stop(self) -> None:
+        """End everything."""
+        walks, self._walks = self._walks, None
+        circuits, self._circuits = self._circuits, None
+        for call in (self._look, self._upkeep):
+            if call is not None and call.active():
+                call.cancel()
+        self._look = self._upkeep = None
+        if walks is not None:
+            walks.close()
+        if circuits is not None:
+            circuits.close()
+
+    # -- What a person asks
+
+    def status(self) -> NodeDHTStatus | None:
+        """The part at this moment; ``None`` while the node does not run."""
+        if self._walks is None or self._circuits is None:
+            return None
+        participant = self._walks.participant
+        return NodeDHTStatus(
+            participants=len(self._circuits.participants),
+            contacts=len(participant.contacts),
+            items=len(participant.storage),
+            size=participant.storage.size,
+            questions=self._answered,
+        )
+
+    # -- By itself
+
+    def _look_around(self) -> None:
+        self._look = None
+        assert self._walks is not None and self._circuits is not None
+        participant = self._walks.participant
+        start = self._circuits.participants.closest(participant.contacts.place)
+        if not start:
+            return
+        first, self._looked_at = self._looked_at is None, self._reactor.seconds()
+        if first:
+            participant.join(start, self._world.rng, lambda: None)
+        else:
+            participant.nodes(participant.contacts.place, lambda found: None, start)
+        self._walks.go_on()
+
+    def _keep_up(self) -> None:
+        self._upkeep = self._reactor.callLater(UPKEEP, self._keep_up)
+        assert self._walks is not None
+        if self._walks.silent >= CUT_OFF:
+            self._cut_off = True
+        rejoined = self._cut_off and not self._walks.silent
+        if rejoined:
+            self._cut_off = False
+            self.log.info("other nodes answer again; what is kept here is said to them")
+        self._walks.participant.upkeep(self._world.rng, rejoined=rejoined)
+        self._walks.go_on()
+        # Otherwise nobody would be asked for an hour, and a node that is cut off would not know.
+        self._walks.probe(self._world.rng(32))

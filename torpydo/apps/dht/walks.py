@@ -1,0 +1,66 @@
+"""Carries the questions of a participant to those whom they are for, and their answers back."""
+
+from __future__ import annotations
+
+from twisted.python.failure import Failure
+
+from torpydo.client import Questions
+from torpydo.dht import Asked, Contact, Find, Participant
+from torpydo.errors import TorpydoError
+
+__all__ = ["Walks"]
+
+
+class Walks:
+    """The walks of one participant.
+
+    :param participant: says whom to ask what
+    :param questions: asks
+    :param isolated: whether each walk has circuits of its own: two targets on one circuit would be known to be one's
+    :ivar silent: how many questions in a row, up to now, have had none
+    """
+
+    def __init__(self, participant: Participant, questions: Questions, *, isolated: bool) -> None:
+        self.participant = participant
+        self._questions = questions
+        self._isolated = isolated
+        self.silent = 0
+
+    def go_on(self) -> None:
+        """Ask what is to be asked now; to be called after whatever may have begun a walk."""
+        for asked in self.participant.take_questions():
+            isolation = asked.walk if self._isolated else None
+            answer = self._questions.ask(asked.contact.node_id, asked.data, isolation)
+            answer.addCallbacks(self._heard, self._silent, callbackArgs=(asked,), errbackArgs=(asked,))
+
+    def _heard(self, answer: bytes, asked: Asked) -> None:
+        self.silent = 0
+        self.participant.heard(asked, answer)
+        self.go_on()
+
+    def _silent(self, failure: Failure, asked: Asked) -> None:
+        failure.trap(TorpydoError)
+        self.silent += 1
+        self.participant.silent(asked)
+        self.go_on()
+
+    def probe(self, target: bytes) -> None:
+        """See whether the contact that is closest to *target* answers."""
+        contacts = self.participant.contacts
+        for contact in contacts.closest(target, 1):
+            question = Find(contacts.place).encode()
+            answer = self._questions.ask(contact.node_id, question)
+            answer.addCallbacks(self._there, self._not_there, callbackArgs=(contact,), errbackArgs=(contact,))
+
+    def _there(self, answer: bytes, contact: Contact) -> None:
+        self.silent = 0
+        self.participant.contacts.answered(contact)
+
+    def _not_there(self, failure: Failure, contact: Contact) -> None:
+        failure.trap(TorpydoError)
+        self.silent += 1
+        self.participant.contacts.failed(contact)
+
+    def close(self) -> None:
+        """Give up what is under way."""
+        self._questions.close()

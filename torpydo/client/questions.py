@@ -1,0 +1,185 @@
+"""Questions of the DHT to nodes: a circuit and a stream to each, kept while somebody asks (docs/protocol-dht).
+
+Which circuit that is decides whoever makes this: a client's has all its hops, a node's has one. Called by apps/dht.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Hashable
+from typing import Any, Final
+
+from twisted.internet.defer import CancelledError, Deferred, fail
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.python.failure import Failure
+
+from torpydo.client.circuits import Circuit
+from torpydo.crypto import NodeId
+from torpydo.dht import DHT_HOST, DHT_PORT, frame, take_frame
+from torpydo.errors import BadKey, CircuitLost, RemoteProtocolError, StreamReset, TorpydoError
+from torpydo.wire import Malformed
+
+__all__ = ["Questions"]
+
+ANSWER: Final = 10.0
+"""Seconds for an answer, the building of the circuit included."""
+IDLE: Final = 5.0
+"""Seconds for which a circuit without questions is kept."""
+
+BuildFunction = Callable[[NodeId], Deferred[Circuit]]
+"""Builds a circuit that ends at a node."""
+
+
+class _Answers(Protocol):
+    """The stream: takes the answers off it, in turn."""
+
+    def __init__(self, line: _Line) -> None:
+        self._line = line
+        self._read = bytearray()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Answers, or parts of them."""
+        self._read += data
+        try:
+            while (answer := take_frame(self._read)) is not None:
+                self._line.answered(answer)
+        except Malformed as error:
+            self._line.end(RemoteProtocolError(f"an answer that is none: {error}"))
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """There are no more."""
+        error = reason.value
+        if isinstance(error, ConnectionDone) or not isinstance(error, TorpydoError):
+            error = StreamReset("the node has ended the stream; it takes no part, or was asked too much")
+        self._line.end(error)
+
+
+class _Line:
+    """What goes to one node."""
+
+    def __init__(self, questions: Questions, key: Hashable, reactor: Any, node_id: NodeId) -> None:
+        self._questions = questions
+        self._key = key
+        self._reactor = reactor
+        self._unsent: list[bytes] = []
+        self._waiting: deque[Deferred[bytes]] = deque()
+        self._stream: Protocol | None = None
+        self._circuit: Circuit | None = None
+        self._timer: IDelayedCall | None = None
+        self._over = False
+        self._opening: Deferred[None] = Deferred.fromCoroutine(self._open(node_id))
+        self._opening.addErrback(self._failed)
+
+    def ask(self, question: bytes) -> Deferred[bytes]:
+        """Send a question; fires with its answer."""
+        answer: Deferred[bytes] = Deferred()
+        self._waiting.append(answer)
+        if len(self._waiting) == 1:
+            self._set_timer(ANSWER)
+        if self._stream is None:
+            self._unsent.append(frame(question))
+        else:
+            assert self._stream.transport is not None
+            self._stream.transport.write(frame(question))
+        return answer
+
+    async def _open(self, node_id: NodeId) -> None:
+        self._circuit = circuit = await self._questions.build(node_id)
+        circuit.when_closed().addCallback(lambda _: self.end(CircuitLost("the circuit to the node was lost")))
+        # The first questions go out with the one for the stream, which saves a round trip.
+        first, self._unsent = b"".join(self._unsent), []
+        factory = Factory.forProtocol(lambda: _Answers(self))
+        factory.noisy = False
+        stream = await circuit.open_stream(factory, DHT_HOST, DHT_PORT, first_data=first)
+        assert isinstance(stream, Protocol) and stream.transport is not None
+        self._stream = stream
+        for data in self._unsent:
+            stream.transport.write(data)
+        self._unsent = []
+
+    def _failed(self, failure: Failure) -> None:
+        failure.trap(TorpydoError, CancelledError)
+        error = failure.value
+        self.end(error if isinstance(error, TorpydoError) else CircuitLost("the question was given up"))
+
+    def answered(self, answer: bytes) -> None:
+        """The oldest question has its answer."""
+        if not self._waiting:
+            self.end(RemoteProtocolError("an answer that nobody asked for"))
+            return
+        waiting = self._waiting.popleft()
+        # Before anybody hears of it, who may ask the next.
+        self._set_timer(ANSWER if self._waiting else IDLE)
+        waiting.callback(answer)
+
+    def _set_timer(self, seconds: float) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.reset(seconds)
+        elif not self._over:
+            self._timer = self._reactor.callLater(seconds, self._late)
+
+    def _late(self) -> None:
+        self.end(CircuitLost("the node did not answer a question in time"))
+
+    def end(self, error: TorpydoError) -> None:
+        """It is over, for whatever reason; whoever still waits is told *error*."""
+        if self._over:
+            return
+        self._over = True
+        self._questions.forget(self._key, self)
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._opening.cancel()
+        if self._circuit is not None:
+            self._circuit.close()
+        while self._waiting:
+            self._waiting.popleft().errback(error)
+
+
+class Questions:
+    """Asks nodes.
+
+    :param reactor: keeps time
+    :param build: builds the circuits
+    """
+
+    def __init__(self, reactor: Any, build: BuildFunction) -> None:
+        self._reactor = reactor
+        self.build = build
+        self._lines: dict[Hashable, _Line] = {}
+        self._closed = False
+
+    def __len__(self) -> int:
+        """Circuits that are open or being built."""
+        return len(self._lines)
+
+    def ask(self, raw_id: bytes, question: bytes, isolation: Hashable = None) -> Deferred[bytes]:
+        """Ask the node with that id; questions of different isolation keys go on different circuits.
+
+        :return: the answer; fails with a :class:`TorpydoError`
+        """
+        if self._closed:
+            return fail(CircuitLost("the client is closed"))
+        key = (raw_id, isolation)
+        line = self._lines.get(key)
+        if line is None:
+            try:
+                node_id = NodeId(raw_id)
+            except BadKey as error:
+                return fail(error)
+            line = _Line(self, key, self._reactor, node_id)
+            self._lines[key] = line
+        return line.ask(question)
+
+    def forget(self, key: Hashable, line: _Line) -> None:
+        """*line* is over."""
+        if self._lines.get(key) is line:
+            del self._lines[key]
+
+    def close(self) -> None:
+        """End all of them."""
+        self._closed = True
+        for line in list(self._lines.values()):
+            line.end(CircuitLost("the client is closed"))
