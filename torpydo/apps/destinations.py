@@ -13,10 +13,12 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import attrs
 
+from torpydo.onion import is_onion
+
 __all__ = ["Destination", "Forbidden", "Verdict", "Why", "judge"]
 
 # Names that mean something outside the DNS: asking an exit for one would tell it what is looked for.
-_NEVER = ("onion", "torpydo", "exit", "noconnect", "i2p", "alt", "local")
+_NEVER = ("onion", "exit", "noconnect", "i2p", "alt", "local")
 # Names that mean this machine or this local network (RFC 6761, RFC 8375 and ICANN's "internal").
 _LOCAL = ("localhost", "localdomain", "internal", "home.arpa")
 
@@ -110,7 +112,8 @@ def judge(host: str, port: int, *, allow_private: bool, resolve_only: bool = Fal
     labels = name.split(".")
     if len(name) > _LONGEST_NAME or not all(_LABEL.fullmatch(label) for label in labels):
         return Forbidden(Why.MALFORMED)
-    if _ends_in(name, _NEVER):
+    # An onion service has a stream and no address: the client finds it, and no exit hears of it.
+    if _ends_in(name, _NEVER) or (resolve_only and is_onion(name)):
         return Forbidden(Why.SPECIAL)
     private = _ends_in(name, _LOCAL)
     if private and not allow_private:

@@ -6,12 +6,13 @@ the older calls, step by step (``classic``). Nothing is decided here; ``routing`
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from typing import Any, Self
 
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint, IStreamServerEndpoint
 from twisted.python.failure import Failure
+from twisted.python.reflect import namedAny
 from twisted.web.iweb import IAgent
 
 from torpydo.client.agent import CircuitAgent, WebConnections
@@ -27,10 +28,11 @@ from torpydo.client.paths import Want
 from torpydo.client.routing import Routing, Settings
 from torpydo.client.status import ClientStatus
 from torpydo.client.world import World
-from torpydo.crypto import NodeId
+from torpydo.crypto import KEY_SIZE, DHPublicKey, NodeId, Secret, SigningKey
 from torpydo.directory import PoolURL, Services
 from torpydo.errors import ConfigurationError, LocalProtocolError, TorpydoError
-from torpydo.net import Participants, StateDirectory
+from torpydo.net import Participants, StateDirectory, open_key_file
+from torpydo.onion import is_onion
 
 MAX_HOPS = 8
 
@@ -44,6 +46,7 @@ class Client(ClassicCalls):
 
     _routing: Routing | None = None
     _web: WebConnections | None = None
+    _onions: Any = None
 
     @classmethod
     def create(
@@ -135,13 +138,13 @@ class Client(ClassicCalls):
     @property
     def _run(self) -> Routing:
         if self._routing is None:
-            raise LocalProtocolError("Client() has only the step-by-step calls; Client.create has this one")
+            raise _only_steps()
         return self._routing
 
     @property
     def _connections(self) -> WebConnections:
         if self._web is None:
-            raise LocalProtocolError("Client() has only the step-by-step calls; Client.create has this one")
+            raise _only_steps()
         return self._web
 
     def when_ready(self) -> Deferred[Client]:
@@ -169,6 +172,8 @@ class Client(ClassicCalls):
         run = self._run
 
         def open_stream(factory: IProtocolFactory, host: str, port: int) -> Deferred[IProtocol]:
+            if is_onion(host):
+                return self._open_onion(factory, host, port, isolation, first_data)
             return run.open_stream(factory, host, port, hops, isolation, first_data)
 
         return CircuitEndpoint(open_stream, host, port)
@@ -184,7 +189,20 @@ class Client(ClassicCalls):
         first_data: bytes | FirstData = b"",
     ) -> Deferred[IProtocol]:
         """What an endpoint does, without its manners: for those who write their own endpoint."""
+        if is_onion(host):
+            return self._open_onion(factory, host, port, isolation, first_data)
         return self._run.open_stream(factory, host, port, hops, isolation, first_data)
+
+    def _open_onion(
+        self,
+        factory: IProtocolFactory,
+        host: str,
+        port: int,
+        isolation: Hashable,
+        first_data: bytes | FirstData,
+    ) -> Deferred[IProtocol]:
+        opened: Deferred[IProtocol] = self.onions.open_stream(factory, host, port, isolation, first_data)
+        return opened
 
     def resolve(self, host: str, *, isolation: Hashable = None) -> Deferred[list[tuple[str, int]]]:
         """Ask an exit for the addresses of a name: pairs of IP address and seconds to live."""
@@ -232,9 +250,72 @@ class Client(ClassicCalls):
         """The nodes that take part in the DHT, as the listings say now."""
         return self._run.participants
 
+    # -- Onion services
+
+    def create_onion_service(
+        self,
+        ports: Iterable[Any],
+        *,
+        private_key: SigningKey | None = None,
+        key_file: str | None = None,
+        clients: Sequence[DHPublicKey] = (),
+        progress: ProgressFunction | None = None,
+    ) -> Deferred[Any]:
+        """Run an onion service.
+
+        :param ports: what has the streams of each port: ``"80:127.0.0.1:8000"`` (``"80"`` and ``"80:8000"`` are short
+            for it), ``"80:unix:/run/web"``, or a pair of the port and an endpoint or a factory
+        :param private_key: its identity; by default a new one, which the result has
+        :param key_file: where that is kept; made if it is missing
+        :param clients: keys of those who may come; without any everybody may who knows the name
+        :param progress: called with percent, tag and summary
+        :return: a :class:`torpydo.apps.onionservice.HostedService` when clients can find it; cancellable; fails with
+            :class:`ConfigurationError` or :class:`StateError`
+        """
+        try:
+            if key_file is not None:
+                private_key = self._key_of(private_key, key_file)
+            made: Deferred[Any] = self.onions.create(ports, private_key, clients, progress)
+        except TorpydoError:
+            return fail(Failure())
+        return made
+
+    def onion_endpoint(
+        self, port: int, *, private_key: SigningKey | None = None, key_file: str | None = None
+    ) -> IStreamServerEndpoint:
+        """A port of an onion service as an endpoint; those with one key are one service.
+
+        :param private_key: its identity; by default a new one for each endpoint
+        :param key_file: where that is kept; made if it is missing
+        """
+        onions = self.onions
+        if private_key is None and key_file is None:
+            private_key = SigningKey(Secret(self._world.rng(KEY_SIZE)))
+        endpoint: IStreamServerEndpoint = onions.endpoint(port, lambda: self._key_of(private_key, key_file))
+        return endpoint
+
+    def _key_of(self, key: SigningKey | None, path: str | None) -> SigningKey:
+        if path is None or key is not None:
+            if path is not None or key is None:
+                raise ConfigurationError("give private_key or key_file, not both")
+            return key
+        return open_key_file(path, self._world.rng)
+
+    @property
+    def onions(self) -> Any:
+        """The :class:`torpydo.apps.onionservice.Onions` of this client."""
+        if self._routing is None:
+            raise _only_steps()
+        if self._onions is None:
+            # By name and only now: they are made of this public API, which knows nothing of them.
+            self._onions = namedAny("torpydo.apps.onionservice.Onions")(self._reactor, self, self._world)
+        return self._onions
+
     def new_identity(self) -> None:
         """Nothing that is opened from now on shares a circuit, or a web connection, with anything before."""
         self._run.new_identity()
+        if self._onions is not None:
+            self._onions.new_identity()
         self._connections.drop()
 
     @property
@@ -252,7 +333,13 @@ class Client(ClassicCalls):
             return self._close_steps()
         if self._web is not None:
             self._web.drop()
+        if self._onions is not None:
+            self._onions.close()
         return self._routing.close()
+
+
+def _only_steps() -> LocalProtocolError:
+    return LocalProtocolError("Client() has only the step-by-step calls; Client.create has this one")
 
 
 def _as_connect_failure(failure: Failure) -> Failure:

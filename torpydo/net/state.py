@@ -17,33 +17,16 @@ from typing import Final, Self
 
 from twisted.python.filepath import FilePath
 
-from torpydo.crypto import KEY_SIZE, DHSecretKey, Secret, SigningKey, document_hash, same
+from torpydo.crypto import KEY_SIZE, DHSecretKey, Secret, SigningKey
 from torpydo.errors import StateError
+from torpydo.net.keyfile import check_private, decode_key, encode_key, file_error
 
 __all__ = ["StateDirectory"]
 
 _LOCK: Final = "lock"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}", re.ASCII)
-_KEY_MAGIC: Final = b"torpydo key 1\n"
 _MAX_READ: Final = 64 * 1024 * 1024
 """Bytes. Nothing that is read whole comes near it; a file that does is not ours."""
-
-_REMEDIES: Final = {
-    errno.ENOSPC: "free some space on the disk",
-    errno.EDQUOT: "free some space on the disk",
-    errno.EROFS: "choose a directory on a disk that can be written to",
-    errno.EACCES: "give it to the user who runs torpydo, or choose another directory",
-    errno.EPERM: "give it to the user who runs torpydo, or choose another directory",
-    errno.ELOOP: "it is a symbolic link; name what it points to",
-    errno.ENOTDIR: "it or something above it is a file; move that away, or choose another directory",
-    errno.ENOENT: "something above it leads nowhere; make that directory, or choose another one",
-}
-
-
-def _failed(path: str, error: OSError) -> StateError:
-    remedy = _REMEDIES.get(error.errno or 0, "check the disk, or choose another directory")
-    return StateError(f"{path}: {os.strerror(error.errno or 0)}; {remedy}")
-
 
 class StateDirectory:
     """A private directory that one process uses at a time; made by :meth:`open`.
@@ -105,7 +88,7 @@ class StateDirectory:
         except FileNotFoundError:
             return False
         except OSError as error:
-            raise _failed(os.path.join(self._path, _LOCK), error) from error
+            raise file_error(os.path.join(self._path, _LOCK), error) from error
         try:
             # Shared, and only for this moment: those who look do not keep each other out.
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -128,11 +111,11 @@ class StateDirectory:
                 # Sockets have a mode of their own, and what is beside them is no file.
                 if stat.S_ISREG(status.st_mode):
                     try:
-                        _check_private(os.path.join(self._path, name), status, stat.S_IFREG)
+                        check_private(os.path.join(self._path, name), status, stat.S_IFREG)
                     except StateError as error:
                         found.append(error)
         except OSError as error:
-            found.append(_failed(self._path, error))
+            found.append(file_error(self._path, error))
         return found
 
     # -- Files
@@ -154,7 +137,7 @@ class StateDirectory:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise _failed(path, error) from error
+            raise file_error(path, error) from error
 
     def write(self, name: str, data: bytes) -> None:
         """Replace a file: afterwards it holds *data*, and before that what it held, whenever power fails (SECURITY X2).
@@ -171,7 +154,7 @@ class StateDirectory:
             self._rename(temporary, name)
         except OSError as error:
             self._forget(temporary)
-            raise _failed(path, error) from error
+            raise file_error(path, error) from error
 
     def set_aside(self, name: str) -> str:
         """Rename a file that is of no use so that a new one can take its place; an older one set aside is lost.
@@ -183,7 +166,7 @@ class StateDirectory:
         try:
             self._rename(name, aside)
         except OSError as error:
-            raise _failed(path, error) from error
+            raise file_error(path, error) from error
         return self.path(aside)
 
     def delete(self, name: str) -> None:
@@ -196,7 +179,7 @@ class StateDirectory:
             self._unlink(name)
             os.fsync(self._directory)
         except OSError as error:
-            raise _failed(path, error) from error
+            raise file_error(path, error) from error
 
     def reserve(self, name: str) -> str:
         """Make an empty private file if there is none, for a library that opens files by path (SQLite).
@@ -208,7 +191,7 @@ class StateDirectory:
         try:
             os.close(self._open(name, os.O_RDWR | os.O_CREAT))
         except OSError as error:
-            raise _failed(path, error) from error
+            raise file_error(path, error) from error
         return path
 
     # -- Keys
@@ -243,20 +226,14 @@ class StateDirectory:
         data = self.read(name)
         if data is None:
             return None
-        seed = data[len(_KEY_MAGIC) : len(_KEY_MAGIC) + KEY_SIZE]
-        if not same(data, _key_file(seed)):
-            raise StateError(
-                f"{self.path(name)}: the key file is torn or is not torpydo's; put a backup in its place, or move it"
-                " away to start with a new key, which means a new identity"
-            )
-        return Secret(seed)
+        return decode_key(self.path(name), data)
 
     def write_key(self, name: str, secret: Secret) -> None:
         """Replace a key file; for keys that are rotated.
 
         :raises StateError: if that is impossible; the old file is intact then
         """
-        self.write(name, _key_file(secret))
+        self.write(name, encode_key(secret))
 
     # -- Below
 
@@ -265,7 +242,7 @@ class StateDirectory:
         flags |= os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
         descriptor = os.open(name, flags, 0o600, dir_fd=self._directory)
         try:
-            _check_private(os.path.join(self._path, name), os.fstat(descriptor), stat.S_IFREG)
+            check_private(os.path.join(self._path, name), os.fstat(descriptor), stat.S_IFREG)
         except BaseException:
             os.close(descriptor)
             raise
@@ -300,10 +277,6 @@ class StateDirectory:
             pass
 
 
-def _key_file(seed: bytes) -> bytes:
-    return _KEY_MAGIC + seed + document_hash(_KEY_MAGIC + seed)
-
-
 def _absolute(path: str | FilePath[str]) -> str:
     return path.path if isinstance(path, FilePath) else os.path.abspath(os.path.expanduser(path))
 
@@ -318,9 +291,9 @@ def _open_private(path: str, *, make: bool) -> int:
         # O_DIRECTORY is looked at before O_NOFOLLOW: a link is "not a directory" too.
         if error.errno == errno.ENOTDIR and os.path.islink(path):
             error.errno = errno.ELOOP
-        raise _failed(path, error) from error
+        raise file_error(path, error) from error
     try:
-        _check_private(path, os.fstat(directory), stat.S_IFDIR)
+        check_private(path, os.fstat(directory), stat.S_IFDIR)
     except BaseException:
         os.close(directory)
         raise
@@ -359,19 +332,6 @@ def _check_parent(path: str, parent: str) -> None:
         raise StateError(f"{path}: others may write to {parent}; run chmod go-w {parent}, or choose another directory")
 
 
-def _check_private(path: str, status: os.stat_result, kind: int) -> None:
-    if status.st_uid != os.geteuid():
-        raise StateError(f"{path}: it belongs to another user; run torpydo as that user, or choose another directory")
-    if stat.S_IFMT(status.st_mode) != kind:
-        raise StateError(f"{path}: it is not a regular file; move it away")
-    if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        mode = "700" if kind == stat.S_IFDIR else "600"
-        raise StateError(f"{path}: others may read or change it; run chmod {mode} {path}")
-    # Root could go on, and would leave files that the next user of the directory cannot replace.
-    if kind == stat.S_IFDIR and status.st_mode & stat.S_IRWXU != stat.S_IRWXU:
-        raise StateError(f"{path}: it is read-only; run chmod 700 {path}, or choose another directory")
-
-
 def _take_lock(path: str, directory: int) -> int:
     # flock, not lockf: it survives the forks of a process that becomes a daemon after opening.
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -385,5 +345,5 @@ def _take_lock(path: str, directory: int) -> int:
     except BlockingIOError:
         raise StateError(f"{path}: another process is using it; stop that one, or choose another directory") from None
     except OSError as error:
-        raise _failed(path, error) from error
+        raise file_error(path, error) from error
     return lock

@@ -15,7 +15,10 @@ from torpydo.errors import (
     HostUnreachable,
     NetworkUnreachable,
     NoExit,
+    OnionNameError,
     ResolveFailed,
+    ServiceNotFound,
+    ServiceUnreachable,
 )
 
 __all__ = ["REFUSALS", "REPLIES", "reply_for"]
@@ -32,6 +35,9 @@ REPLIES = MappingProxyType(
         ConnectRefused: Reply.REFUSED,
         ConnectTimeout: Reply.TIMED_OUT,
         TwistedTimeoutError: Reply.TIMED_OUT,
+        OnionNameError: Reply.HOST_UNREACHABLE,
+        ServiceNotFound: Reply.HOST_UNREACHABLE,
+        ServiceUnreachable: Reply.HOST_UNREACHABLE,
     }
 )
 
