@@ -61,7 +61,6 @@ SPECIAL = [
     "x.i2p",
     "x.noconnect",
     "x.alt",
-    "x.torpydo",
     "printer.local",
 ]
 MALFORMED = [
@@ -128,6 +127,13 @@ class JudgeTests(SynchronousTestCase):
         for host in SPECIAL:
             for allow_private in (False, True):
                 self.assertEqual(judge(host, 80, allow_private=allow_private), Forbidden(Why.SPECIAL), host)
+
+    def test_onion_services(self) -> None:
+        """The client finds them; there is no address that anybody could ask for."""
+        for host in ("x.torpydo", "www.x.TORPYDO."):
+            found = judge(host, 80, allow_private=False)
+            self.assertEqual(found, Destination(host.lower().rstrip("."), 80, literal=False, private=False))
+            self.assertEqual(judge(host, 0, allow_private=True, resolve_only=True), Forbidden(Why.SPECIAL), host)
 
     def test_malformed(self) -> None:
         """What is neither a name nor an address is refused."""

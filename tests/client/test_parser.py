@@ -17,7 +17,7 @@ from zope.interface.verify import verifyObject
 
 from tests.client.network import URL
 from tests.directory.build import url
-from torpydo.client.parser import TorpydoStringParser
+from torpydo.client.parser import SharedClients, TorpydoStringParser
 from torpydo.errors import ConfigurationError, PoolUnreachable, PoolURLError
 
 
@@ -48,7 +48,7 @@ class ParserTests(SynchronousTestCase):
         self.reactor = MemoryReactorClock()
         self.made: list[tuple[tuple[Any, ...], Deferred[Any]]] = []
         self.cancelled: list[object] = []
-        self.parser = TorpydoStringParser(self.create)
+        self.parser = TorpydoStringParser(SharedClients(self.create))
 
     def create(self, *arguments: Any) -> Deferred[Any]:
         result: Deferred[Any] = Deferred(self.cancelled.append)

@@ -1,4 +1,4 @@
-"""``torpydo pool``, ``node`` and ``client``: twistd in the foreground with the same options.
+"""``torpydo pool``, ``node``, ``client`` and ``service``: twistd in the foreground with the same options.
 
 They exist for installations that show only torpydo's own script, and because they say what is wrong with an option
 in one line. Everything else is twistd's and the tap's.
@@ -39,6 +39,7 @@ SERVICES = {
         Service("pool", "run a pool index"),
         Service("node", "run a node"),
         Service("client", "run SOCKS and HTTP proxies into the network"),
+        Service("service", "let local programs be an onion service"),
     )
 }
 

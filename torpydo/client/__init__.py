@@ -7,7 +7,7 @@ from torpydo.client.conversations import Conversation
 from torpydo.client.directcircuits import DirectCircuits
 from torpydo.client.firstdata import FirstData
 from torpydo.client.limits import DEFAULT_LIMITS, ClientLimits
-from torpydo.client.parser import TorpydoStringParser
+from torpydo.client.parser import SharedClients, TorpydoServiceStringParser, TorpydoStringParser
 from torpydo.client.questions import Questions
 from torpydo.client.servedstreams import IncomingStream
 from torpydo.client.status import CircuitStatus, ClientStatus, PoolStatus
@@ -28,6 +28,8 @@ __all__ = [
     "Participants",
     "PoolStatus",
     "Questions",
+    "SharedClients",
+    "TorpydoServiceStringParser",
     "TorpydoStringParser",
     "World",
     "share_of",

@@ -261,7 +261,30 @@ class Client(ClassicCalls):
         clients: Sequence[DHPublicKey] = (),
         progress: ProgressFunction | None = None,
     ) -> Deferred[Any]:
-        """Run an onion service.
+        """Run an onion service, and wait until clients can find it. Parameters as for :meth:`host_onion_service`.
+
+        :return: a :class:`torpydo.apps.onionservice.HostedService`; cancellable; fails with
+            :class:`ConfigurationError` or :class:`StateError`
+        """
+        try:
+            service = self.host_onion_service(
+                ports, private_key=private_key, key_file=key_file, clients=clients, progress=progress
+            )
+        except TorpydoError:
+            return fail(Failure())
+        found: Deferred[Any] = service.when_reachable()
+        return found.addErrback(_removed, service)
+
+    def host_onion_service(
+        self,
+        ports: Iterable[Any],
+        *,
+        private_key: SigningKey | None = None,
+        key_file: str | None = None,
+        clients: Sequence[DHPublicKey] = (),
+        progress: ProgressFunction | None = None,
+    ) -> Any:
+        """Run an onion service, which becomes reachable by itself and keeps trying.
 
         :param ports: what has the streams of each port: ``"80:127.0.0.1:8000"`` (``"80"`` and ``"80:8000"`` are short
             for it), ``"80:unix:/run/web"``, or a pair of the port and an endpoint or a factory
@@ -269,16 +292,13 @@ class Client(ClassicCalls):
         :param key_file: where that is kept; made if it is missing
         :param clients: keys of those who may come; without any everybody may who knows the name
         :param progress: called with percent, tag and summary
-        :return: a :class:`torpydo.apps.onionservice.HostedService` when clients can find it; cancellable; fails with
-            :class:`ConfigurationError` or :class:`StateError`
+        :return: a :class:`torpydo.apps.onionservice.HostedService`
+        :raises ConfigurationError: for a value that cannot be used
+        :raises StateError: for a key file that cannot be used
         """
-        try:
-            if key_file is not None:
-                private_key = self._key_of(private_key, key_file)
-            made: Deferred[Any] = self.onions.create(ports, private_key, clients, progress)
-        except TorpydoError:
-            return fail(Failure())
-        return made
+        if key_file is not None:
+            private_key = self._key_of(private_key, key_file)
+        return self.onions.host(ports, private_key, clients, progress)
 
     def onion_endpoint(
         self, port: int, *, private_key: SigningKey | None = None, key_file: str | None = None
@@ -336,6 +356,11 @@ class Client(ClassicCalls):
         if self._onions is not None:
             self._onions.close()
         return self._routing.close()
+
+
+def _removed(failure: Failure, service: Any) -> Failure:
+    service.remove()
+    return failure
 
 
 def _only_steps() -> LocalProtocolError:

@@ -1,7 +1,9 @@
-"""The endpoint string ``torpydo:HOST:PORT[:hops=][:pool=][:stateDir=][:isolation=]``.
+"""The endpoint strings ``torpydo:HOST:PORT[:hops=][:pool=][:stateDir=][:isolation=]``, for connections, and
+``torpydo-service:PORT[:keyFile=][:pool=][:stateDir=]``, for onion services.
 
-A client is made at the first ``connect`` and shared by all strings with the same pools and state directory in one
-reactor; it lives as long as the reactor. Called by ``clientFromString`` through the plugin, which holds the one parser.
+A client is made at the first ``connect`` or ``listen`` and shared by all strings with the same pools and state
+directory in one reactor; it lives as long as the reactor. Called by ``clientFromString`` and ``serverFromString``
+through the plugins, which hold the one parser of each.
 """
 
 from __future__ import annotations
@@ -13,10 +15,13 @@ from weakref import WeakKeyDictionary
 import attrs
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import (
+    IListeningPort,
     IProtocol,
     IProtocolFactory,
     IStreamClientEndpoint,
     IStreamClientEndpointStringParserWithReactor,
+    IStreamServerEndpoint,
+    IStreamServerEndpointStringParser,
 )
 from twisted.plugin import IPlugin
 from twisted.python.failure import Failure
@@ -86,18 +91,60 @@ class _SharedClient:
         return waiting
 
 
-@implementer(IPlugin, IStreamClientEndpointStringParserWithReactor)
-class TorpydoStringParser:
-    """Makes endpoints from strings; the plugin's one instance holds the shared clients.
+class SharedClients:
+    """The clients of all strings.
 
     :param create: for tests
     """
 
-    prefix = "torpydo"
-
     def __init__(self, create: CreateFunction = Client.create) -> None:
         self._create = create
         self._clients: WeakKeyDictionary[Any, dict[_Key, _SharedClient]] = WeakKeyDictionary()
+
+    def __len__(self) -> int:
+        """Clients of all reactors."""
+        return sum(len(clients) for clients in self._clients.values())
+
+    def get(self, reactor: Any, pool: str, state_dir: str) -> _SharedClient:
+        """The client of a string.
+
+        :raises ConfigurationError: if no pool is named, and it is not clear which client is meant
+        :raises PoolURLError: if one is named that is none
+        """
+        clients = self._clients.setdefault(reactor, {})
+        if not pool:
+            if len(clients) != 1:
+                raise ConfigurationError(
+                    "pool= may be left out only while exactly one torpydo client is in use; "
+                    "write the pool's URL, with ':' as '\\:', several separated by commas"
+                )
+            return next(iter(clients.values()))
+        # Sorted, so that the order in which pools are written makes no second client.
+        urls = tuple(sorted(str(PoolURL.parse(text)) for text in pool.split(",")))
+        key = _Key(urls, state_dir or None)
+        if key not in clients:
+            shared = clients[key] = _SharedClient(lambda: self._create(reactor, urls, state_dir or None))
+            reactor.addSystemEventTrigger("before", "shutdown", shared.close)
+        return clients[key]
+
+
+def _port(text: str, where: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535:
+        raise ConfigurationError(f"the port in {where} is 1 to 65535, not {text!r}")
+    return int(text)
+
+
+@implementer(IPlugin, IStreamClientEndpointStringParserWithReactor)
+class TorpydoStringParser:
+    """Makes client endpoints from strings.
+
+    :param clients: those of all strings
+    """
+
+    prefix = "torpydo"
+
+    def __init__(self, clients: SharedClients) -> None:
+        self._clients = clients
 
     def parseStreamClient(self, reactor: Any, *args: Any, **kwargs: Any) -> IStreamClientEndpoint:
         """See ``IStreamClientEndpointStringParserWithReactor``."""
@@ -114,11 +161,10 @@ class TorpydoStringParser:
         stateDir: str = "",
         isolation: str = "",
     ) -> IStreamClientEndpoint:
-        if not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65535:
-            raise ConfigurationError(f"the port in torpydo:HOST:PORT is 1 to 65535, not {port!r}")
+        number = _port(port, "torpydo:HOST:PORT")
         if not hops.isascii() or not hops.isdigit() or not 1 <= int(hops) <= 8:
             raise ConfigurationError(f"hops= is 1 to 8, not {hops!r}")
-        shared = self._shared(reactor, pool, stateDir)
+        shared = self._clients.get(reactor, pool, stateDir)
 
         def open_stream(factory: IProtocolFactory, host: str, port: int) -> Deferred[IProtocol]:
             def connect(client: Client) -> Deferred[IProtocol]:
@@ -126,21 +172,45 @@ class TorpydoStringParser:
 
             return shared.get().addCallback(connect)
 
-        return CircuitEndpoint(open_stream, host, int(port))
+        return CircuitEndpoint(open_stream, host, number)
 
-    def _shared(self, reactor: Any, pool: str, state_dir: str) -> _SharedClient:
-        clients = self._clients.setdefault(reactor, {})
-        if not pool:
-            if len(clients) != 1:
-                raise ConfigurationError(
-                    "pool= may be left out only while exactly one torpydo client is in use; "
-                    "write the pool's URL, with ':' as '\\:', several separated by commas"
-                )
-            return next(iter(clients.values()))
-        # Sorted, so that the order in which pools are written makes no second client.
-        urls = tuple(sorted(str(PoolURL.parse(text)) for text in pool.split(",")))
-        key = _Key(urls, state_dir or None)
-        if key not in clients:
-            shared = clients[key] = _SharedClient(lambda: self._create(reactor, urls, state_dir or None))
-            reactor.addSystemEventTrigger("before", "shutdown", shared.close)
-        return clients[key]
+
+@implementer(IStreamServerEndpoint)
+class _ServiceEndpoint:
+    """A port of an onion service of a client that is made when it is needed."""
+
+    def __init__(self, shared: _SharedClient, port: int, key_file: str | None) -> None:
+        self._shared = shared
+        self._port = port
+        self._key_file = key_file
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """Be a service; fires when clients can find it, cancellable."""
+
+        def listen(client: Client) -> Deferred[IListeningPort]:
+            return client.onion_endpoint(self._port, key_file=self._key_file).listen(protocolFactory)
+
+        return self._shared.get().addCallback(listen)
+
+
+@implementer(IPlugin, IStreamServerEndpointStringParser)
+class TorpydoServiceStringParser:
+    """Makes server endpoints from strings.
+
+    :param clients: those of all strings
+    """
+
+    prefix = "torpydo-service"
+
+    def __init__(self, clients: SharedClients) -> None:
+        self._clients = clients
+
+    def parseStreamServer(self, reactor: Any, *args: Any, **kwargs: Any) -> IStreamServerEndpoint:
+        """See ``IStreamServerEndpointStringParser``."""
+        return self._parse(reactor, *args, **kwargs)
+
+    def _parse(
+        self, reactor: Any, port: str, *, keyFile: str = "", pool: str = "", stateDir: str = ""
+    ) -> IStreamServerEndpoint:
+        number = _port(port, "torpydo-service:PORT")
+        return _ServiceEndpoint(self._clients.get(reactor, pool, stateDir), number, keyFile or None)

@@ -6,7 +6,7 @@ Source: docs/protocol-onion. Only what is named here is used from outside this r
 from torpydo.crypto import DHPublicKey, DHSecretKey, NodeId, Secret, SigningKey, VerifyKey, blind
 from torpydo.onion.descriptor import IntroductionPoint, ServiceDescriptor, open_descriptor, seal_descriptor
 from torpydo.onion.introduction import Introduced, Introduction, Meeting
-from torpydo.onion.names import PERIOD, OnionName, is_onion, period_of
+from torpydo.onion.names import PERIOD, OnionName, client_key_text, is_onion, parse_client_key, period_of
 from torpydo.onion.puzzle import Puzzle, after, solve
 from torpydo.tpdp import HandshakeKeys, IntroduceStatus
 
@@ -29,8 +29,10 @@ __all__ = [
     "VerifyKey",
     "after",
     "blind",
+    "client_key_text",
     "is_onion",
     "open_descriptor",
+    "parse_client_key",
     "period_of",
     "seal_descriptor",
     "solve",

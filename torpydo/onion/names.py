@@ -7,10 +7,10 @@ from typing import Final, Self
 
 import attrs
 
-from torpydo.crypto import KEY_SIZE, Person, SigningKey, VerifyKey, blake, blind_public
-from torpydo.errors import BadKey, OnionNameError
+from torpydo.crypto import KEY_SIZE, DHPublicKey, Person, SigningKey, VerifyKey, blake, blind_public
+from torpydo.errors import BadKey, ConfigurationError, OnionNameError
 
-__all__ = ["PERIOD", "OnionName", "is_onion", "period_of"]
+__all__ = ["PERIOD", "OnionName", "client_key_text", "is_onion", "parse_client_key", "period_of"]
 
 SUFFIX: Final = ".torpydo"
 VERSION: Final = b"\x01"
@@ -92,3 +92,22 @@ class OnionName:
     def __repr__(self) -> str:
         # Which services somebody uses is theirs to tell: a log has the beginning at the most (SECURITY I1).
         return f"<OnionName {self.short}>"
+
+
+def client_key_text(key: DHPublicKey) -> str:
+    """A client's public key as people hand it on: 52 characters."""
+    return b32encode(key.raw).decode().lower().rstrip("=")
+
+
+def parse_client_key(text: str) -> DHPublicKey:
+    """Read such a text.
+
+    :raises ConfigurationError: if it is none
+    """
+    try:
+        raw = b32decode(text.upper() + "====")
+    except ValueError:
+        raw = b""
+    if len(raw) != KEY_SIZE:
+        raise ConfigurationError(f"{text!r} is no client's key; it has 52 letters and digits")
+    return DHPublicKey(raw)

@@ -19,7 +19,6 @@ from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.logger import Logger, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.python.reflect import namedAny
-from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
 from torpydo.apps.front import FrontFactory
@@ -27,8 +26,8 @@ from torpydo.apps.httpproxy import HTTPProxyFactory
 from torpydo.apps.refusals import ProxyRefusal
 from torpydo.apps.socks import SocksFactory
 from torpydo.client import DEFAULT_LIMITS, Client, ClientLimits, ClientStatus
-from torpydo.directory import MAX_HOPS, PoolURL, is_loopback
-from torpydo.errors import CircuitError, ConfigurationError, ListenError, PoolURLError, TorpydoError
+from torpydo.directory import MAX_HOPS, is_loopback
+from torpydo.errors import CircuitError, ConfigurationError, ListenError, TorpydoError
 from torpydo.net import (
     FileBudget,
     Refusals,
@@ -41,6 +40,7 @@ from torpydo.net import (
 from torpydo.taps.ending import EndingService
 from torpydo.taps.figures import Figure
 from torpydo.taps.metrics import METRICS_OPTION, metrics_services, metrics_where
+from torpydo.taps.networkoptions import THRESHOLD_OPTION, NetworkOptions
 from torpydo.taps.process import ProcessService
 from torpydo.taps.servicefigures import client_figures
 from torpydo.taps.statussocket import Source, StatusService
@@ -94,7 +94,7 @@ def _endpoint(reactor: Any, option: str, description: str) -> tuple[IStreamServe
         raise UsageError(f"--{option}={description}: not a Twisted server endpoint like tcp:9050: {error}") from None
 
 
-class Options(UsageOptions):
+class Options(NetworkOptions):
     """What a user can choose."""
 
     synopsis = "--pool=URL [options]"
@@ -103,7 +103,7 @@ class Options(UsageOptions):
         " nodes are down. Programs must send names, not addresses, to the proxy: curl --socks5-hostname, for example."
     )
     optParameters = [
-        ["pool-threshold", None, None, "How many pools must list a node; by default the majority.", int],
+        THRESHOLD_OPTION,
         ["state-dir", None, DEFAULT_STATE, "Where listings and the guard are kept; made if it is missing."],
         ["socks", None, "tcp:9050:interface=127.0.0.1", "Where the SOCKS proxy listens; empty: nowhere."],
         ["http", None, "tcp:8118:interface=127.0.0.1", "Where the HTTP proxy listens; empty: nowhere."],
@@ -117,27 +117,6 @@ class Options(UsageOptions):
         ["allow-remote", None, "Let the proxies listen where other machines reach them; they have no password."],
     ]
 
-    def __init__(self) -> None:
-        UsageOptions.__init__(self)
-        self["pools"] = []
-        self["limits"] = []
-
-    def opt_pool(self, url: str) -> None:
-        """A pool's URL with its key, from the pool's STATE/pool.url; may be repeated."""
-        try:
-            self["pools"].append(str(PoolURL.parse(url)))
-        except PoolURLError as error:
-            raise UsageError(str(error)) from None
-
-    def opt_limit(self, word: str) -> None:
-        """NAME=VALUE changes a limit; docs/howto/limits.rst has the table. May be repeated."""
-        self["limits"].append(word)
-
-    def parseArgs(self, *surplus: str) -> None:
-        """Take no arguments beside the options."""
-        if surplus:
-            raise UsageError(f"{surplus[0]!r} is not an option of a client")
-
     def postOptions(self) -> None:
         """Check everything while twistd still turns an error into one line."""
         # Built-in endpoints are only described here, so they need no reactor yet.
@@ -149,21 +128,11 @@ class Options(UsageOptions):
 
         :raises UsageError: if one of them cannot be used
         """
-        pools, threshold = tuple(dict.fromkeys(self["pools"])), self["pool-threshold"]
-        if not pools:
-            raise UsageError("which network? give --pool=URL; a pool writes its URL to STATE/pool.url")
-        if threshold is not None and not 1 <= threshold <= len(pools):
-            raise UsageError(f"--pool-threshold={threshold}: it is 1 to the number of pools, which is {len(pools)}")
-        if not self["state-dir"]:
-            raise UsageError("--state-dir must name a directory")
+        pools, threshold = self.network()
         if not 1 <= self["hops"] <= MAX_HOPS:
             raise UsageError(f"--hops={self['hops']}: a circuit has 1 to {MAX_HOPS} nodes")
         if not self["socks"] and not self["http"]:
             raise UsageError("--socks and --http are both empty, so nobody could use this client")
-        try:
-            limits = ClientLimits.parse(self["limits"])
-        except ConfigurationError as error:
-            raise UsageError(str(error)) from None
         return ClientConfig(
             pools=pools,
             threshold=threshold,
@@ -171,7 +140,7 @@ class Options(UsageOptions):
             socks=_endpoint(reactor, "socks", self["socks"]),
             http=_endpoint(reactor, "http", self["http"]),
             hops=self["hops"],
-            limits=limits,
+            limits=self.client_limits(),
             safe_socks=bool(self["safe-socks"]),
             connect_only=bool(self["http-connect-only"]),
             isolate_ports=bool(self["isolate-ports"]),

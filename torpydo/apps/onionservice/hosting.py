@@ -180,7 +180,7 @@ class OnionEndpoint:
     :param host: gives the service
     """
 
-    def __init__(self, host: Callable[[], Deferred[HostedService]], port: int) -> None:
+    def __init__(self, host: Callable[[], HostedService], port: int) -> None:
         self._host = host
         self._port = port
 
@@ -193,7 +193,7 @@ class OnionEndpoint:
         return Deferred.fromCoroutine(self._listen(protocolFactory))
 
     async def _listen(self, factory: Any) -> IListeningPort:
-        service = await self._host()
+        service = self._host()
         port = OnionPort(service, self._port, factory)
         port.startListening()
         try:

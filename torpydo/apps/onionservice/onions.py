@@ -68,53 +68,45 @@ class Onions:
 
     # -- Its own
 
-    def create(
-        self,
-        ports: Iterable[PortSpec],
-        private_key: SigningKey | None,
-        clients: Sequence[DHPublicKey],
-        progress: ProgressFunction | None,
-    ) -> Deferred[HostedService]:
-        """See :meth:`torpydo.client.Client.create_onion_service`."""
-        return Deferred.fromCoroutine(self._create(ports, private_key, clients, progress))
-
-    async def _create(
+    def host(
         self,
         ports: Iterable[PortSpec],
         private_key: SigningKey | None,
         clients: Sequence[DHPublicKey],
         progress: ProgressFunction | None,
     ) -> HostedService:
-        made = {port: target for port, target in (self._target(spec) for spec in ports)}
+        """See :meth:`torpydo.client.Client.host_onion_service`."""
+        made = [self._target(spec) for spec in ports]
         if not made:
             raise ConfigurationError("an onion service has at least one port, such as '80:127.0.0.1:8000'")
         key = private_key or SigningKey(Secret(self._world.rng(32)))
         if bytes(key.public) in self._services:
             raise ConfigurationError("this client runs a service with that key already")
-        service = self._host(key, clients, progress)
-        for port, target in made.items():
+        service = HostedService(key, self._forget)
+        for port, target in made:
             service.add_port(port, target)
-        try:
-            return await service.when_reachable()
-        except BaseException:
-            service.remove()
-            raise
+        self._run(service, clients, progress)
+        return service
+
+    def _shared(self, key: SigningKey) -> HostedService:
+        service = self._services.get(bytes(key.public))
+        if service is None:
+            service = HostedService(key, self._forget)
+            self._run(service, (), None)
+        return service
 
     def endpoint(self, port: int, key: Callable[[], SigningKey]) -> IStreamServerEndpoint:
         """See :meth:`torpydo.client.Client.onion_endpoint`."""
 
-        async def host() -> HostedService:
-            found = key()
-            return self._services.get(bytes(found.public)) or self._host(found, (), None)
+        return OnionEndpoint(lambda: self._shared(key()), port)
 
-        return OnionEndpoint(lambda: Deferred.fromCoroutine(host()), port)
-
-    def _host(
-        self, key: SigningKey, clients: Sequence[DHPublicKey], progress: ProgressFunction | None
-    ) -> HostedService:
+    def _run(
+        self, service: HostedService, clients: Sequence[DHPublicKey], progress: ProgressFunction | None
+    ) -> None:
         if self._closed:
             raise ConfigurationError("the client is closed")
-        service = self._services[bytes(key.public)] = HostedService(key, self._forget)
+        key = service.private_key
+        self._services[bytes(key.public)] = service
         if progress is not None:
             service.watch(progress)
         running = OnionService(
@@ -131,7 +123,6 @@ class Onions:
         )
         service.tell(40, "introduction", "looking for introduction points")
         service.run(running)
-        return service
 
     def _forget(self, service: HostedService) -> None:
         del self._services[bytes(service.private_key.public)]

@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.testing import MemoryReactorClock
 
 from torpydo.apps.destinations import Destination, judge
-from torpydo.client import Client, TorpydoStringParser
+from torpydo.client import Client, SharedClients, TorpydoStringParser
 from torpydo.client.destinations import check_destination
 from torpydo.crypto import NodeId, PoolId
 from torpydo.directory import ExitPolicy, PoolURL, is_private
@@ -109,13 +109,14 @@ def _run_endpoint(data: bytes) -> None:
     """``torpydo:HOST:PORT:hops=:pool=:stateDir=:isolation=``, each part on a line of its own."""
     host, port, *words = _text(data).split("\n") if b"\n" in data else ("", _text(data))
     options = {name: word for name, word in zip(_OPTIONS, words, strict=False) if word}
-    parser, reactor = TorpydoStringParser(_no_client), MemoryReactorClock()
+    clients, reactor = SharedClients(_no_client), MemoryReactorClock()
+    parser = TorpydoStringParser(clients)
     try:
         endpoint: Any = parser.parseStreamClient(reactor, host, port, **options)
     except ConfigurationError:
         return
     require(IStreamClientEndpoint.providedBy(endpoint), "no endpoint came out")
-    require(1 <= int(port) <= 65535 and len(parser._clients[reactor]) == 1, "an endpoint without a client")
+    require(1 <= int(port) <= 65535 and len(clients) == 1, "an endpoint without a client")
 
 
 def _run_literal(data: bytes) -> None:
