@@ -22,6 +22,8 @@ COMMANDS = {
     "demo": ("torpydo.cli.demo", "run a whole network on this machine and fetch a file through it"),
     "status": ("torpydo.cli.status", "show what a running client, node or pool is doing"),
     "fetch": ("torpydo.cli.fetch", "fetch an http or https URL through the network"),
+    "expose": ("torpydo.cli.expose", "let a local program be an onion service"),
+    "dht": ("torpydo.cli.dht", "keep and look for small signed items"),
     "path": ("torpydo.cli.path", "build a circuit to HOST:PORT and show it"),
     "doctor": ("torpydo.cli.doctor.command", "look for what is wrong, and say what helps"),
     "identity": ("torpydo.cli.identity", "show, copy or restore the identity of a node or a pool"),

@@ -175,7 +175,7 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         node,
         reactor,
         process,
-        StatusService(reactor, options["state-dir"], Source(node.report), node, process),
+        StatusService(reactor, options["state-dir"], Source(node.report), node, Source(dht.status), process),
         *metrics_services(reactor, "node", options["metrics"], figures),
         started=lambda: node.when_listening().addErrback(deaf),
     )

@@ -1,0 +1,80 @@
+"""Let a local program be an onion service, until Ctrl-C: prints its name, and a QR code of it.
+
+8000 exposes what listens on 127.0.0.1:8000 as port 8000 of the service, 80:8000 as port 80.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, TextIO
+
+from twisted.internet.defer import CancelledError, Deferred
+
+from torpydo.apps.onionservice import parse_port
+from torpydo.cli.clients import client_arguments, open_client
+from torpydo.errors import ConfigurationError
+from torpydo.onion import parse_client_key
+
+__all__ = ["arguments", "run"]
+
+
+def _port(text: str) -> str:
+    try:
+        parse_port(None, text)
+    except ConfigurationError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``torpydo expose``."""
+    parser.add_argument(
+        "ports", metavar="PORT", nargs="+", type=_port, help="PORT, PORT:PORT, PORT:HOST:PORT or PORT:unix:PATH"
+    )
+    parser.add_argument("--persistent", metavar="FILE", help="keep the key, and so the name, in this file")
+    parser.add_argument(
+        "--client", action="append", default=[], metavar="KEY", help="let in only who has this key; may be repeated"
+    )
+    parser.add_argument("--qr", action=argparse.BooleanOptionalAction, help="print a QR code (default: on a terminal)")
+    client_arguments(parser)
+
+
+def _draw(text: str, out: TextIO) -> None:
+    """A QR code of *text*."""
+    import_module("segno").make(text, micro=False).terminal(out, compact=True)
+
+
+def _wants_code(options: argparse.Namespace) -> bool:
+    there = find_spec("segno") is not None
+    if options.qr and not there:
+        raise ConfigurationError("--qr needs the package segno; install torpydo[cli], or leave --qr out")
+    return there and (options.qr or (options.qr is None and sys.stdout.isatty()))
+
+
+def _say(percent: int, tag: str, summary: str) -> None:
+    print(f"torpydo: {summary}", file=sys.stderr)
+
+
+async def run(reactor: Any, options: argparse.Namespace) -> int:
+    """Serve until interrupted."""
+    wants_code = _wants_code(options)
+    clients = [parse_client_key(text) for text in options.client]
+    async with open_client(reactor, options) as client:
+        service = await client.create_onion_service(
+            options.ports, key_file=options.persistent, clients=clients, progress=_say
+        )
+        for port in service.ports:
+            where = f"{service.name}:{port}"
+            print(where, flush=True)
+            if wants_code:
+                _draw(where, sys.stdout)
+                sys.stdout.flush()
+        print("torpydo: Ctrl-C ends it", file=sys.stderr)
+        try:
+            await Deferred()
+        except CancelledError:
+            print("torpydo: stopped", file=sys.stderr)
+    return 0
