@@ -224,7 +224,8 @@ class Network:
     def _links(self, name: str) -> int:
         """How many a node says that it has."""
         try:
-            return int(self.ask(name).get("links", 0))
+            said = self.ask(name)
+            return int(said.get("links", 0)) + int(said.get("dht_links", 0))
         except OSError:
             # It has just been started.
             return 0

@@ -35,6 +35,8 @@ UMASK = 0o002
 RUN_ELSEWHERE = {
     r"torpydo bench( --(alone|delay|rate|only|runs|against-tor|json|picture|list|scale|attack|short)\b.*)?":
         "tests/integration/test_bench.py",
+    r"torpydo (expose|dht) .*|twistd -n torpydo-service .*|twistd -n web .*torpydo-service.*|.* \S*NAME\.torpydo.*":
+        "tests/integration/test_onions.py",
     r"python -m torpydo\.cli\.bench\.steps": "tests/cli/bench/test_steps.py",
     r"make fuzz( FUZZ=[a-z-]+ FUZZ_RUNS=[0-9]+)?|python -m torpydo\.testing\.fuzz --(list|help|seeds)":
         "tests/integration/test_fuzz.py",
@@ -109,9 +111,9 @@ class Shell:
         return str(self.ports[written])
 
     def with_free_ports(self, text: str) -> str:
-        """*text*, with every port that is written replaced. ``600$n`` becomes three ports in a ``case``."""
+        """*text*, with every port that is written replaced. ``600$n`` becomes five ports in a ``case``."""
         if "600$n" in text:
-            cases = "".join(f"{n}) port={self._port(f'600{n}')};; " for n in "123")
+            cases = "".join(f"{n}) port={self._port(f'600{n}')};; " for n in "12345")
             text = text.replace("600$n", "$port").replace("do\n", f"do case $n in {cases}esac\n", 1)
         if "torpydo-client" in text:
             for option, port in (("socks", "9050"), ("http", "8118")):
@@ -189,13 +191,13 @@ class ReadmeTests(SynchronousTestCase):
 
     def test_the_three_terminals(self) -> None:
         """A person who types what is written gets what is promised."""
-        _, pool, nodes, client, curls, torpydos, _ = self.blocks
+        _, pool, nodes, client, curls, torpydos, expose, _ = self.blocks
         self.run_all(pool[:-1])
         self.shell.start(pool[-1])
         url = self.shell.directory / "net" / "pool" / "pool.url"
         wait_for(lambda: url.exists() and self.is_up("8080"), "the pool is up")
         self.shell.start(nodes[0])
-        wait_for(lambda: all(self.is_up(f"600{number}") for number in "123"), "the nodes are up")
+        wait_for(lambda: all(self.is_up(f"600{number}") for number in "12345"), "the nodes are up")
         self.shell.start(client[0])
         wait_for(lambda: self.is_up("9050"), "the client is up")
         ready = "torpydo status --json --state-dir=net/client | grep -q '\"ready\": true'"
@@ -204,12 +206,23 @@ class ReadmeTests(SynchronousTestCase):
             for page in self.run_all(curls):
                 self.assertIn("node1", page)
         status, doctor, path, _ = self.run_all(torpydos)
-        self.assertIn("nodes: 3", status)
+        self.assertIn("nodes: 5", status)
         self.assertRegex(doctor, r"(?m)^ok ")
         self.assertNotRegex(doctor, r"(?m)^problem ")
         self.assertEqual(path.count("hop "), 3)
         self.assertIn("node1", (self.shell.directory / "page.html").read_text())
         self.run_example()
+        self.expose(expose[0])
+
+    def expose(self, command: str) -> None:
+        """The pool's page as an onion service, on the same network."""
+        self.shell.start(command + " > name")
+        said = self.shell.directory / "name"
+        wait_for(lambda: said.exists() and ".torpydo:80" in said.read_text(), "the service has a name")
+        if missing("curl") is None:
+            name = said.read_text().split(":")[0]
+            [page] = self.run_all([f"curl --socks5-hostname 127.0.0.1:9050 http://{name}/"])
+            self.assertIn("node1", page)
 
     def run_example(self) -> None:
         """The Twisted example, on the same network."""

@@ -41,7 +41,7 @@ class DHTTests(NetworkTestCase):
             assert node.dht is not None
             status = node.dht.status()
             assert status is not None
-            self.assertEqual((status.participants, status.contacts), (6, 5), node.name)
+            self.assertEqual((status.dht_nodes, status.dht_contacts), (6, 5), node.name)
 
     def test_put_and_get(self) -> None:
         """What one client puts another finds; all six keep it."""

@@ -36,6 +36,10 @@ class DirectCircuits:
         self._netdir: NetDir | None = None
         self.participants = Participants(own)
 
+    def __len__(self) -> int:
+        """Links that are open."""
+        return len(self._links)
+
     def network_changed(self, netdir: NetDir) -> bool:
         """The listings say something new; tells whether somebody takes part who did not before."""
         self._netdir = netdir

@@ -138,12 +138,12 @@ class HostStatus:
 
     :ivar name: under which it is reached; ``None`` before the key is read
     :ivar reachable: whether clients can find it
-    :ivar introduction_points: how many it has
+    :ivar introduction_points: the beginnings of the ids of the nodes that it has for them
     """
 
     name: str | None
     reachable: bool
-    introduction_points: int
+    introduction_points: tuple[str, ...]
 
 
 class OnionHost(Service):
@@ -207,8 +207,9 @@ class OnionHost(Service):
         """The service at this moment."""
         service = self._service
         if service is None:
-            return HostStatus(None, reachable=False, introduction_points=0)
-        return HostStatus(service.name, service.is_reachable, service.introduction_points)
+            return HostStatus(None, reachable=False, introduction_points=())
+        points = tuple(node_id.short for node_id in service.introduction_points)
+        return HostStatus(service.name, service.is_reachable, points)
 
     def stopService(self) -> Deferred[None]:
         """End the service and close the client."""

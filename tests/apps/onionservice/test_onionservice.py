@@ -120,7 +120,7 @@ class ReachingTests(Services):
     def test_a_stream(self) -> None:
         """By its name alone; the next ones use the same circuit, those of others another one."""
         service = self.service()
-        self.assertEqual((service.introduction_points, service.is_reachable), (3, True))
+        self.assertEqual((len(service.introduction_points), service.is_reachable), (3, True))
         self.echoes(service.name)
         self.echoes(f"www.{service.name}".upper())
         self.assertEqual(len(service._circuits), 1)
@@ -207,7 +207,7 @@ class LossTests(Services):
         self.network.kill(next(node for node in self.network.nodes if node.node_id == node_id))
         self.echoes(service.name)
         self.network.advance(30)
-        self.assertEqual(service.introduction_points, 3)
+        self.assertEqual(len(service.introduction_points), 3)
         self.assertNotIn(node_id, [point.conversation.node_id for point in service._points])
 
     def test_the_rendezvous_node_is_killed(self) -> None:
@@ -244,4 +244,4 @@ class LossTests(Services):
         self.echoes(service.name)
         service.stop()
         self.network.advance(2)
-        self.assertEqual((service.introduction_points, len(service._circuits)), (0, 0))
+        self.assertEqual((len(service.introduction_points), len(service._circuits)), (0, 0))

@@ -37,18 +37,20 @@ holds is said again."""
 class NodeDHTStatus:
     """A node's part at one moment.
 
-    :ivar participants: nodes that take part, as the listings say
-    :ivar contacts: nodes in its table
-    :ivar items: that it keeps
-    :ivar size: bytes of them
-    :ivar questions: that it has answered since it was started
+    :ivar dht_nodes: nodes that take part, as the listings say
+    :ivar dht_contacts: nodes in its table
+    :ivar dht_links: to nodes that it asks
+    :ivar dht_items: that it keeps
+    :ivar dht_bytes: of them
+    :ivar dht_questions: that it has answered since it was started
     """
 
-    participants: int
-    contacts: int
-    items: int
-    size: int
-    questions: int
+    dht_nodes: int
+    dht_contacts: int
+    dht_links: int
+    dht_items: int
+    dht_bytes: int
+    dht_questions: int
 
 
 class NodeDHT:
@@ -121,11 +123,12 @@ class NodeDHT:
             return None
         participant = self._walks.participant
         return NodeDHTStatus(
-            participants=len(self._circuits.participants),
-            contacts=len(participant.contacts),
-            items=len(participant.storage),
-            size=participant.storage.size,
-            questions=self._answered,
+            dht_nodes=len(self._circuits.participants),
+            dht_contacts=len(participant.contacts),
+            dht_links=len(self._circuits),
+            dht_items=len(participant.storage),
+            dht_bytes=participant.storage.size,
+            dht_questions=self._answered,
         )
 
     # -- By itself

@@ -10,13 +10,14 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from torpydo.apps.onionservice.forwarding import FactoryTarget, OnionAddress
 from torpydo.apps.onionservice.service import OnionService
 from torpydo.client import IncomingStream
 from torpydo.errors import CircuitError, ConfigurationError
-from torpydo.onion import OnionName, SigningKey
+from torpydo.onion import NodeId, OnionName, SigningKey
 
 __all__ = ["HostedService", "OnionEndpoint", "Target"]
 
@@ -62,9 +63,9 @@ class HostedService:
         return self._service is not None and self._service.is_reachable
 
     @property
-    def introduction_points(self) -> int:
-        """How many it has now."""
-        return 0 if self._service is None else self._service.introduction_points
+    def introduction_points(self) -> Sequence[NodeId]:
+        """The nodes that it has for them now."""
+        return () if self._service is None else self._service.introduction_points
 
     def run(self, service: OnionService) -> None:
         """Begin to be *service*."""
@@ -180,6 +181,8 @@ class OnionEndpoint:
     :param host: gives the service
     """
 
+    log = Logger()
+
     def __init__(self, host: Callable[[], HostedService], port: int) -> None:
         self._host = host
         self._port = port
@@ -201,4 +204,6 @@ class OnionEndpoint:
         except BaseException:
             await port.stopListening()
             raise
+        # Whoever gave no key file has no other way to know the name.
+        self.log.info("port {port} of the onion service {name} can be reached", port=self._port, name=service.name)
         return port

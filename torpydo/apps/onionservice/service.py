@@ -31,6 +31,7 @@ from torpydo.onion import (
     DHSecretKey,
     Introduced,
     IntroductionPoint,
+    NodeId,
     OnionName,
     Puzzle,
     Secret,
@@ -166,9 +167,9 @@ class OnionService:
             circuit.close("the service was stopped")
 
     @property
-    def introduction_points(self) -> int:
-        """How many there are now."""
-        return len(self._points)
+    def introduction_points(self) -> Sequence[NodeId]:
+        """The nodes that are introduction points now."""
+        return tuple(point.conversation.node_id for point in self._points)
 
     @property
     def is_reachable(self) -> bool:
