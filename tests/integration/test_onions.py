@@ -47,11 +47,10 @@ class OnionTests(SynchronousTestCase):
                 return done.stdout
             time.sleep(0.1)
 
-    def service(self, name: str = "service") -> str:
+    def service(self, name: str = "service", *options: str) -> str:
         """Start ``twistd torpydo-service`` for the web server; gives its onion name."""
-        process = self.network.twistd(
-            name, "torpydo-service", f"--pool={self.network.pool_url}", f"--port=80:{LOOPBACK}:{self.network.web_port}"
-        )
+        port = f"--port=80:{LOOPBACK}:{self.network.web_port}"
+        process = self.network.twistd(name, "torpydo-service", f"--pool={self.network.pool_url}", port, *options)
         self.addCleanup(process.end)
 
         def reachable() -> bool:
@@ -109,6 +108,24 @@ class OnionTests(SynchronousTestCase):
         """Start a node that was killed, and wait until it listens."""
         self.network.start_node(node)
         wait_for(lambda: accepts(self.network.node_ports[node]), "the node listens")
+
+    def test_invited_clients(self) -> None:
+        """Who has the key comes in; for others there is no such service."""
+        network = self.network
+        key = network.directory / "invited.key"
+        text = network.torpydo("identity", "client", str(key)).stdout.decode().strip()
+        name = self.service("invited", f"--client={text}")
+        refused = network.program("curl", "-sS", "-x", f"http://{LOOPBACK}:{network.http_port}", f"http://{name}/1M")
+        self.assertIn(b"No onion service of this name", refused.stdout)
+        socks = free_port()
+        visitor = network.twistd(
+            "visitor", "torpydo-client", f"--pool={network.pool_url}", f"--service-key={name}:{key}",
+            f"--socks=tcp:{socks}:interface={LOOPBACK}", "--http=",
+        )  # fmt: skip
+        self.addCleanup(visitor.end)
+        wait_for(lambda: accepts(socks), "the visitor listens")
+        done = network.program("curl", "-sSf", "--socks5-hostname", f"{LOOPBACK}:{socks}", f"http://{name}/1M")
+        self.assertEqual((done.returncode, sha256(done.stdout)), (0, digest(1)), done.stderr)
 
     def test_twisted_web(self) -> None:
         """twistd web listens on an endpoint string and is a hidden site."""

@@ -35,7 +35,7 @@ UMASK = 0o002
 RUN_ELSEWHERE = {
     r"torpydo bench( --(alone|delay|rate|only|runs|against-tor|json|picture|list|scale|attack|short)\b.*)?":
         "tests/integration/test_bench.py",
-    r"torpydo (expose|dht) .*|twistd -n torpydo-service .*|twistd -n web .*torpydo-service.*|.* \S*NAME\.torpydo.*":
+    r"torpydo (expose|dht|identity client) .*|twistd -n (torpydo-service|web) .*|.* \S*NAME\.torpydo.*":
         "tests/integration/test_onions.py",
     r"python -m torpydo\.cli\.bench\.steps": "tests/cli/bench/test_steps.py",
     r"make fuzz( FUZZ=[a-z-]+ FUZZ_RUNS=[0-9]+)?|python -m torpydo\.testing\.fuzz --(list|help|seeds)":

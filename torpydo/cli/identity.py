@@ -1,4 +1,5 @@
-"""Show the identity of a node or a pool, copy it to a file, or put such a copy into a state directory.
+"""Show the identity of a node or a pool, copy it to a file, or put such a copy into a state directory; make the key
+by which an onion service knows an invited client.
 
 Whoever has the key file, or a copy of it, can pretend to be the node or the pool.
 """
@@ -15,7 +16,8 @@ from typing import Any
 from torpydo.cli.backupfile import KEY_FILES, MAX_SIZE, Backup, public_text
 from torpydo.crypto import Secret, SigningKey
 from torpydo.errors import ConfigurationError, StateError
-from torpydo.net import StateDirectory
+from torpydo.net import StateDirectory, open_dh_key_file
+from torpydo.onion import client_key_text
 from torpydo.pool import raise_sequence, saved_sequence
 
 __all__ = ["arguments", "run"]
@@ -52,6 +54,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     backup.add_argument("--state-dir", metavar="DIR", required=True, help="of a node or a pool; it may be running")
     restore.add_argument("file", metavar="FILE", help="the copy")
     restore.add_argument("--state-dir", metavar="DIR", required=True, help="made if it is missing; not running")
+    client = actions.add_parser("client", help="print the public half of a client's key", allow_abbrev=False)
+    client.add_argument("file", metavar="FILE", help="the key; made if it is missing")
     for action in (backup, restore):
         action.add_argument("--passphrase-file", metavar="FILE", help="its first line seals or opens the copy")
 
@@ -166,7 +170,11 @@ def _restore(options: argparse.Namespace) -> None:
     print(f"{backup.kind} {backup.public}\n{'restored to' if found is None else 'is already in'} {options.state_dir}")
 
 
+def _client(options: argparse.Namespace) -> None:
+    print(client_key_text(open_dh_key_file(options.file, os.urandom).public))
+
+
 async def run(reactor: Any, options: argparse.Namespace) -> int:
     """Do what was asked for."""
-    {"show": _show, "backup": _backup, "restore": _restore}[options.action](options)
+    {"show": _show, "backup": _backup, "restore": _restore, "client": _client}[options.action](options)
     return 0

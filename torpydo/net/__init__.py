@@ -9,7 +9,7 @@ from torpydo.net.fetch import Fetched, fetch
 from torpydo.net.files import FileBudget, raise_file_limit
 from torpydo.net.gate import Gate, GateRefusal
 from torpydo.net.hardening import DEBUGGABLE, harden_process
-from torpydo.net.keyfile import open_key_file
+from torpydo.net.keyfile import open_dh_key_file, open_key_file
 from torpydo.net.limits import Limit, Limits, limit
 from torpydo.net.links import LinkFactory, LinkOwner, LinkProtocol, peer_address
 from torpydo.net.listedpool import read_skew
@@ -67,6 +67,7 @@ __all__ = [
     "lengthen_backlog",
     "limit",
     "link_endpoint",
+    "open_dh_key_file",
     "open_key_file",
     "peer_address",
     "probe_link",

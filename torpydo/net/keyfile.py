@@ -12,10 +12,10 @@ import stat
 from collections.abc import Callable
 from typing import Final
 
-from torpydo.crypto import KEY_SIZE, Secret, SigningKey, document_hash, same
+from torpydo.crypto import KEY_SIZE, DHSecretKey, Secret, SigningKey, document_hash, same
 from torpydo.errors import StateError
 
-__all__ = ["check_private", "decode_key", "encode_key", "file_error", "open_key_file"]
+__all__ = ["check_private", "decode_key", "encode_key", "file_error", "open_dh_key_file", "open_key_file"]
 
 _MAGIC: Final = b"torpydo key 1\n"
 _MAX_READ: Final = 4096
@@ -64,6 +64,15 @@ def open_key_file(path: str, rng: Callable[[int], bytes]) -> SigningKey:
 
     :raises StateError: if it cannot be read or made, others may read it, or it is no key file
     """
+    return SigningKey(_open(path, rng))
+
+
+def open_dh_key_file(path: str, rng: Callable[[int], bytes]) -> DHSecretKey:
+    """The X25519 key of such a file."""
+    return DHSecretKey(_open(path, rng))
+
+
+def _open(path: str, rng: Callable[[int], bytes]) -> Secret:
     path = os.path.abspath(os.path.expanduser(path))
     try:
         data = _read(path)
@@ -72,7 +81,7 @@ def open_key_file(path: str, rng: Callable[[int], bytes]) -> SigningKey:
             _make(path, data)
     except OSError as error:
         raise file_error(path, error) from error
-    return SigningKey(decode_key(path, data))
+    return decode_key(path, data)
 
 
 def _read(path: str) -> bytes | None:

@@ -7,6 +7,7 @@ process.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -27,16 +28,18 @@ from torpydo.apps.refusals import ProxyRefusal
 from torpydo.apps.socks import SocksFactory
 from torpydo.client import DEFAULT_LIMITS, Client, ClientLimits, ClientStatus
 from torpydo.directory import MAX_HOPS, is_loopback
-from torpydo.errors import CircuitError, ConfigurationError, ListenError, TorpydoError
+from torpydo.errors import CircuitError, ConfigurationError, ListenError, OnionNameError, TorpydoError
 from torpydo.net import (
     FileBudget,
     Refusals,
     harden_process,
     keep_quiet,
     lengthen_backlog,
+    open_dh_key_file,
     settle_collector,
     use_steady_clock,
 )
+from torpydo.onion import OnionName
 from torpydo.taps.ending import EndingService
 from torpydo.taps.figures import Figure
 from torpydo.taps.metrics import METRICS_OPTION, metrics_services, metrics_where
@@ -68,6 +71,7 @@ class ClientConfig:
     :ivar safe_socks: whether SOCKS refuses IP addresses as destinations
     :ivar connect_only: whether the HTTP proxy refuses all but CONNECT
     :ivar isolate_ports: whether streams to different destination ports never share a circuit
+    :ivar service_keys: names of onion services that let in invited clients only, and the file with the key for each
     :ivar allow_remote: whether a proxy may listen where other machines reach it
     """
 
@@ -82,6 +86,7 @@ class ClientConfig:
     connect_only: bool = False
     isolate_ports: bool = False
     allow_remote: bool = False
+    service_keys: tuple[tuple[str, str], ...] = ()
 
 
 def _endpoint(reactor: Any, option: str, description: str) -> tuple[IStreamServerEndpoint, str] | None:
@@ -117,6 +122,21 @@ class Options(NetworkOptions):
         ["allow-remote", None, "Let the proxies listen where other machines reach them; they have no password."],
     ]
 
+    def __init__(self) -> None:
+        NetworkOptions.__init__(self)
+        self["service-keys"] = []
+
+    def opt_service_key(self, text: str) -> None:
+        """NAME.torpydo:FILE is the key by which that onion service knows this client; 'torpydo identity client FILE'
+        makes one. May be repeated."""
+        name, _, path = text.partition(":")
+        try:
+            self["service-keys"].append((str(OnionName.parse(name)), path))
+        except OnionNameError as error:
+            raise UsageError(f"--service-key={text}: {error}") from None
+        if not path:
+            raise UsageError(f"--service-key={text}: a file is missing; write NAME.torpydo:FILE")
+
     def postOptions(self) -> None:
         """Check everything while twistd still turns an error into one line."""
         # Built-in endpoints are only described here, so they need no reactor yet.
@@ -145,6 +165,7 @@ class Options(NetworkOptions):
             connect_only=bool(self["http-connect-only"]),
             isolate_ports=bool(self["isolate-ports"]),
             allow_remote=bool(self["allow-remote"]),
+            service_keys=tuple(self["service-keys"]),
         )
 
 
@@ -208,6 +229,8 @@ class ClientService(Service):
         if self._files is not None:
             shared["grant"] = self._files.grant
         try:
+            for name, path in config.service_keys:
+                client.onions.authorise(name, open_dh_key_file(path, os.urandom))
             if config.socks is not None:
                 socks = SocksFactory(client, self._reactor, refuse_addresses=config.safe_socks, **shared)
                 self._serve("SOCKS", *config.socks, socks)
