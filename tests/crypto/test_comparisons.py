@@ -24,6 +24,7 @@ PUBLIC = {
     ("client/buildtimes.py", "document_hash"): "a checksum against torn files, without a key",
     ("directory/guards.py", "document_hash"): "a checksum against torn files, without a key",
     ("directory/netdir.py", "digest"): "the hash of public listings",
+    ("directory/vanguards.py", "document_hash"): "a checksum against torn files, without a key",
     ("net/fetch.py", "tags"): "the entity tag of a public listing",
     ("net/listingcache.py", "document_hash"): "a checksum against torn files, without a key",
     ("net/listings.py", "digest"): "the hash of public listings",

@@ -97,6 +97,18 @@ class StickinessTests(SynchronousTestCase):
         client.sample.failed(order[0], client.now)
         self.assertEqual(client.order()[:2], order[1:])
 
+    def test_primary(self) -> None:
+        """The first three that are listed, whether they answer or not."""
+        client = Client(range(100))
+        order = client.order()
+        self.assertEqual(client.sample.primary, order)
+        client.sample.failed(order[0], client.now)
+        self.assertNotEqual(client.order(), order)
+        self.assertEqual(client.sample.primary, order)
+        client.list(name for name in range(100) if node_id(name) != order[0])
+        client.order()
+        self.assertEqual(client.sample.primary[:2], order[1:])
+
     def test_confirmed_come_first(self) -> None:
         """A guard that answered is preferred to those that never did, in the order of answers."""
         client = Client(range(20))

@@ -262,6 +262,43 @@ class GuardTests(SynchronousTestCase):
         self.assertEqual(nicknames(choose(netdir, hops=1, guard=node_id(1))), ["node0"])
 
 
+class SecondTests(SynchronousTestCase):
+    """A node for the place behind the guard."""
+
+    def test_second_is_second(self) -> None:
+        """It stands behind the guard, and nowhere else; before it there is only the guard."""
+        netdir = open_network(8)
+        for seed in range(20):
+            for hops in (3, 4, 5):
+                path = choose(netdir, seed=seed, hops=hops, port=None, guard=node_id(2), second=node_id(5))
+                self.assertEqual(nicknames(path)[:2], ["node2", "node5"])
+                self.assertEqual(len(path), hops)
+        path = choose(netdir, hops=4, port=None, guard=node_id(2), second=node_id(5), last=node_id(7))
+        self.assertEqual(nicknames(path)[::3], ["node2", "node7"])
+
+    def test_next_guard(self) -> None:
+        """A guard that is related to it is passed over."""
+        netdir = network([document(0, family=[1]), document(1, family=[0]), document(2), document(3), document(4)])
+        path = choose(netdir, port=None, guard=[node_id(0), node_id(1), node_id(2)], second=node_id(1))
+        self.assertEqual(nicknames(path)[:2], ["node2", "node1"])
+
+    def test_refused(self) -> None:
+        """One that is not listed, forged, excluded, the guard itself or the last node makes no path."""
+        netdir = network([document(name) for name in range(12)] + [forge(document(12))])
+        for name in ("unknown", 12, 0, 1):
+            error = self.assertRaises(
+                PathError, choose, netdir, port=None, guard=node_id(0), second=node_id(name), exclude=[node_id(1)]
+            )
+            self.assertIn("second node", str(error))
+        self.assertRaises(PathError, choose, netdir, port=None, guard=node_id(0), second=node_id(2), last=node_id(2))
+
+    def test_no_place(self) -> None:
+        """Without a guard, or with less than three hops, there is no such place."""
+        netdir = open_network(5)
+        self.assertRaises(ConfigurationError, choose, netdir, second=node_id(1))
+        self.assertRaises(ConfigurationError, choose, netdir, hops=2, guard=node_id(0), second=node_id(1))
+
+
 class WeightTests(SynchronousTestCase):
     def test_by_bandwidth(self) -> None:
         """Nodes are chosen in proportion to their weight (chi-squared, 9 degrees of freedom, p > 0.001)."""

@@ -41,6 +41,7 @@ from torpydo.directory.path import MAX_HOPS, check_path, check_view, choose_path
 from torpydo.directory.policy import ExitPolicy
 from torpydo.directory.poolurl import PoolURL
 from torpydo.directory.ranges import is_local, is_loopback, is_private
+from torpydo.directory.vanguards import VanguardSet
 
 __all__ = [
     "ANY_PORT",
@@ -67,6 +68,7 @@ __all__ = [
     "PoolURL",
     "PoolView",
     "Services",
+    "VanguardSet",
     "check_descriptor_times",
     "check_path",
     "check_view",

@@ -152,6 +152,11 @@ class GuardSample:
         """All guards of the sample, in the order in which they are preferred."""
         return tuple(guard.node_id for guard in self._ordered())
 
+    @property
+    def primary(self) -> tuple[NodeId, ...]:
+        """Those that are tried before any other while they are listed, whether they answer now or not."""
+        return tuple(guard.node_id for guard in self._ordered() if not guard.unlisted)[:PRIMARY]
+
     def choose(self, netdir: NetDir, now: float, randbelow: Callable[[int], int]) -> NodeId:
         """The guard to use now: the first of :meth:`order`."""
         return self.order(netdir, now, randbelow)[0]

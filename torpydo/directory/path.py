@@ -7,7 +7,7 @@ choice does not grow with the network. Called by the client; its builder asks :f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import combinations
 from typing import Final
 
@@ -20,7 +20,7 @@ from torpydo.directory.nodes import ListedNode, Lottery
 from torpydo.directory.ranges import subnet
 from torpydo.errors import ConfigurationError, NoExit, PathError, TooFewNodes
 
-__all__ = ["MAX_HOPS", "check_path", "check_view", "choose_path"]
+__all__ = ["MAX_HOPS", "check_path", "check_view", "choose_path", "draw_beside"]
 
 MAX_HOPS: Final = 8
 """One CREATE and seven EXTEND: what nodes accept on a circuit."""
@@ -164,6 +164,14 @@ def _destinations(netdir: NetDir, port: int | None, ip: bytes | None) -> list[De
     return [Destination(port, wide=True), Destination(port)]
 
 
+def draw_beside(netdir: NetDir, others: Iterable[NodeId], randbelow: Callable[[int], int]) -> NodeId | None:
+    """Draw a node by weight that may stand in a path with each of *others*; None if there is none."""
+    listed = [netdir.nodes.listed[other.raw] for other in others if other.raw in netdir.nodes.listed]
+    drawn = _Choice(netdir, randbelow, frozenset(), used=listed).pick()
+    descriptor = None if drawn is None else netdir.nodes.open(drawn)
+    return None if descriptor is None else descriptor.node_id
+
+
 def _starts(
     netdir: NetDir, guard: NodeId | Sequence[NodeId] | None, excluded: frozenset[bytes]
 ) -> list[list[ListedNode]]:
@@ -174,6 +182,20 @@ def _starts(
     if not usable:
         raise PathError("the guard is not listed any more, or it is excluded; choose another one")
     return [[netdir.nodes.listed[raw_id]] for raw_id in usable]
+
+
+def _with_second(starts: list[list[ListedNode]], second: NodeId, choice: _Choice) -> list[list[ListedNode]]:
+    """Those of *starts* that *second* may stand behind, with it."""
+    longer = []
+    if choice.netdir.get(second) is not None:
+        node = choice.netdir.nodes.listed[second.raw]
+        for start in starts:
+            choice.used = start
+            if choice.fits(node):
+                longer.append([*start, node])
+    if not longer:
+        raise PathError("the second node is not listed, is excluded, or is related to the guard; choose another one")
+    return longer
 
 
 def choose_path(
@@ -187,6 +209,7 @@ def choose_path(
     exit_host_ip: bytes | None = None,
     last: NodeId | None = None,
     services: Services = Services.NONE,
+    second: NodeId | None = None,
 ) -> tuple[Descriptor, ...]:
     """Choose the nodes of a circuit, guard first, exit last.
 
@@ -198,11 +221,14 @@ def choose_path(
     :param exit_host_ip: the destination's address, if it is known
     :param last: the last hop, whatever it allows; *port* is None then
     :param services: what the last hop is to offer, if it is not given; *port* is None then
+    :param second: the hop behind the guard; there is a guard then, and a hop behind this one
     :raises TooFewNodes: if there are not enough nodes, or they are too closely related
     :raises NoExit: if no node's exit policy allows the destination
     """
     if not 1 <= hops <= MAX_HOPS:
         raise ConfigurationError(f"a path has 1..{MAX_HOPS} hops, not {hops}")
+    if second is not None and (guard is None or hops < 3):
+        raise ConfigurationError("a second node stands between a guard and another node")
     excluded = frozenset(node_id.raw for node_id in exclude)
     nodes = netdir.nodes
     known = len(nodes) - sum(raw_id in nodes.listed and raw_id not in nodes.dead for raw_id in excluded)
@@ -214,7 +240,10 @@ def choose_path(
     if last is not None and end is None:
         raise PathError(f"node {last.short} is not listed by enough pools")
     most = 0
-    for start in _starts(netdir, guard if hops > 1 else None, excluded):
+    starts = _starts(netdir, guard if hops > 1 else None, excluded)
+    if second is not None:
+        starts = _with_second(starts, second, _Choice(netdir, randbelow, excluded))
+    for start in starts:
         for _ in range(_ATTEMPTS[known <= _SMALL]):
             choice = _Choice(netdir, randbelow, excluded, services, list(start))
             if choice.complete(hops, destinations, end):
