@@ -197,13 +197,20 @@ class Builder:
         return circuits
 
 
-def make_paths(netdir: NetDir | None, clock: Clock | None = None, state: MemoryState | None = None) -> Paths:
+def make_paths(
+    netdir: NetDir | None,
+    clock: Clock | None = None,
+    state: MemoryState | None = None,
+    *,
+    wall_clock: WallClock | None = None,
+    randbelow: Callable[[int], int] | None = None,
+) -> Paths:
     """Path choice with fixed randomness."""
     paths = Paths(
         state=state,
         clock=clock or Clock(),
-        wall_clock=WallClock(),
-        randbelow=Cycle(),
+        wall_clock=wall_clock or WallClock(),
+        randbelow=randbelow or Cycle(),
     )
     paths.netdir = netdir
     return paths

@@ -218,3 +218,18 @@ class ConversationTests(Meetings):
             other: Conversation = self.done(self.client.conversation(avoid=avoid))
             self.assertNotIn(other.node_id, avoid)
             other.close()
+
+    def test_the_second_node(self) -> None:
+        """In a network of six nodes it is one of three, wherever the circuit ends; no own choice ends there."""
+        seconds, chosen = set(), set()
+        for turn in range(30):
+            node_id = self.network.nodes[turn // 2 % 6].node_id if turn % 2 else None
+            one: Conversation = self.done(self.client.conversation(node_id, hops=3 + turn % 3 // 2))
+            path = one._circuit.path
+            self.assertEqual(path[-1].node_id, one.node_id)
+            seconds.add(path[1].node_id)
+            if node_id is None:
+                chosen.add(one.node_id)
+            one.close()
+        self.assertEqual(len(seconds), 3)
+        self.assertEqual(chosen & seconds, set())

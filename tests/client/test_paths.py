@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import random
+from itertools import permutations
+
 import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.client.doubles import exits, make_paths, path, want
 from tests.directory.build import NOW, OPEN, document, listing, network, node_id, url
-from tests.net.pools import MemoryState
+from tests.net.pools import MemoryState, WallClock
 from torpydo.client.paths import COUNTERS_PAUSE, GUARDS_FILE, REFUSAL_LIFE, SUSPECT_LIFE, Want, ip_of
-from torpydo.directory import NetDir
+from torpydo.client.vanguards import VANGUARDS_FILE
+from torpydo.crypto import NodeId
+from torpydo.directory import Descriptor, GuardSample, NetDir, Services, VanguardSet
 from torpydo.errors import CircuitBuildError, PathError, StateError, TooFewNodes
+
+DAY = 86_400
 
 
 class WantTests(SynchronousTestCase):
@@ -227,8 +236,278 @@ class ChooseTests(SynchronousTestCase):
             self.assertEqual(paths.choose(Want("example.org", 80, 1))[0].node_id, node_id(1))
 
 
+def talk(last: NodeId | None = None, *, hops: int = 3, avoid: frozenset[NodeId] = frozenset()) -> Want:
+    """What a conversation wants of its circuit."""
+    return Want("", None, hops, refused=avoid, anywhere=True, last=last)
+
+
+class Talker:
+    """A client that has many conversations, its clocks and its state."""
+
+    def __init__(self, netdir: NetDir, seed: int = 1) -> None:
+        self.netdir = netdir
+        self.clock = Clock()
+        self.wall_clock = WallClock()
+        self.state = MemoryState()
+        self.random = random.Random(seed)
+        self.start()
+
+    def start(self) -> None:
+        """With what is on disk and nothing else."""
+        self.paths = make_paths(
+            self.netdir, self.clock, self.state, wall_clock=self.wall_clock, randbelow=self.random.randrange
+        )
+
+    def advance(self, seconds: float) -> None:
+        """Time goes by."""
+        self.clock.advance(seconds)
+        self.wall_clock.now += seconds
+
+    def talk(self, last: NodeId | None = None, hops: int = 3) -> tuple[Descriptor, ...]:
+        """The path of a conversation."""
+        return self.paths.choose(talk(last, hops=hops))
+
+    def seconds(self, count: int = 100) -> set[NodeId]:
+        """The second nodes of many."""
+        return {self.talk()[1].node_id for _ in range(count)}
+
+    def fail(self, hop: int, *nodes: NodeId) -> None:
+        """Circuits through each of these, in that place, cannot be built."""
+        for node in nodes:
+            chosen = next(path for path in (self.talk() for _ in range(1000)) if path[hop - 1].node_id == node)
+            self.paths.failed(chosen, CircuitBuildError(hop, 3, "x", "no answer"))
+
+    def guards(self) -> tuple[NodeId, ...]:
+        """Those that circuits may begin with while none of them failed."""
+        return GuardSample.decode(self.state.files[GUARDS_FILE]).order(self.netdir, NOW, self.random.randrange)
+
+    @property
+    def kept(self) -> VanguardSet:
+        """Its vanguards, as they are on disk."""
+        return VanguardSet.decode(self.state.files[VANGUARDS_FILE])
+
+
+class VanguardTests(SynchronousTestCase):
+    """The second nodes of circuits for conversations (SECURITY G4, O6)."""
+
+    def test_a_thousand_conversations(self) -> None:
+        """Within a day no more than four nodes stand behind the guard, whoever says where the circuits end."""
+        for seed in range(3):
+            talker = Talker(exits(*range(60)), seed)
+            seconds = set()
+            for number in range(1000):
+                last = None if number % 3 == 0 else node_id(talker.random.randrange(60))
+                chosen = talker.talk(last, 3 + number % 2)
+                self.assertEqual(len(chosen), 3 + number % 2)
+                self.assertIn(last, (None, chosen[-1].node_id))
+                seconds.add(chosen[1].node_id)
+                talker.advance(DAY / 1001)
+            self.assertEqual(len(seconds), 4)
+
+    def test_each_is_used(self) -> None:
+        """All four about equally often."""
+        talker = Talker(exits(*range(60)))
+        times = {node: 0 for node in talker.seconds()}
+        for _ in range(1000):
+            times[talker.talk()[1].node_id] += 1
+        self.assertTrue(all(200 < count < 300 for count in times.values()), times)
+
+    def test_they_change(self) -> None:
+        """After twelve days none of them need be the same, and over months most nodes were one."""
+        talker = Talker(exits(*range(30)))
+        first, met = talker.seconds(), set()
+        for _ in range(90):
+            talker.advance(DAY)
+            now = talker.seconds(20)
+            self.assertLessEqual(len(now), 4)
+            met |= now
+        self.assertNotEqual(now, first)
+        self.assertGreater(len(met), 15)
+
+    def test_a_restart(self) -> None:
+        """They are the same afterwards."""
+        talker = Talker(exits(*range(60)))
+        seconds = talker.seconds()
+        for _ in range(10):
+            talker.start()
+            self.assertEqual(talker.seconds(), seconds)
+
+    def test_other_circuits(self) -> None:
+        """Those for streams, and those without a place for one, have no vanguard; no file is written for them."""
+        talker = Talker(exits(*range(60)))
+        self.assertGreater(len({talker.paths.choose(want())[1].node_id for _ in range(100)}), 20)
+        for hops in (1, 2):
+            self.assertGreater(len({talker.talk(hops=hops)[-1].node_id for _ in range(100)}), 20)
+        self.assertNotIn(VANGUARDS_FILE, talker.state.files)
+
+    def test_own_choices(self) -> None:
+        """A last node that the client chooses is neither a vanguard nor the guard, the one that waits neither."""
+        talker = Talker(exits(*range(20)))
+        talker.paths.built(talker.talk())
+        guard = talker.talk()[0].node_id
+        near = {guard, *talker.seconds()}
+        self.assertEqual({talker.talk()[-1].node_id for _ in range(500)} & near, set())
+        talker.paths.failed(talker.talk(), CircuitBuildError(1, 3, "x", "no answer"))
+        talker.clock.advance(SUSPECT_LIFE + 1)  # of the two clocks only that of failures: the guard still waits
+        self.assertNotEqual(talker.talk()[0].node_id, guard)
+        self.assertEqual({talker.talk()[-1].node_id for _ in range(500)} & near, set())
+
+    def test_nowhere_else_to_meet(self) -> None:
+        """If only vanguards offer what the last node is to do, it is one of them, and another one is the second."""
+        talker = Talker(exits(*range(20)))
+        four = talker.seconds()
+        netdir = network(
+            [document(name, services=Services.ONION if node_id(name) in four else Services.NONE) for name in range(20)]
+        )
+        talker.paths.netdir = netdir
+        for _ in range(50):
+            chosen = talker.paths.choose(Want("", None, anywhere=True, services=Services.ONION))
+            self.assertLessEqual({chosen[1].node_id, chosen[2].node_id}, four)
+
+    def test_to_a_vanguard(self) -> None:
+        """A circuit to one of them goes through another one."""
+        talker = Talker(exits(*range(60)))
+        seconds = talker.seconds()
+        for last in seconds:
+            for hops in (3, 4):
+                self.assertEqual({talker.talk(last, hops)[1].node_id for _ in range(50)}, seconds - {last})
+
+    def test_to_the_guard(self) -> None:
+        """A circuit to the guard begins with the next one, and has a vanguard too."""
+        talker = Talker(exits(*range(60)))
+        seconds = talker.seconds()
+        guard = talker.talk()[0].node_id
+        for _ in range(50):
+            chosen = talker.talk(guard)
+            self.assertNotEqual(chosen[0].node_id, guard)
+            self.assertIn(chosen[1].node_id, seconds)
+
+    def test_small_networks(self) -> None:
+        """With four nodes and more every node can be reached; with five the client's own choices are all right."""
+        for size in range(4, 9):
+            talker = Talker(exits(*range(size)))
+            for hops in (3, 4):
+                for name in range(size):
+                    self.assertEqual(talker.talk(node_id(name), hops)[-1].node_id, node_id(name))
+            self.assertLessEqual(len(talker.seconds()), 4)
+        for size in range(5, 9):
+            talker = Talker(exits(*range(size)))
+            seconds = talker.seconds()
+            self.assertEqual(len(seconds), min(size - 3, 4))
+            self.assertEqual({talker.talk()[-1].node_id for _ in range(100)} & seconds, set())
+            self.assertGreater(len({talker.talk()[-1].node_id for _ in range(100)}), 1)
+
+    def test_one_that_fails(self) -> None:
+        """It is left out for a while, as any node that fails, and keeps its place."""
+        talker = Talker(exits(*range(60)))
+        seconds = talker.seconds()
+        bad = min(seconds, key=lambda node: node.raw)
+        talker.fail(2, bad)
+        self.assertEqual(talker.seconds(), seconds - {bad})
+        talker.advance(SUSPECT_LIFE + 1)
+        self.assertEqual(talker.seconds(), seconds)
+
+    def test_all_fail(self) -> None:
+        """A spare comes, the same for all circuits; whatever fails, there are never more than eight."""
+        talker = Talker(exits(*range(60)))
+        seconds = talker.seconds()
+        talker.fail(2, *seconds)
+        (spare,) = talker.seconds()
+        self.assertNotIn(spare, seconds)
+        talker.advance(SUSPECT_LIFE + 1)
+        self.assertEqual(talker.seconds(), seconds)
+        met = set(seconds)
+        for _ in range(300):
+            chosen = talker.talk()
+            met.add(chosen[1].node_id)
+            talker.paths.failed(chosen, CircuitBuildError(2, 3, "x", "no answer"))
+        self.assertEqual(len(met), 8)
+        self.assertIn(spare, met)
+        talker.start()
+        self.assertEqual(talker.seconds(), seconds)
+
+    def test_all_are_gone(self) -> None:
+        """Where none of the four is listed, circuits are built all the same, through a spare that stays."""
+        talker = Talker(exits(*range(60)))
+        seconds = talker.seconds()
+        talker.paths.netdir = exits(*(name for name in range(60) if node_id(name) not in seconds))
+        spares = talker.seconds()
+        self.assertEqual(len(spares), 1)
+        talker.paths.netdir = talker.netdir
+        self.assertEqual(talker.seconds(), seconds)
+
+    def test_relatives_of_all(self) -> None:
+        """A last node that is of the family of every vanguard is reached, with a spare."""
+        talker = Talker(exits(*range(10)))
+        four = talker.kept.in_use if talker.seconds() else ()
+        names = [name for name in range(10) if node_id(name) in four]
+        guard = talker.talk()[0].node_id
+        last = next(name for name in range(10) if node_id(name) not in (*four, guard))
+        talker.paths.netdir = network(
+            [document(name, family=names if name == last else [last] if name in names else []) for name in range(10)]
+        )
+        reached = [talker.talk(node_id(last)) for _ in range(50)]
+        self.assertEqual({chosen[0].node_id for chosen in reached}, {guard})
+        self.assertEqual(len({chosen[1].node_id for chosen in reached} - set(four)), 1)
+
+    def test_a_last_node_that_failed(self) -> None:
+        """It is tried again if it is asked for, and that makes no other node that failed a good one."""
+        talker = Talker(exits(*range(60)))
+        bad, *good = sorted(talker.seconds(), key=lambda node: node.raw)
+        talker.fail(2, bad)
+        last = talker.talk()[-1].node_id
+        talker.fail(3, last)
+        self.assertEqual({talker.talk(last)[1].node_id for _ in range(50)}, set(good))
+        self.assertEqual(talker.seconds(), set(good))
+
+    @given(
+        st.lists(st.integers(0, 6), min_size=3, max_size=7),
+        st.integers(3, 4),
+        st.lists(st.tuples(st.none() | st.integers(0, 6), st.integers(2, 4) | st.none()), max_size=8),
+        st.sets(st.integers(0, 6), max_size=2),
+        st.integers(0, 100),
+    )
+    def test_whenever_there_is_a_path(
+        self,
+        families: list[int],
+        hops: int,
+        before: list[tuple[int | None, int | None]],
+        avoid: set[int],
+        seed: int,
+    ) -> None:
+        """In a network with families, whatever failed before: there is a path for it exactly if any path is one."""
+        members = range(len(families))
+        ids = [node_id(name) for name in members]
+        kin = [[other for other in members if families[other] == family] for family in families]
+        netdir = network([document(name, family=kin[name]) for name in members])
+        talker = Talker(netdir, seed)
+        # The first asks for what there may be none of: the guards are drawn in any case.
+        for name, failed in [(None, None), *before]:
+            try:
+                chosen = talker.talk(None if name is None or name not in members else ids[name], hops)
+            except PathError:
+                continue
+            if failed is not None and failed <= hops:
+                talker.paths.failed(chosen, CircuitBuildError(failed, hops, "x", "no answer"))
+        refused = frozenset(ids[name] for name in avoid.intersection(members))
+        guards = talker.guards()
+        possible = [
+            one
+            for one in permutations(members, hops)
+            if len({families[name] for name in one}) == hops
+            and ids[one[0]] in guards
+            and not avoid.intersection(one[1:])
+        ]
+        for last in (None, *members):
+            asked = talk(None if last is None else ids[last], hops=hops, avoid=refused)
+            if any(last in (None, one[-1]) for one in possible):
+                self.assertEqual(len(talker.paths.choose(asked)), hops)
+            else:
+                self.assertRaises(PathError, talker.paths.choose, asked)
+
+
 class FileTests(SynchronousTestCase):
-    """The guards on disk."""
+    """Guards and vanguards on disk."""
 
     def test_a_torn_file_is_set_aside(self) -> None:
         """New guards are chosen only after the old file is safe, and a line says so."""
@@ -251,6 +530,22 @@ class FileTests(SynchronousTestCase):
         with capturedLogs() as lines:
             paths.built(paths.choose(want()))
         self.assertEqual(len([line for line in lines if "not kept" in line["log_format"]]), 1)
+
+    def test_vanguards_are_written_once_they_can_be(self) -> None:
+        """What could not be written is written when there is room, though nothing has changed since."""
+        state = MemoryState(full=True)
+        paths = make_paths(exits(*range(20)), state=state, randbelow=random.Random(1).randrange)
+        with capturedLogs() as lines:
+            seconds = {paths.choose(talk())[1].node_id for _ in range(50)}
+        self.assertEqual(len([line for line in lines if line.get("what") == "the vanguards"]), 1)
+        state.full = False
+        self.assertIn(paths.choose(talk())[1].node_id, seconds)
+        self.assertEqual(set(VanguardSet.decode(state.files[VANGUARDS_FILE]).in_use), seconds)
+        before = dict(state.files)
+        state.full = True
+        with capturedLogs() as lines:
+            paths.choose(talk())
+        self.assertEqual((lines, state.files), ([], before))
 
     def test_counters_are_not_written_for_each_circuit(self) -> None:
         """A thousand circuits are not a thousand writes; the end of the client writes them."""

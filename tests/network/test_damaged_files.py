@@ -22,7 +22,8 @@ from tests.client.doubles import exits, make_paths, want
 from tests.directory.build import NOW, key, url
 from tests.pool.test_store import record
 from torpydo.client.keeping import TIMES_FILE, KeptTimes
-from torpydo.client.paths import GUARDS_FILE
+from torpydo.client.paths import GUARDS_FILE, Want
+from torpydo.client.vanguards import VANGUARDS_FILE
 from torpydo.crypto import document_hash
 from torpydo.errors import StateError
 from torpydo.net import StateDirectory
@@ -110,6 +111,11 @@ LEARNED = (
         lambda state: make_paths(exits(), state=state).choose(want()),
         lambda state: make_paths(exits(), state=state).choose(want()),
     ),
+    Kind(
+        VANGUARDS_FILE,
+        lambda state: make_paths(exits(), state=state).choose(Want("", None, anywhere=True)),
+        lambda state: make_paths(exits(), state=state).choose(Want("", None, anywhere=True)),
+    ),
     Kind(TIMES_FILE, lambda state: kept_times(state).save(), lambda state: kept_times(state).save()),
     Kind(
         cache_name(url()),
@@ -181,16 +187,18 @@ class DamagedFileTests(SynchronousTestCase):
                 self.assertEqual([event for event in events if event["log_level"].name == "warn"], [])
 
     def test_a_file_that_cannot_be_set_aside(self) -> None:
-        """The only copy of a client's guards is not written over: the start fails. The others are only learned."""
+        """The only copy of a client's guards or vanguards is not written over: the start fails. Others are learned."""
         for kind in LEARNED:
             self.whole(kind)
             self.put(kind.name, b"torn")
             os.mkdir(self.file(f"{kind.name}.bad"))
-            if kind.name == GUARDS_FILE:
+            if kind.name in (GUARDS_FILE, VANGUARDS_FILE):
                 self.assertIn(self.file(kind.name), str(self.assertRaises(StateError, kind.use, self.state)))
                 self.assertEqual(self.content(kind.name), b"torn")
             else:
                 kind.use(self.state)
+            os.rmdir(self.file(f"{kind.name}.bad"))
+            os.unlink(self.file(kind.name))
 
     def test_a_gigabyte(self) -> None:
         """A file that is far too large is refused before it is read, with the path and what to do."""

@@ -228,7 +228,10 @@ class Client(ClassicCalls):
     ) -> Deferred[Conversation]:
         """A circuit of your own that is spoken with in messages: what onion services are made of.
 
-        :param node_id: the node it ends at; by default any that services and their clients may meet at
+        With three hops or more its second node is one of the few that stay for days (SECURITY G4).
+
+        :param node_id: the node it ends at; by default any that services and their clients may meet at, the guard and
+            those few only if there is no other
         :param hops: nodes in it
         :param avoid: nodes that are in no place of it
         :return: fails with :class:`PathError` or :class:`CircuitBuildError`

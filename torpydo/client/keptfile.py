@@ -1,14 +1,19 @@
 """A file of the client's state that can be made anew, at a price: a torn one is set aside, a full disk costs one line.
 
-Called by keeping and paths.
+Called by keeping, paths and vanguards.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
 
 from twisted.logger import Logger
 
 from torpydo.errors import StateError
 from torpydo.net import StateDirectory
+
+T = TypeVar("T")
 
 
 class KeptFile:
@@ -40,6 +45,21 @@ class KeptFile:
         """
         return None if self._state is None else self._state.read(self._name)
 
+    def load(self, decode: Callable[[bytes], T]) -> T | None:
+        """What *decode* makes of it; ``None`` if there is none, or there was one of no use, which is set aside.
+
+        :param decode: raises :class:`StateError` for what it cannot read
+        :raises StateError: if it cannot be trusted, or set aside: it is not written over then
+        """
+        blob = self.read()
+        if blob is None:
+            return None
+        try:
+            return decode(blob)
+        except StateError as error:
+            self.set_aside(error)
+        return None
+
     def set_aside(self, error: StateError) -> None:
         """Rename it for whoever wants to look at it: *error* says why it is of no use.
 
@@ -52,10 +72,10 @@ class KeptFile:
             "{anew}; what was read is set aside as {path}: {error}", anew=self._anew, path=path, error=str(error)
         )
 
-    def write(self, blob: bytes) -> None:
-        """Replace it; failures that follow each other are told once."""
+    def write(self, blob: bytes) -> bool:
+        """Replace it; failures that follow each other are told once. False if it is not kept now but should be."""
         if self._state is None:
-            return
+            return True
         try:
             self._state.write(self._name, blob)
         except StateError as error:
@@ -64,3 +84,4 @@ class KeptFile:
             self._failing = True
         else:
             self._failing = False
+        return not self._failing

@@ -1,7 +1,7 @@
 """Which nodes the next circuit goes through: the guard that is kept, and what was learned from failures.
 
-The rules of a path are directory's (``choose_path``); this adds memory: the sticky guard with its file, nodes that
-failed a moment ago, exits that refused a port. Called by the circuit pool.
+The rules of a path are directory's (``choose_path``); this adds memory: the sticky guard with its file, vanguards,
+nodes that failed a moment ago, exits that refused a port. Called by the circuit pool and by routing.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from torpydo.client.keptfile import KeptFile
+from torpydo.client.vanguards import ANY_WAY, LEAST_HOPS, Vanguards
 from torpydo.crypto import NodeId
 from torpydo.directory import (
     ANY_PORT,
@@ -26,7 +27,7 @@ from torpydo.directory import (
     check_view,
     choose_path,
 )
-from torpydo.errors import CircuitBuildError, PathError, StateError, TooFewNodes, TorpydoError
+from torpydo.errors import CircuitBuildError, PathError, TooFewNodes, TorpydoError
 from torpydo.net import StateDirectory
 
 GUARDS_FILE = "guards"
@@ -60,7 +61,7 @@ class Want:
     refused: frozenset[NodeId] = frozenset()
     """Exits that already refused this very stream."""
     anywhere: bool = False
-    """The last node need not be an exit: the circuit is for a conversation with it."""
+    """The last node need not be an exit: the circuit is to talk with it. Its second node is a vanguard."""
     last: NodeId | None = None
     """The last node, if it is to be that one."""
     services: Services = Services.NONE
@@ -86,9 +87,9 @@ class Want:
 class Paths:
     """Chooses paths and learns from what became of them.
 
-    :param state: where the guard survives a restart; ``None`` keeps nothing
+    :param state: where guards and vanguards survive a restart; ``None`` keeps nothing
     :param clock: for the memory of failures
-    :param wall_clock: seconds since 1970, for the life of guards
+    :param wall_clock: seconds since 1970, for the life of guards and vanguards
     """
 
     log = Logger()
@@ -109,7 +110,8 @@ class Paths:
         self._saved_at = clock.seconds()
         self._suspects: dict[NodeId, float] = {}
         self._refusals: dict[tuple[NodeId, int], float] = {}
-        self._guards = self._load()
+        self._guards = self._file.load(GuardSample.decode) or GuardSample()
+        self._vanguards = Vanguards(state, wall_clock, randbelow)
         self.netdir: NetDir | None = None
         self.guard: NodeId | None = None
         """The guard of the last path."""
@@ -129,15 +131,16 @@ class Paths:
         if want.hops > 1:
             guards = self._guards.order(self.netdir, self._wall_clock(), self._randbelow)
             self._save()
-        soft = self._left_out(want.port)
+        # Who is to be the last is wanted, whatever became of the last try.
+        soft = self._left_out(want.port).difference((want.last,))
         try:
-            path = self._draw(self.netdir, want, guards, want.refused | soft)
+            path = self._draw(self.netdir, want, guards, soft)
         except PathError:
             if not soft:
                 raise
             # Better a node that failed a moment ago than no path at all.
             self._forget(want.port)
-            path = self._draw(self.netdir, want, guards, want.refused)
+            path = self._draw(self.netdir, want, guards, frozenset())
         finally:
             self._tell_broken(self.netdir)
         self.guard = path[0].node_id
@@ -152,28 +155,42 @@ class Paths:
             )
 
     def _draw(
-        self, netdir: NetDir, want: Want, guards: tuple[NodeId, ...], exclude: frozenset[NodeId]
+        self, netdir: NetDir, want: Want, guards: tuple[NodeId, ...], soft: frozenset[NodeId]
     ) -> tuple[Descriptor, ...]:
+        exclude = want.refused | soft
+        second_kept = want.anywhere and want.hops >= LEAST_HOPS
+        ways = [ANY_WAY]
+        if second_kept:
+            ways = self._vanguards.ways(netdir, self._guards.primary, own_choice=want.last is None, cautious=bool(soft))
         failed: PathError | None = None
         # The next guard is used only where no path begins with the first: it may be the only exit for a destination.
         for guard in guards or (None,):
-            try:
-                return choose_path(
-                    netdir,
-                    hops=want.hops,
-                    port=None if want.anywhere else ANY_PORT if want.port is None else want.port,
-                    randbelow=self._randbelow,
-                    guard=guard,
-                    # What is excluded is excluded as an exit or a middle: a guard stays the guard.
-                    exclude=exclude.difference((guard,)),
-                    exit_host_ip=want.ip,
-                    last=want.last,
-                    services=want.services,
-                )
-            except PathError as error:
-                failed = failed or error
-        assert failed is not None
-        raise failed
+            why: PathError | None = None
+            for second, avoided in ways:
+                if second in exclude:
+                    continue
+                try:
+                    path = choose_path(
+                        netdir,
+                        hops=want.hops,
+                        port=None if want.anywhere else ANY_PORT if want.port is None else want.port,
+                        randbelow=self._randbelow,
+                        guard=guard,
+                        # What is excluded is excluded as an exit or a middle: a guard stays the guard.
+                        exclude=(exclude | avoided).difference((guard, second)),
+                        exit_host_ip=want.ip,
+                        last=want.last,
+                        services=want.services,
+                        second=second,
+                    )
+                except PathError as error:
+                    why = error
+                else:
+                    if second_kept:
+                        self._vanguards.keep(path)
+                    return path
+            failed = failed or why
+        raise failed or PathError("all vanguards failed a moment ago")
 
     # -- What became of a path
 
@@ -250,17 +267,6 @@ class Paths:
         return tuple(map(_warning, self.biased()))
 
     # -- The file
-
-    def _load(self) -> GuardSample:
-        blob = self._file.read()
-        if blob is None:
-            return GuardSample()
-        try:
-            return GuardSample.decode(blob)
-        except StateError as error:
-            # If it cannot be set aside it is not written over either: the error ends the start.
-            self._file.set_aside(error)
-        return GuardSample()
 
     def _save(self) -> None:
         if self._guards.changed:
