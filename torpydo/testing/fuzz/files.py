@@ -15,7 +15,7 @@ from torpydo.cli.backupfile import Backup
 from torpydo.client.buildtimes import BuildTimes
 from torpydo.client.keeping import KeptTimes
 from torpydo.crypto import document_hash
-from torpydo.directory import GuardSample, Listing, NetDir, PoolURL, sign_listing
+from torpydo.directory import GuardSample, Listing, NetDir, PoolURL, VanguardSet, sign_listing
 from torpydo.errors import PathError, StateError
 from torpydo.net import StateDirectory
 from torpydo.net.listingcache import MAGIC as LISTING_MAGIC
@@ -88,6 +88,18 @@ def _run_guards(data: bytes) -> None:
         except PathError:
             pass
         GuardSample.decode(sample.encode())
+
+
+def _run_vanguards(data: bytes) -> None:
+    """The client's vanguards, and what it does with them."""
+    for content in (data, document_hash(data) + data):
+        kept = _read(content, lambda drawer: VanguardSet.decode(drawer.read("vanguards") or b""))
+        if kept is None:
+            continue
+        require(VanguardSet.decode(kept.encode()).encode() == kept.encode(), "vanguards are read as other ones")
+        used, spares = kept.order(_network(), (NODE.node_id,), float(NOW), lambda below: 0)
+        require(len(used) <= 4 and len({*used, *spares}) == len(used) + len(spares) <= 8, "more vanguards than may be")
+        VanguardSet.decode(kept.encode())
 
 
 def _run_times(data: bytes) -> None:
@@ -176,6 +188,15 @@ def _guards_seeds() -> Iterable[bytes]:
         yield whole[32:]
 
 
+def _vanguards_seeds() -> Iterable[bytes]:
+    kept = VanguardSet()
+    kept.order(_network(), (), float(NOW), lambda below: 0)
+    kept.add(NODE.node_id, float(NOW), lambda below: 0)
+    for whole in (kept.encode(), VanguardSet().encode()):
+        yield whole
+        yield whole[32:]
+
+
 def _times_seeds() -> Iterable[bytes]:
     times = BuildTimes()
     for number in range(110):
@@ -216,6 +237,7 @@ def _backup_seeds() -> Iterable[bytes]:
 
 TARGETS: Final = (
     Target("file-guards", _run_guards, _guards_seeds, 2048),
+    Target("file-vanguards", _run_vanguards, _vanguards_seeds, 512),
     Target("file-build-times", _run_times, _times_seeds, 2048),
     Target("file-listing", _run_listing, _listing_seeds, 1024),
     Target("file-onion-keys", _run_onion_keys, _onion_keys_seeds, 256),
