@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.dht.build import contact, contacts
+from tests.dht.build import contact
 from torpydo.dht import WIDTH, Contact, Contacts, distance, place_of
 
 
@@ -120,7 +120,47 @@ class TableTests(SynchronousTestCase):
         """Those with contacts, after their time; a lookup in one of them counts."""
         made = table(50)
         rows = made.stale(3600.0, 3600.0)
-        self.assertEqual(len(rows), made.deepest + 1 - sum(row not in rows for row in range(made.deepest)))
+        self.assertEqual(set(rows), {256 - distance(made.place, one.place).bit_length() for one in made})
         made.looked_for(made.place_in(rows[0], bytes(32)), 3600.0)
         self.assertEqual(made.stale(3600.0, 3600.0), rows[1:])
-        self.assertEqual(len(contacts(3)), 3)
+
+    def test_one_that_is_forgotten(self) -> None:
+        """It leaves at once, nobody takes its place by that, and it does not wait either."""
+        made = table()
+        many = in_row(made, 0, WIDTH + 1)
+        for one in many:
+            made.answered(one)
+        made.failed(many[1])
+        made.forget(many[1])
+        made.forget(many[WIDTH])
+        made.forget(contact(9_999_999))
+        self.assertEqual(set(made), {many[0], *many[2:WIDTH]})
+        for _ in range(2):
+            made.failed(many[0])
+        self.assertEqual(set(made), set(many[2:WIDTH]))
+
+    def test_whom_it_wants(self) -> None:
+        """Those that would enter if they answered, and no others."""
+        made = table()
+        many = in_row(made, 0, WIDTH + 1, network=b"")
+        for one in many[: WIDTH - 1]:
+            made.answered(one)
+        self.assertTrue(made.wants(many[WIDTH]))
+        made.answered(many[WIDTH - 1])
+        self.assertEqual([made.wants(many[0]), made.wants(many[WIDTH]), made.wants(contact(1))], [False] * 3)
+        other = table()
+        of_one = in_row(other, 0, 3, network=b"n")
+        for one in of_one[:2]:
+            self.assertTrue(other.wants(one))
+            other.answered(one)
+        self.assertFalse(other.wants(of_one[2]))
+
+    def test_nothing_is_left_of_those_who_left(self) -> None:
+        """In years a node meets many networks."""
+        made = table()
+        for number in range(2, 200):
+            one = contact(number, b"%d" % number)
+            made.answered(one)
+            for _ in range(2):
+                made.failed(one)
+        self.assertEqual((len(made), len(made._networks)), (0, 0))

@@ -83,4 +83,4 @@ class ItemTests(SynchronousTestCase):
 
     def test_repr_keeps_the_value(self) -> None:
         """It may be anything."""
-        self.assertNotIn("value", repr(item(value=b"hush")).replace("value=", ""))
+        self.assertNotIn("hush", repr(item(value=b"hush")))

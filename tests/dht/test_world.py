@@ -146,7 +146,7 @@ class UpkeepTests(World):
         for member in self.nearest(item)[:6]:
             member.alive = False
         self.world.advance(REPUBLISH)
-        self.world.upkeep()
+        self.world.upkeep(self.nearest(item))
         alive = [member for member in self.world.holders(item) if member.alive]
         self.assertGreaterEqual(len(alive), 8)
 
@@ -178,7 +178,7 @@ class UpkeepTests(World):
 
     def test_expired(self) -> None:
         """What its owner does not say again is gone in time, whatever its holders say to each other."""
-        world = DHTWorld(20, seed=4)
+        world = DHTWorld(10, seed=4)
         world.acquaint()
         item = world.item(1)
         world.store(world.members[0], item)

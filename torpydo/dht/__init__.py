@@ -18,8 +18,9 @@ from torpydo.dht.messages import (
     frame,
     take_frame,
 )
-from torpydo.dht.participant import REFRESH, REPUBLISH, Asked, Participant
-from torpydo.dht.storage import Storage, Verdict
+from torpydo.dht.participant import REFRESH, Participant
+from torpydo.dht.storage import REPUBLISH, Storage, Verdict
+from torpydo.dht.walks import Asked
 
 __all__ = [
     "ALPHA",

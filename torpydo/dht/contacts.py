@@ -134,6 +134,24 @@ class Contacts:
                 self._enter(bucket, newcomer)
                 return
 
+    def forget(self, contact: Contact) -> None:
+        """*contact* is none any more, whatever it answers."""
+        bucket = self._buckets.get(self._row(contact.place))
+        if bucket is None:
+            return
+        bucket.waiting.pop(contact.node_id, None)
+        if contact.node_id in bucket.contacts:
+            self._leave(bucket, bucket.contacts[contact.node_id])
+
+    def wants(self, contact: Contact) -> bool:
+        """Whether *contact* would enter the table if it answered."""
+        if contact.place == self.place:
+            return False
+        bucket = self._buckets.get(self._row(contact.place), _Bucket())
+        if contact.node_id in bucket.contacts or len(bucket.contacts) >= WIDTH:
+            return False
+        return self._fits(bucket, contact)
+
     def _fits(self, bucket: _Bucket, contact: Contact) -> bool:
         network = contact.network
         if not network:
@@ -146,8 +164,12 @@ class Contacts:
         self._networks[contact.network] += 1
 
     def _leave(self, bucket: _Bucket, contact: Contact) -> None:
-        del bucket.contacts[contact.node_id], bucket.failures[contact.node_id]
+        del bucket.contacts[contact.node_id]
+        bucket.failures.pop(contact.node_id, None)
         self._networks[contact.network] -= 1
+        # Networks come and go for years.
+        if not self._networks[contact.network]:
+            del self._networks[contact.network]
 
     def closest(self, target: bytes, count: int = WIDTH) -> list[Contact]:
         """The contacts that are closest to *target*, the closest first."""

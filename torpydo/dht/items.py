@@ -14,7 +14,7 @@ from torpydo.crypto import KEY_SIZE, SIGNATURE_SIZE, Person, Purpose, VerifyKey,
 from torpydo.errors import BadKey, BadSignature, LocalProtocolError
 from torpydo.wire import Malformed, NeedMore, Reader, Writer
 
-__all__ = ["MAX_LIFE", "MAX_SALT", "MAX_VALUE", "Item", "Signer", "target_of"]
+__all__ = ["MAX_LIFE", "MAX_SALT", "MAX_VALUE", "OVERHEAD", "Item", "Signer", "target_of"]
 
 MAX_SALT: Final = 64
 MAX_VALUE: Final = 4096
@@ -22,6 +22,8 @@ MAX_VALUE: Final = 4096
 MAX_SEQUENCE: Final = 2**63 - 1
 MAX_LIFE: Final = 3 * 86_400
 """Seconds that an item may be kept without its owner's saying it again; holders repeat it to each other until then."""
+OVERHEAD: Final = 1024
+"""Bytes that an item takes besides its salt and its value: what a flood of empty ones would cost."""
 
 
 class Signer(Protocol):
@@ -88,8 +90,8 @@ class Item:
 
     @property
     def size(self) -> int:
-        """Bytes that it takes."""
-        return len(self.salt) + len(self.value) + 160
+        """Bytes of memory that it counts for."""
+        return len(self.salt) + len(self.value) + OVERHEAD
 
     def encode(self) -> bytes:
         """Key ‖ signature ‖ what is signed."""

@@ -3,12 +3,13 @@
 A lookup begins with the contacts closest to its target and deals them out to its paths. Each path asks the closest that
 it knows, takes the closer ones that they name, and is over when the *k* closest of its own have all answered or failed.
 A node that one path has heard of is no other's any more, so that a liar can lead one path astray and no more
-(S/Kademlia, section 4.4). No I/O: whoever runs it asks what :meth:`Lookup.questions` gives and tells what came of it.
+(S/Kademlia, section 4.4). Whatever they name, there is an end to the questions. No I/O: whoever runs it asks what
+:meth:`Lookup.questions` gives and tells what came of it.
 """
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Sequence
 from heapq import merge
 from itertools import islice
@@ -20,11 +21,13 @@ import attrs
 from torpydo.dht.contacts import ALPHA, PATHS, WIDTH, Contact
 from torpydo.dht.items import Item
 
-__all__ = ["HOLDERS", "Lookup"]
+__all__ = ["HOLDERS", "MOST", "Lookup"]
 
 HOLDERS: Final = 8
 """Nodes that keep an item: the closest to its target. A reader hears all of them that answer, for any may be the only
 one with the newest (SECURITY K5)."""
+MOST: Final = 400
+"""Questions of one lookup; a hundred are usual. Liars could else name everybody who is listed and does not answer."""
 
 _distance: Callable[[Any], int] = itemgetter(0)
 
@@ -35,10 +38,12 @@ class _Path:
 
     :ivar known: those that have not failed, with their distances, the closest first
     :ivar open: those who were asked and have not answered
+    :ivar slow: those who have had their time to answer, and may yet
     """
 
     known: list[tuple[int, Contact]] = attrs.field(factory=list)
     open: set[bytes] = attrs.field(factory=set)
+    slow: set[bytes] = attrs.field(factory=set)
     answered: dict[bytes, Contact] = attrs.field(factory=dict)
     hops: dict[bytes, int] = attrs.field(factory=dict)
 
@@ -50,6 +55,7 @@ class Lookup:
     :param start: the contacts to begin with, the closest first
     :param wants_item: whether it looks for an item, and is over when those were heard that should keep it; otherwise
         for the nodes that are closest
+    :param most: questions in all
     :ivar found: the item with the highest sequence so far
     :ivar holders: who has given one
     """
@@ -63,6 +69,7 @@ class Lookup:
         width: int = WIDTH,
         paths: int = PATHS,
         alpha: int = ALPHA,
+        most: int = MOST,
     ) -> None:
         self.target = target
         self._number = int.from_bytes(target, "big")
@@ -73,6 +80,7 @@ class Lookup:
         """Questions so far."""
         self._width = width
         self._alpha = alpha
+        self._most = most
         self._paths = [_Path() for _ in range(max(1, min(paths, len(start))))]
         self._of: dict[bytes, _Path] = {}
         for number, contact in enumerate(start):
@@ -83,7 +91,9 @@ class Lookup:
         """Whether there is nothing left to ask and to wait for."""
         if self._heard_all_holders:
             return True
-        return not any(path.open for path in self._paths) and not any(self._next(path) for path in self._paths)
+        if any(path.open or path.slow for path in self._paths):
+            return False
+        return self.asked >= self._most or not any(self._next(path) for path in self._paths)
 
     @property
     def _heard_all_holders(self) -> bool:
@@ -104,19 +114,20 @@ class Lookup:
             return []
         asked: list[Contact] = []
         for path in self._paths:
-            while len(path.open) < self._alpha:
+            while len(path.open) < self._alpha and self.asked < self._most:
                 contact = self._next(path)
                 if contact is None:
                     break
                 path.open.add(contact.node_id)
                 asked.append(contact)
-        self.asked += len(asked)
+                self.asked += 1
         return asked
 
     def _next(self, path: _Path) -> Contact | None:
         """The closest of the path's *k* closest that was not asked yet."""
-        for _, contact in path.known[: self._width]:
-            if contact.node_id not in path.open and contact.node_id not in path.answered:
+        for _, contact in islice(path.known, self._width):
+            node_id = contact.node_id
+            if node_id not in path.answered and node_id not in path.open and node_id not in path.slow:
                 return contact
         return None
 
@@ -128,8 +139,7 @@ class Lookup:
 
     def answered(self, contact: Contact, contacts: Iterable[Contact], item: Item | None = None) -> None:
         """*contact* has named others, and perhaps given an item, which was checked."""
-        path = self._of[contact.node_id]
-        path.open.discard(contact.node_id)
+        path = self._closed(contact)
         path.answered[contact.node_id] = contact
         for one in contacts:
             self._learn(path, one, path.hops[contact.node_id] + 1)
@@ -138,11 +148,26 @@ class Lookup:
             if item.replaces(self.found):
                 self.found = item
 
+    def slow(self, contact: Contact) -> None:
+        """*contact* has not answered yet; another one is asked meanwhile, so that nobody holds a path up."""
+        path = self._of[contact.node_id]
+        if contact.node_id in path.open:
+            path.open.remove(contact.node_id)
+            path.slow.add(contact.node_id)
+
     def failed(self, contact: Contact) -> None:
         """*contact* did not answer, or with something that cannot be used."""
+        path = self._closed(contact)
+        place = bisect_left(path.known, contact.number ^ self._number, key=_distance)
+        if place < len(path.known) and path.known[place][1].node_id == contact.node_id:
+            del path.known[place]
+
+    def _closed(self, contact: Contact) -> _Path:
+        """The path whose question to *contact* has come to an end."""
         path = self._of[contact.node_id]
         path.open.discard(contact.node_id)
-        path.known = [one for one in path.known if one[1].node_id != contact.node_id]
+        path.slow.discard(contact.node_id)
+        return path
 
     def closest(self, count: int = WIDTH) -> list[Contact]:
         """The closest that have answered, of all paths, the closest first."""

@@ -8,50 +8,26 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
-import attrs
-
-from torpydo.dht.contacts import WIDTH, Contact, Contacts
+from torpydo.dht.contacts import WIDTH, Contact, Contacts, distance
 from torpydo.dht.items import Item
-from torpydo.dht.lookup import HOLDERS, Lookup
-from torpydo.dht.messages import Find, Found, Put, PutAnswer, decode_question
+from torpydo.dht.lookup import Lookup
+from torpydo.dht.messages import Found, Put, PutAnswer, decode_question
 from torpydo.dht.storage import Storage, Verdict
-from torpydo.errors import BadSignature
-from torpydo.wire import Malformed
+from torpydo.dht.walks import Asked, Walk, Walks
 
-__all__ = ["REFRESH", "REPUBLISH", "Asked", "Participant"]
+__all__ = ["REFRESH", "Participant"]
 
-REPUBLISH: Final = 3600.0
-"""Seconds after which a holder says an item again to those that are closest to it (SECURITY K4)."""
 REFRESH: Final = 3600.0
 """Seconds after which a row of the table is looked through in which nothing was looked for."""
+TOGETHER: Final = 4
+"""Walks of the upkeep at one time: thousands of items must not be thousands of walks in one turn."""
 HIGH_WATER: Final = 1000
 """Targets of which the highest sequence that was seen is remembered (SECURITY K5)."""
-
-
-@attrs.frozen(eq=False)
-class Asked:
-    """A question that is on its way."""
-
-    contact: Contact
-    data: bytes
-    walk: _Walk
-
-
-@attrs.define(eq=False)
-class _Walk:
-    """A lookup and what follows it."""
-
-    lookup: Lookup
-    done: Callable[[Lookup, int], None]
-    item: Item | None = None
-    """What is to be put where it ends."""
-    first: Callable[[Item], None] | None = None
-    putting: int | None = None
-    """Of those that were asked to keep it, how many have not answered; ``None`` before."""
-    stored: int = 0
-    over: bool = False
+# Before what a task of the upkeep is about.
+_LOOK, _MEET, _TELL = b"look", b"meet", b"tell"
 
 
 class Participant:
@@ -73,33 +49,60 @@ class Participant:
         wall_clock: Callable[[], float],
     ) -> None:
         self.contacts = Contacts(place)
-        self.storage = Storage(place)
+        self.storage = Storage(self._is_near)
         self._contact_of = contact_of
         self._clock = clock
         self._wall_clock = wall_clock
-        self._questions: list[Asked] = []
         self._seen: OrderedDict[bytes, int] = OrderedDict()
-        self._said: dict[bytes, float] = {}
+        self._walks = Walks(self.contacts, contact_of, self.high_water, clock, wall_clock)
+        # What the upkeep has still to do, by row, node or item, and how much of it is under way.
+        self._tasks: dict[bytes, Callable[[], object]] = {}
+        self._under_way = 0
+        self._meeting: set[bytes] = set()
+
+    def _is_near(self, target: bytes) -> bool:
+        """Whether fewer than *k* contacts are closer to *target*."""
+        closest = self.contacts.closest(target)
+        own = distance(self.contacts.place, target)
+        return len(closest) < WIDTH or own < distance(closest[-1].place, target)
 
     # -- Answering
 
     def answer(self, data: bytes, source: bytes) -> bytes:
-        """The answer to a question.
+        """The answer to a question. If whoever asks is a node that the table has room for, it will be asked in turn:
+        those who are new come to be known by those who are not.
 
-        :param source: who asks, as far as that can be told
+        :param source: who asks, as far as that can be told: the id of the node that the question comes from or through
         :raises Malformed: if it is none
         """
         question = decode_question(data)
         now, wall = self._clock(), self._wall_clock()
+        self._meet(source)
         if isinstance(question, Put):
+            target = question.item.target
             verdict = self.storage.put(question.item, source, now, wall)
             if verdict in (Verdict.STORED, Verdict.KNOWN):
                 # Somebody has just told all that are close; each of them need not do so as well.
-                self._said[question.item.target] = now
+                self._tasks.pop(_TELL + target, None)
             return PutAnswer(verdict).encode()
         item = self.storage.get(question.target, now, wall) if question.wants_item else None
         nodes = tuple(contact.node_id for contact in self.contacts.closest(question.target))
         return Found(nodes, item).encode()
+
+    def _meet(self, node_id: bytes) -> None:
+        if node_id in self._meeting or len(self._meeting) >= WIDTH:
+            return
+        contact = self._contact_of(node_id)
+        if contact is None or not self.contacts.wants(contact):
+            return
+        self._meeting.add(node_id)
+
+        def met(walk: Walk) -> None:
+            self._meeting.remove(node_id)
+            self._under_way -= 1
+
+        lookup = Lookup(self.contacts.place, [contact], most=1)
+        self._tasks[_MEET + node_id] = lambda: self._walks.begin(lookup, met)
 
     # -- Asking
 
@@ -110,32 +113,40 @@ class Participant:
         *,
         start: list[Contact] | None = None,
         first: Callable[[Item], None] | None = None,
-    ) -> None:
-        """Look for an item; *done* is called with the newest that was found, and those behind it are told.
+    ) -> Lookup:
+        """Look for an item; *done* is called with the newest that was found, and those behind it are told. One that is
+        older than what was seen before is not given: it is a rollback (SECURITY K5).
 
         :param first: called with the first that is found; a newer one may come
         :param start: whom to begin with, if not those of the table
+        :returns: how it goes
         """
 
-        def found(lookup: Lookup, stored: int) -> None:
-            item = lookup.found
+        def found(walk: Walk) -> None:
+            item = walk.lookup.found
             if item is not None:
-                self._remember(target, item.sequence)
-                for contact in lookup.behind():
-                    self._put(walk, contact, item)
+                if item.sequence < self.high_water(target):
+                    item = None
+                else:
+                    self._remember(target, item.sequence)
+                    for contact in walk.lookup.behind():
+                        self._walks.ask(walk, contact, Put(item))
             done(item)
 
-        walk = self._walk(Lookup(target, start or self._start(target), wants_item=True), found, first=first)
+        return self._walks.begin(Lookup(target, self._start(target, start), wants_item=True), found, first=first)
 
-    def nodes(self, target: bytes, done: Callable[[list[Contact]], None], start: list[Contact] | None = None) -> None:
+    def nodes(self, target: bytes, done: Callable[[list[Contact]], None], start: list[Contact] | None = None) -> Lookup:
         """Look for the nodes that are closest to *target*."""
-        self._walk(Lookup(target, start or self._start(target)), lambda lookup, stored: done(lookup.closest()))
+        return self._walks.begin(Lookup(target, self._start(target, start)), lambda walk: done(walk.lookup.closest()))
 
-    def store(self, item: Item, done: Callable[[int], None], start: list[Contact] | None = None) -> None:
+    def store(self, item: Item, done: Callable[[int], None], start: list[Contact] | None = None) -> Lookup:
         """Have *item* kept by those that are closest to it; *done* is called with how many keep it."""
         self._remember(item.target, item.sequence)
-        lookup = Lookup(item.target, start or self._start(item.target))
-        self._walk(lookup, lambda lookup, stored: done(stored), item)
+        return self._store(item, done, start)
+
+    def _store(self, item: Item, done: Callable[[int], None], start: list[Contact] | None = None) -> Lookup:
+        lookup = Lookup(item.target, self._start(item.target, start))
+        return self._walks.begin(lookup, lambda walk: done(walk.stored), item)
 
     def join(self, start: list[Contact], random: Callable[[int], bytes], done: Callable[[], None]) -> None:
         """Come to know others: look for its own place, then through every row that is farther away.
@@ -144,7 +155,7 @@ class Participant:
         """
 
         def looked(found: list[Contact]) -> None:
-            rows = [row for row in range(self.contacts.deepest + 1)]
+            rows = range(self.contacts.deepest + 1)
             left = len(rows)
 
             def one_done(found: list[Contact]) -> None:
@@ -164,119 +175,76 @@ class Participant:
         """The highest sequence that was seen for *target*; -1 for none. A lower one is a rollback (SECURITY K5)."""
         return self._seen.get(target, -1)
 
-    def upkeep(self, random: Callable[[int], bytes], *, rejoined: bool = False) -> None:
-        """Look through rows of the table, and say again what others may have lost; to be called now and then.
-
-        :param rejoined: it was cut off, and its items may be newer than what the others have: say all of them now
-        """
-        now, wall = self._clock(), self._wall_clock()
-        self.storage.expire(now, wall)
-        for row in self.contacts.stale(now, REFRESH):
-            self.nodes(self.contacts.place_in(row, random(32)), lambda found: None)
-        known = set()
-        for item in self.storage:
-            known.add(item.target)
-            if rejoined or now - self._said.get(item.target, 0.0) >= REPUBLISH:
-                self._said[item.target] = now
-                self.store(item, lambda stored: None)
-        self._said = {target: when for target, when in self._said.items() if target in known}
-
-    def _start(self, target: bytes) -> list[Contact]:
-        return self.contacts.closest(target, WIDTH)
+    def _start(self, target: bytes, start: list[Contact] | None) -> list[Contact]:
+        # Others name it as well; nobody asks himself.
+        chosen = start or self.contacts.closest(target, WIDTH)
+        return [contact for contact in chosen if contact.place != self.contacts.place]
 
     def _remember(self, target: bytes, sequence: int) -> None:
         self._seen[target] = max(sequence, self._seen.pop(target, -1))
         if len(self._seen) > HIGH_WATER:
             self._seen.popitem(last=False)
 
-    # -- Walks
+    # -- Upkeep
+
+    def upkeep(self, random: Callable[[int], bytes], *, rejoined: bool = False) -> None:
+        """Look through rows of the table, and say again what others may have lost; to be called now and then. What is
+        to be asked for that comes with :meth:`take_questions`, a few walks at a time.
+
+        :param rejoined: it was cut off, and its items may be newer than what the others have: say all of them now
+        """
+        now = self._clock()
+        self.storage.expire(now, self._wall_clock())
+        self._look_at_listing()
+        for row in self.contacts.stale(now, REFRESH):
+            look = partial(self.nodes, self.contacts.place_in(row, random(32)), self._task_done)
+            self._tasks.setdefault(_LOOK + bytes((row,)), look)
+        for target in [item.target for item in self.storage] if rejoined else self.storage.due(now):
+            self._tasks.setdefault(_TELL + target, partial(self._tell, target))
+
+    def _look_at_listing(self) -> None:
+        """A contact that is listed no more is none, and one that has moved stands where it stands now."""
+        for contact in list(self.contacts):
+            listed = self._contact_of(contact.node_id)
+            if listed is None or (listed.place, listed.network) != (contact.place, contact.network):
+                self.contacts.forget(contact)
+                if listed is not None:
+                    self.contacts.answered(listed)
+
+    def _tell(self, target: bytes) -> None:
+        now = self._clock()
+        item = self.storage.get(target, now, self._wall_clock())
+        if item is None:
+            self._task_done()
+            return
+        self.storage.told(target, now)
+        self._store(item, self._task_done)
+
+    def _task_done(self, found: object = None) -> None:
+        self._under_way -= 1
+
+    # -- What is asked, and what comes of it
 
     def take_questions(self) -> list[Asked]:
-        """What is to be asked now; each must be reported by :meth:`heard` or :meth:`silent`."""
-        questions, self._questions = self._questions, []
-        return questions
-
-    def _walk(
-        self,
-        lookup: Lookup,
-        done: Callable[[Lookup, int], None],
-        item: Item | None = None,
-        first: Callable[[Item], None] | None = None,
-    ) -> _Walk:
-        walk = _Walk(lookup, done, item, first)
-        self.contacts.looked_for(lookup.target, self._clock())
-        self._go_on(walk)
-        return walk
-
-    def _go_on(self, walk: _Walk) -> None:
-        if walk.over:
-            return
-        question = Find(walk.lookup.target, walk.lookup.wants_item).encode()
-        self._questions += [Asked(contact, question, walk) for contact in walk.lookup.questions()]
-        if not walk.lookup.is_over:
-            return
-        if walk.item is not None and walk.putting is None:
-            holders = walk.lookup.closest(HOLDERS)
-            walk.putting = len(holders)
-            for contact in holders:
-                self._put(walk, contact, walk.item)
-        if not walk.putting:
-            walk.over = True
-            walk.done(walk.lookup, walk.stored)
-
-    def _put(self, walk: _Walk, contact: Contact, item: Item) -> None:
-        self._questions.append(Asked(contact, Put(item).encode(), walk))
+        """What is to be asked now; each must be reported by :meth:`heard` or :meth:`silent`. To be called after each
+        report, and after an answer to somebody else or an upkeep.
+        """
+        # A task may be over at once, and must not begin the next from within: there are thousands.
+        while self._tasks and self._under_way < TOGETHER:
+            self._under_way += 1
+            self._tasks.pop(next(iter(self._tasks)))()
+        return self._walks.take_questions()
 
     def heard(self, asked: Asked, data: bytes) -> None:
         """*data* answers a question."""
-        walk, contact = asked.walk, asked.contact
-        try:
-            if decode_is_put(asked.data):
-                verdict = PutAnswer.decode(data).verdict
-                self._put_answered(walk, kept=verdict in (Verdict.STORED, Verdict.KNOWN))
-            else:
-                found = Found.decode(data)
-                item = found.item
-                if item is not None:
-                    self._check(item, walk.lookup)
-                nodes = [one for node_id in found.nodes if (one := self._contact_of(node_id)) is not None]
-                walk.lookup.answered(contact, nodes, item)
-                if item is not None and walk.first is not None:
-                    first, walk.first = walk.first, None
-                    first(item)
-        except (Malformed, BadSignature):
-            self.silent(asked)
-            return
-        self.contacts.answered(contact)
-        self._go_on(walk)
+        self._walks.heard(asked, data)
 
-    def _check(self, item: Item, lookup: Lookup) -> None:
-        """See that it is what was asked for.
-
-        :raises Malformed: if it is not, or belongs to another time
+    def slow(self, asked: Asked) -> None:
+        """A question has no answer after the time that most need: another one is asked meanwhile, so that those who
+        answer late on purpose hold nothing up. It may still be answered, and must be reported as the others.
         """
-        if not lookup.wants_item or item.target != lookup.target or item.expires <= self._wall_clock():
-            raise Malformed("an item that was not asked for")
-        if item != lookup.found:
-            item.check()
+        self._walks.slow(asked)
 
     def silent(self, asked: Asked) -> None:
         """A question has no answer, or one that cannot be used."""
-        self.contacts.failed(asked.contact)
-        if decode_is_put(asked.data):
-            self._put_answered(asked.walk, kept=False)
-        else:
-            asked.walk.lookup.failed(asked.contact)
-        self._go_on(asked.walk)
-
-    @staticmethod
-    def _put_answered(walk: _Walk, *, kept: bool) -> None:
-        # What a reader tells those behind it nobody waits for.
-        if walk.putting:
-            walk.putting -= 1
-        walk.stored += kept
-
-
-def decode_is_put(data: bytes) -> bool:
-    """Whether a question of ours was to keep an item."""
-    return data[:1] == b"\x02"
+        self._walks.silent(asked)

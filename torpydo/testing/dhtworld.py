@@ -7,18 +7,36 @@ participant answers nothing, and one on the other side of a partition is as good
 from __future__ import annotations
 
 import random
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
-from heapq import heappop, heappush
+from heapq import heappop, heappush, nsmallest
 from itertools import count
 
+import attrs
+
 from torpydo.crypto import Secret, SigningKey
-from torpydo.dht import Asked, Contact, Found, Item, Participant, decode_question, place_of
+from torpydo.dht import (
+    WIDTH,
+    Asked,
+    Contact,
+    Find,
+    Found,
+    Item,
+    Participant,
+    PutAnswer,
+    Verdict,
+    decode_question,
+    place_of,
+)
 
-__all__ = ["DHTWorld", "Member"]
+__all__ = ["DHTWorld", "Member", "Search"]
 
+SLOW = 0.5
+"""Virtual seconds until somebody else is asked as well ..."""
 TIMEOUT = 2.0
-"""Virtual seconds until a question counts as not answered."""
+"""... and until a question counts as not answered."""
 START = 1_700_000_000
+BITS = 256
 
 
 class Member:
@@ -26,6 +44,7 @@ class Member:
 
     :ivar side: which part of a partition it is in
     :ivar lies: answers in its place, if it is a liar
+    :ivar late: virtual seconds that its answers take longer than they need
     """
 
     def __init__(self, world: DHTWorld, number: int) -> None:
@@ -36,7 +55,23 @@ class Member:
         )
         self.alive = True
         self.side = 0
-        self.lies: Callable[[bytes], bytes | None] | None = None
+        self.lies: Callable[[bytes], bytes] | None = None
+        self.late = 0.0
+
+
+@attrs.frozen
+class Search:
+    """How a lookup for an item went.
+
+    :ivar hops: steps to the closest node that answered
+    :ivar questions: how many were asked
+    :ivar seconds: virtual ones, until it was over
+    """
+
+    item: Item | None
+    hops: int
+    questions: int
+    seconds: float
 
 
 class DHTWorld:
@@ -53,8 +88,16 @@ class DHTWorld:
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._number = count()
         self.questions = 0
-        self.members = [Member(self, number) for number in range(1, size + 1)]
-        self._by_id = {member.node_id: member for member in self.members}
+        self.members: list[Member] = []
+        self._by_id: dict[bytes, Member] = {}
+        self._add(size)
+
+    def _add(self, count: int) -> list[Member]:
+        first = len(self.members) + 1
+        made = [Member(self, number) for number in range(first, first + count)]
+        self.members += made
+        self._by_id.update((member.node_id, member) for member in made)
+        return made
 
     def contact_of(self, node_id: bytes) -> Contact | None:
         """What everybody knows of a node, from the listing."""
@@ -66,15 +109,41 @@ class DHTWorld:
         for _ in range(2):
             # The first to join meet others who know next to nobody yet.
             for member in self.members:
-                known = self.random.sample(self.members, min(5, len(self.members)))
-                member.core.join([one.contact for one in known], self.random.randbytes, lambda: None)
+                self._begin_to_join(member, self.members)
             self.run(*self.members)
+
+    def _begin_to_join(self, member: Member, others: list[Member]) -> None:
+        known = self.random.sample(others, min(5, len(others)))
+        member.core.join([one.contact for one in known], self.random.randbytes, lambda: None)
 
     def acquaint(self) -> None:
         """Fill every table as it is after a long time, without a question: a full row where there are so many."""
+        contacts = sorted((member.contact for member in self.members), key=lambda contact: contact.number)
+        numbers = [contact.number for contact in contacts]
         for member in self.members:
-            for other in self.random.sample(self.members, len(self.members)):
-                member.core.contacts.answered(other.contact)
+            row, others = 0, len(contacts)
+            while others > 1:
+                # Who has so many bits in common with it stand side by side, and in two halves.
+                bit = 1 << BITS - 1 - row
+                own = member.contact.number & -bit
+                other = own ^ bit
+                low, high = bisect_left(numbers, other), bisect_left(numbers, other + bit)
+                for place in self.random.sample(range(low, high), min(WIDTH, high - low)):
+                    member.core.contacts.answered(contacts[place])
+                others = bisect_left(numbers, own + bit) - bisect_left(numbers, own)
+                row += 1
+
+    def replace(self, members: Iterable[Member]) -> list[Member]:
+        """Churn: *members* are gone from one moment to the next, and as many new ones join."""
+        gone = list(members)
+        for member in gone:
+            member.alive = False
+        alive = [member for member in self.members if member.alive]
+        made = self._add(len(gone))
+        for member in made:
+            self._begin_to_join(member, alive)
+        self.run(*made)
+        return made
 
     # -- Time and messages
 
@@ -112,17 +181,30 @@ class DHTWorld:
     def _ask(self, member: Member, asked: Asked) -> None:
         other = self._by_id[asked.contact.node_id]
         there, back = self._trip(), self._trip()
+        answered = False
 
         def arrives() -> None:
             if not other.alive or other.side != member.side:
+                self.later(SLOW - there, slow)
                 self.later(TIMEOUT - there, lambda: told(None))
                 return
-            data = other.lies(asked.data) if other.lies is not None else None
-            if data is None:
+            if other.lies is not None:
+                data = other.lies(asked.data)
+            else:
                 data = other.core.answer(asked.data, member.node_id)
-            self.later(back, lambda: told(data))
+                self.send(other)
+            if other.late:
+                self.later(SLOW - there, slow)
+            self.later(back + other.late, lambda: told(data))
+
+        def slow() -> None:
+            if member.alive and not answered:
+                member.core.slow(asked)
+                self.send(member)
 
         def told(data: bytes | None) -> None:
+            nonlocal answered
+            answered = True
             if not member.alive:
                 return
             if data is None:
@@ -135,12 +217,18 @@ class DHTWorld:
 
     # -- What a test asks
 
+    def search(self, member: Member, target: bytes) -> Search:
+        """What *member* finds, and what it took."""
+        begun = self.now
+        ended: list[tuple[float, Item | None]] = []
+        lookup = member.core.find(target, lambda item: ended.append((self.now, item)))
+        self.run(member)
+        ((when, item),) = ended
+        return Search(item, lookup.hops, lookup.asked, when - begun)
+
     def find(self, member: Member, target: bytes) -> Item | None:
         """What *member* finds."""
-        found: list[Item | None] = []
-        member.core.find(target, found.append)
-        self.run(member)
-        return found[0] if found else None
+        return self.search(member, target).item
 
     def store(self, member: Member, item: Item) -> int:
         """How many keep it."""
@@ -168,22 +256,23 @@ class DHTWorld:
 
     # -- Liars
 
-    def lie_about_nodes(self, members: Iterable[Member]) -> None:
-        """They name each other alone, and have no items: the eclipse that a lookup must get round."""
-        liars = list(members)
-        named = [liar.node_id for liar in liars]
+    def lie_about_nodes(self, members: Iterable[Member], *, late: float = 0.0) -> None:
+        """They name each other alone, give no items, and say that they keep what they are given: the eclipse that a
+        lookup must get round.
 
-        def answer(data: bytes) -> bytes | None:
+        :param late: virtual seconds that they take to it
+        """
+        liars = list(members)
+        named = [liar.contact for liar in liars]
+        kept = PutAnswer(Verdict.STORED).encode()
+
+        def answer(data: bytes) -> bytes:
             question = decode_question(data)
-            target = getattr(question, "target", None)
-            if target is None:
-                return None
-            nearest = sorted(named, key=lambda one: _near(place_of(one), target))
-            return Found(tuple(nearest[:20])).encode()
+            if not isinstance(question, Find):
+                return kept
+            target = int.from_bytes(question.target, "big")
+            nearest = nsmallest(WIDTH, named, key=lambda contact: contact.number ^ target)
+            return Found(tuple(contact.node_id for contact in nearest)).encode()
 
         for liar in liars:
-            liar.lies = answer
-
-
-def _near(place: bytes, target: bytes) -> int:
-    return int.from_bytes(place, "big") ^ int.from_bytes(target, "big")
+            liar.lies, liar.late = answer, late

@@ -48,7 +48,6 @@ _EPHEMERAL: Final = DHSecretKey(Secret(b"e" * 32))
 _POINT: Final = IntroductionPoint(NODE.node_id, NAME.key, ONION.public)
 _DOCUMENT: Final = ServiceDescriptor((_POINT,) * 3, Puzzle(b"p" * 32, 7))
 _ITEM: Final = Item.make(SERVICE, SERVICE.public, b"salt", 5, NOW + 3600, b"value")
-PLACE: Final = bytes(32)
 
 
 def _run_name(data: bytes) -> None:
@@ -111,7 +110,7 @@ def _run_item(data: bytes) -> None:
     except Malformed:
         return
     require(item.encode() == data, "an item is read as another one")
-    storage = Storage(PLACE)
+    storage = Storage()
     verdict = storage.put(item, b"source", 0.0, NOW)
     require((verdict is Verdict.STORED) == (len(storage) == 1), f"{verdict} and {len(storage)} items")
     if verdict is Verdict.STORED:
