@@ -15,6 +15,10 @@ FIGURES = [
     Figure("rtt", "direct", "loopback", "ms", (0.01,)),
     Figure("rtt", "torpydo", "loopback", "ms", (0.7, 0.9, 0.75)),
     Figure("queue", "torpydo", "25 ms", "ms", (-1.0,)),
+    Figure("dht_hops", "torpydo", "n = 50, all honest", "", (1, 2)),
+    Figure("dht_hops", "torpydo", "n = 200, all honest", "", (2, 2)),
+    Figure("dht_hops", "torpydo", "n = 200, 20 % churn", "", (2, 3)),
+    Figure("dht_found", "torpydo", "n = 200, all honest", "%", (100,)),
 ]
 
 
@@ -41,7 +45,9 @@ class DrawTests(SynchronousTestCase):
 
     def test_it_is_drawn(self) -> None:
         """It is of the kind that the name of its file says."""
-        self.assertIn("a title", draw(FIGURES, "a.b.svg", "a title").decode())
+        drawn = draw(FIGURES, "a.b.svg", "a title").decode()
+        for text in ("a title", "20 % churn"):
+            self.assertIn(text, drawn)
         self.assertTrue(draw(FIGURES, "a.png", "").startswith(b"\x89PNG"))
 
     def test_there_is_nothing_to_draw(self) -> None:

@@ -23,6 +23,8 @@ from twisted.python.filepath import FilePath
 
 from torpydo import __version__
 from torpydo.cli.bench.attack import AttackPlan, Attacks
+from torpydo.cli.bench.dhtlookups import DHTLookups, DHTPlan
+from torpydo.cli.bench.dhtreport import dht_table
 from torpydo.cli.bench.distance import Distance
 from torpydo.cli.bench.figures import Figure, figures_to_json
 from torpydo.cli.bench.floors import Direct, Floor, Pipeline
@@ -75,6 +77,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--scale", action="store_true", help="measure many circuits, streams, nodes and heartbeats too")
     parser.add_argument("--attack", action="store_true", help="measure what is left beside attacks on a node too")
+    parser.add_argument("--dht", action="store_true", help="simulate lookups in the DHT instead of measuring a network")
+    parser.add_argument(
+        "--dht-nodes", nargs="+", type=_between(2, 100_000, int), metavar="N", help="... among so many nodes"
+    )
+    parser.add_argument(
+        "--dht-liars", nargs="+", type=_between(0, 90), metavar="PERCENT", help="... of which these shares lie (0 20)"
+    )
+    parser.add_argument("--dht-lookups", type=_between(2, 1_000_000, int), metavar="N", help="... so many of them")
+    parser.add_argument("--dht-seed", type=_between(0, 2**32, int), default=1, metavar="N", help="... other nodes")
     parser.add_argument("--short", action="store_true", help="one small run: shows that it works, not how fast it is")
     parser.add_argument("--json", metavar="FILE", help="write every sample there")
     parser.add_argument("--picture", metavar="FILE", help="draw the figures there (.png, .svg or .pdf)")
@@ -230,6 +241,12 @@ class Bench:
         directory.makedirs()
         self.measuring.figures += await Attacks(self._reactor, directory, plan, _say).measure()
 
+    async def dht(self, plan: DHTPlan) -> None:
+        """Simulate the DHT."""
+        directory = self._directory.child("dht")
+        directory.makedirs()
+        self.measuring.figures += await DHTLookups(Tasks(self._reactor, directory), plan, _say).measure()
+
 
 async def _measure(bench: Bench, plan: Plan, options: argparse.Namespace) -> None:
     if plan.keys:
@@ -248,12 +265,14 @@ async def _measure(bench: Bench, plan: Plan, options: argparse.Namespace) -> Non
         await bench.scale(plan.scale)
     if plan.attack is not None:
         await bench.attacks(plan.attack)
+    if plan.dht is not None:
+        await bench.dht(plan.dht)
 
 
 def _check_complete(options: argparse.Namespace, plan: Plan, figures: Sequence[Figure]) -> None:
     """Raise if a line that was asked for has no figure of ours."""
     asked = {*plan.keys}
-    for more in (plan.scale, plan.attack):
+    for more in (plan.scale, plan.attack, plan.dht):
         asked |= set() if more is None else more.keys
     if options.short and options.only is None:
         # Its transfers are over sooner.
@@ -291,7 +310,8 @@ async def run(reactor: Any, options: argparse.Namespace) -> int:
         finally:
             await bench.end()
         measuring = bench.measuring
-        for line in table(measuring.figures, judged=not options.short):
+        figures, judged = measuring.figures, not options.short
+        for line in table(figures, judged=judged) + dht_table(figures, judged=judged):
             _say(line)
         if plan.conditions.has_line:
             for line in seconds_lines(measuring.seconds):

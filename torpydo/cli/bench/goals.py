@@ -6,6 +6,7 @@ A line is named by its key; the same key under other conditions has another goal
 from __future__ import annotations
 
 from torpydo.cli.bench.attacklines import ATTACK_GOALS, ATTACK_LINES
+from torpydo.cli.bench.dhtlines import DHT_GOALS, DHT_LINES
 from torpydo.cli.bench.figures import Figure
 from torpydo.cli.bench.lines import Better, Goal, Line
 from torpydo.cli.bench.scalelines import SCALE_GOALS, SCALE_LINES
@@ -37,8 +38,8 @@ LINES = {
 }
 """Every line of a network's speed by its key, in the order of the table."""
 
-ALL_LINES = LINES | SCALE_LINES | ATTACK_LINES
-"""These and those about size and attacks, which are measured on our network alone."""
+ALL_LINES = LINES | SCALE_LINES | ATTACK_LINES | DHT_LINES
+"""These and those about size, attacks and the DHT, which are measured on our network alone."""
 
 KEYS = tuple(LINES)
 
@@ -64,7 +65,7 @@ GOALS = (
     Goal("queue", SLOW, 150),
 )
 
-ALL_GOALS = GOALS + SCALE_GOALS + ATTACK_GOALS
+ALL_GOALS = GOALS + SCALE_GOALS + ATTACK_GOALS + DHT_GOALS
 
 _BY_LINE = {(goal.key, goal.conditions): goal for goal in ALL_GOALS}
 

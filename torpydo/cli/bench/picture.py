@@ -1,4 +1,5 @@
-"""The figures as a picture: for each line of the table a bar for each system, its range, and the goal.
+"""The figures as a picture: for each line of the table a bar for each system, its range, and the goal; for a line about
+the DHT how it grows with the network.
 
 matplotlib is an extra; nothing else of the benchmark needs it.
 """
@@ -11,6 +12,8 @@ from importlib.util import find_spec
 from io import BytesIO
 from typing import Any
 
+from torpydo.cli.bench.dhtlines import DHT_KEYS, case_of, size_of
+from torpydo.cli.bench.dhtreport import fits, mean
 from torpydo.cli.bench.figures import Figure
 from torpydo.cli.bench.goals import ALL_LINES, goal_of
 from torpydo.cli.bench.scalelines import SCALE_KEYS
@@ -61,6 +64,29 @@ def _draw_line(axes: Any, key: str, conditions: str, figures: Sequence[Figure]) 
     axes.tick_params(labelsize="x-small")
 
 
+def _draw_growth(axes: Any, key: str, figures: Sequence[Figure]) -> None:
+    line = ALL_LINES[key]
+    cases: dict[str, dict[int, float]] = {}
+    for figure in figures:
+        cases.setdefault(case_of(figure.conditions), {})[size_of(figure.conditions)] = mean(figure)
+    grows = fits(figures, key)
+    for case, by_size in cases.items():
+        (drawn,) = axes.plot(list(by_size), list(by_size.values()), "o", markersize=4, label=case)
+        # What is found does not grow; what it takes is to grow by as much whenever the network doubles.
+        if case in grows and line.unit != "%":
+            ends = [min(by_size), max(by_size)]
+            axes.plot(ends, [grows[case].at(size) for size in ends], "--", linewidth=1, color=drawn.get_color())
+    sizes = sorted({size for by_size in cases.values() for size in by_size})
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(sizes, [str(size) for size in sizes])
+    axes.set_ylim(bottom=0)
+    axes.set_title(f"{key}: {line.what}, mean", fontsize="small")
+    axes.set_xlabel("nodes", fontsize="x-small")
+    axes.set_ylabel(line.unit)
+    axes.legend(fontsize="x-small")
+    axes.tick_params(labelsize="x-small")
+
+
 def draw(figures: Sequence[Figure], path: str, title: str) -> bytes:
     """Draw *figures*.
 
@@ -72,7 +98,8 @@ def draw(figures: Sequence[Figure], path: str, title: str) -> bytes:
     lines: dict[tuple[str, str], list[Figure]] = {}
     order = list(ALL_LINES)
     for figure in sorted(figures, key=lambda one: order.index(one.key)):
-        conditions = "" if figure.key in SCALE_KEYS else figure.conditions
+        # Sizes stand in one picture.
+        conditions = "" if figure.key in (*SCALE_KEYS, *DHT_KEYS) else figure.conditions
         lines.setdefault((conditions, figure.key), []).append(figure)
     columns = min(COLUMNS, len(lines))
     rows = -(-len(lines) // columns)
@@ -80,7 +107,11 @@ def draw(figures: Sequence[Figure], path: str, title: str) -> bytes:
     canvas = import_module("matplotlib.figure").Figure(figsize=(4.5 * columns, 3.2 * rows), layout="constrained")
     grid = canvas.subplots(rows, columns, squeeze=False)
     for place, ((conditions, key), ours) in enumerate(lines.items()):
-        _draw_line(grid[place // columns][place % columns], key, conditions, ours)
+        axes = grid[place // columns][place % columns]
+        if key in DHT_KEYS:
+            _draw_growth(axes, key, ours)
+        else:
+            _draw_line(axes, key, conditions, ours)
     for place in range(len(lines), rows * columns):
         grid[place // columns][place % columns].set_axis_off()
     canvas.suptitle(title)

@@ -9,6 +9,8 @@ import attrs
 
 from torpydo.cli.bench.attack import AttackPlan
 from torpydo.cli.bench.attacklines import ATTACK_KEYS
+from torpydo.cli.bench.dhtlines import DHT_KEYS
+from torpydo.cli.bench.dhtlookups import DHTPlan
 from torpydo.cli.bench.goals import KEYS
 from torpydo.cli.bench.scale import ScalePlan
 from torpydo.cli.bench.scalelines import SCALE_KEYS
@@ -60,6 +62,8 @@ class Plan:
     """What is measured after the networks, if anything."""
     attack: AttackPlan | None
     """... and after that."""
+    dht: DHTPlan | None
+    """... and at the end."""
 
     @property
     def load_groups(self) -> list[tuple[str, ...]]:
@@ -91,7 +95,7 @@ def keys_measured(conditions: Conditions) -> tuple[str, ...]:
 def _scale_of(options: argparse.Namespace, conditions: Conditions) -> ScalePlan | None:
     keys = [key for key in options.only or () if key in SCALE_KEYS]
     # A short run shows that everything works; what is about size knows no distance.
-    if options.scale or (options.short and options.only is None and not conditions.has_line):
+    if options.scale or (options.short and options.only is None and not options.dht and not conditions.has_line):
         keys = keys or list(SCALE_KEYS)
     if not keys:
         return None
@@ -107,17 +111,36 @@ def _attack_of(options: argparse.Namespace) -> AttackPlan | None:
     return AttackPlan.short(keys) if options.short else AttackPlan(frozenset(keys))
 
 
+def _dht_of(options: argparse.Namespace) -> DHTPlan | None:
+    keys = [key for key in options.only or () if key in DHT_KEYS]
+    if options.dht:
+        keys = keys or list(DHT_KEYS)
+    if not keys:
+        return None
+    plan = DHTPlan.short(keys) if options.short else DHTPlan(frozenset(keys))
+    return attrs.evolve(
+        plan,
+        sizes=tuple(options.dht_nodes or plan.sizes),
+        percents=plan.percents if options.dht_liars is None else tuple(options.dht_liars),
+        lookups=options.dht_lookups or plan.lookups,
+        seed=options.dht_seed,
+    )
+
+
 def plan_of(options: argparse.Namespace) -> Plan:
     """What the options ask for."""
     conditions = Conditions(options.delay / 1000, options.rate)
     keys = keys_measured(conditions) if options.only is None else tuple(key for key in options.only if key in KEYS)
-    scale, attack = _scale_of(options, conditions), _attack_of(options)
+    if options.dht and options.only is None:
+        # It is no part of a network of processes.
+        keys = ()
+    scale, attack, dht = _scale_of(options, conditions), _attack_of(options), _dht_of(options)
     # Asked for by name they have a figure, even in a short run.
     long = options.only is not None and not set(LONG_KEYS).isdisjoint(keys)
     if options.short:
         seconds, size = (LONG, sys.maxsize) if long else (5.0, 2_000_000)
-        return Plan(conditions, keys, 1, seconds, size, 3, 3, 0.05, 2, 5, scale, attack)
+        return Plan(conditions, keys, 1, seconds, size, 3, 3, 0.05, 2, 5, scale, attack, dht)
     if conditions.has_line:
-        return Plan(conditions, keys, options.runs, LONG, sys.maxsize, 15, 15, 3.0, 10, 200, scale, attack)
+        return Plan(conditions, keys, options.runs, LONG, sys.maxsize, 15, 15, 3.0, 10, 200, scale, attack, dht)
     seconds = LONG if long else 3.0
-    return Plan(conditions, keys, options.runs, seconds, sys.maxsize, 200, 50, 0.5, 50, 500, scale, attack)
+    return Plan(conditions, keys, options.runs, seconds, sys.maxsize, 200, 50, 0.5, 50, 500, scale, attack, dht)

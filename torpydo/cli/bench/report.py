@@ -9,7 +9,7 @@ from torpydo.cli.bench.figures import Figure
 from torpydo.cli.bench.goals import ALL_LINES, LINES, goal_of, reached
 from torpydo.cli.bench.scalelines import SCALE_KEYS
 
-__all__ = ["OURS", "attack_table", "number", "scale_table", "seconds_lines", "table"]
+__all__ = ["OURS", "aligned", "attack_table", "number", "scale_table", "seconds_lines", "table"]
 
 OURS = "torpydo"
 TITLES = ("line", "unit", f"{OURS} (min, median, max)", "goal", "", "beside it: median")
@@ -35,7 +35,8 @@ def _row(key: str, conditions: str, figures: Mapping[str, Figure], judged: bool)
     return line.what, line.unit, values, wanted, verdict, others
 
 
-def _aligned(title: str, rows: Sequence[tuple[str, ...]]) -> list[str]:
+def aligned(title: str, rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """A table of *rows*; the first has the titles."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     return [f"{title}:", *(line.rstrip() for line in lines)]
@@ -57,7 +58,7 @@ def table(figures: Sequence[Figure], *, judged: bool = True) -> list[str]:
             }
             if by_system:
                 rows.append(_row(key, conditions, by_system, judged))
-        lines += _aligned(conditions, rows)
+        lines += aligned(conditions, rows)
     return lines + scale_table(figures, judged=judged) + attack_table(figures, judged=judged)
 
 
@@ -68,14 +69,14 @@ def scale_table(figures: Sequence[Figure], *, judged: bool = True) -> list[str]:
     for figure in sized:
         what, *others = _row(figure.key, figure.conditions, {figure.system: figure}, judged)
         rows.append((what, figure.conditions, *others))
-    return _aligned("scale", [(TITLES[0], "conditions", *TITLES[1:5], ""), *rows]) if rows else []
+    return aligned("scale", [(TITLES[0], "conditions", *TITLES[1:5], ""), *rows]) if rows else []
 
 
 def attack_table(figures: Sequence[Figure], *, judged: bool = True) -> list[str]:
     """What is left beside attacks: a line for each key; nothing if there is none."""
     attacked = sorted((one for one in figures if one.key in ATTACK_KEYS), key=lambda one: ATTACK_KEYS.index(one.key))
     rows = [_row(figure.key, figure.conditions, {figure.system: figure}, judged) for figure in attacked]
-    return _aligned(ATTACKED, [TITLES[:5] + ("",), *rows]) if rows else []
+    return aligned(ATTACKED, [TITLES[:5] + ("",), *rows]) if rows else []
 
 
 def seconds_lines(seconds: Mapping[str, Mapping[str, Sequence[float]]]) -> list[str]:

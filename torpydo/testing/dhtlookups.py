@@ -1,0 +1,85 @@
+"""Lookups in a simulated DHT, in a process of its own: ``python -m torpydo.testing.dhtlookups --nodes=N ...``.
+
+It prints JSON: for each lookup whether it has found what was stored, its steps, its questions, and its virtual seconds.
+The same options give the same figures on every machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from enum import Enum
+
+from torpydo.testing.dhtworld import TIMEOUT, DHTWorld, Search
+
+__all__ = ["Case", "measure"]
+
+
+class Case(Enum):
+    """What a share of the nodes does."""
+
+    LIARS = "liars"
+    """From some moment on they name each other alone and give no items, as if many nodes had been taken over."""
+    SYBILS = "sybils"
+    """The same, and they were there before anything was stored, and say that they keep what they are given."""
+    LATE = "late"
+    """As liars, and each answer comes shortly before a question would be given up."""
+    CHURN = "churn"
+    """They are gone at once, and as many new ones come, before anybody has looked after anything."""
+
+
+def measure(size: int, case: Case, share: float, lookups: int, seed: int) -> list[Search]:
+    """Look for what honest nodes have stored, from honest nodes; what was not found has the item ``None``.
+
+    :param size: nodes in all
+    :param share: how many of them are those of *case*, from 0 to 1
+    """
+    world = DHTWorld(size, seed=seed)
+    world.acquaint()
+    special = world.random.sample(world.members, int(size * share))
+    honest = [member for member in world.members if member not in set(special)]
+    if case is Case.SYBILS:
+        world.lie_about_nodes(special)
+    # Each is looked for twice: a reader tells holders that are behind, and who looks again may be helped by that.
+    items = [world.item(number) for number in range(1, lookups // 2 + 1)]
+    for item in items:
+        world.store(world.random.choice(honest), item)
+    if case is Case.CHURN:
+        honest += world.replace(special)
+    elif case is not Case.SYBILS:
+        world.lie_about_nodes(special, late=0.8 * TIMEOUT if case is Case.LATE else 0.0)
+    found = []
+    for number in range(lookups):
+        item = items[number % len(items)]
+        search = world.search(world.random.choice(honest), item.target)
+        found.append(search if search.item == item else Search(None, search.hops, search.questions, search.seconds))
+    return found
+
+
+def main(argv: Sequence[str]) -> int:
+    """Simulate and print."""
+    parser = argparse.ArgumentParser(prog="python -m torpydo.testing.dhtlookups", allow_abbrev=False)
+    parser.add_argument("--nodes", type=int, required=True, metavar="N")
+    parser.add_argument("--case", choices=[case.value for case in Case], default=Case.LIARS.value)
+    parser.add_argument("--percent", type=float, default=0.0, metavar="N", help="of the nodes")
+    parser.add_argument("--lookups", type=int, default=200, metavar="N")
+    parser.add_argument("--seed", type=int, default=1, metavar="N")
+    options = parser.parse_args(argv)
+    found = measure(options.nodes, Case(options.case), options.percent / 100, options.lookups, options.seed)
+    print(
+        json.dumps(
+            {
+                "found": [search.item is not None for search in found],
+                "hops": [search.hops for search in found],
+                "questions": [search.questions for search in found],
+                "seconds": [search.seconds for search in found],
+            }
+        )
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
