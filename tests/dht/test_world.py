@@ -156,7 +156,7 @@ class UpkeepTests(World):
         self.world.store(self.world.members[0], item)
         self.world.advance(REPUBLISH / 2)
         before = self.world.questions
-        self.world.upkeep()
+        self.world.upkeep(strangers=0)
         self.assertEqual(self.world.questions, before)
 
     def test_a_partition(self) -> None:
@@ -175,6 +175,28 @@ class UpkeepTests(World):
         self.assertTrue(set(self.nearest(new)) <= set(self.world.holders(new)))
         for member in self.world.members[::30]:
             self.assertEqual(self.world.find(member, new.target), new)
+
+    def test_halves_that_have_forgotten_each_other(self) -> None:
+        """Cut off for long, neither has a contact in the other; they meet again by the listing."""
+        world = DHTWorld(40, seed=4)
+        world.acquaint()
+        halves = world.members[::2], world.members[1::2]
+        for member in halves[1]:
+            member.side = 1
+        for _ in range(3):
+            world.advance(REPUBLISH)
+            world.upkeep(strangers=0)
+        for half in halves:
+            for member in half:
+                self.assertTrue(set(member.core.contacts) <= {one.contact for one in half})
+                member.side = 0
+        old, new = world.item(1, 1), world.item(1, 2)
+        world.store(halves[0][3], old)
+        world.store(halves[1][3], new)
+        self.assertEqual(world.find(halves[0][7], new.target), old)
+        world.upkeep()
+        for member in world.members:
+            self.assertEqual(world.find(member, new.target), new)
 
     def test_expired(self) -> None:
         """What its owner does not say again is gone in time, whatever its holders say to each other."""

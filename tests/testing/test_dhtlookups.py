@@ -13,12 +13,13 @@ from torpydo.testing.dhtworld import TIMEOUT, DHTWorld
 
 
 class MeasureTests(SynchronousTestCase):
-    """A hundred nodes."""
+    """A few nodes."""
 
     def test_every_case(self) -> None:
         """What was stored is found, whatever a fifth of them does; and it takes its trips there and back."""
         for case in Case:
-            found = measure(100, case, 0.2, 20, 1)
+            # In some everybody looks after his table, which is work.
+            found = measure(30 if case in (Case.CHURN, Case.CUT_OFF) else 100, case, 0.2, 20, 1)
             self.assertEqual(len(found), 20)
             self.assertGreaterEqual(sum(search.item is not None for search in found), 19, case)
             for search in found:
@@ -41,7 +42,7 @@ class MeasureTests(SynchronousTestCase):
 
     def test_the_same_again(self) -> None:
         """The seed decides, and nothing else."""
-        first, second, other = (measure(30, Case.CHURN, 0.2, 6, seed) for seed in (1, 1, 2))
+        first, second, other = (measure(30, Case.LATE, 0.2, 6, seed) for seed in (1, 1, 2))
         self.assertEqual(first, second)
         self.assertNotEqual(first, other)
 

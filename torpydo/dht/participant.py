@@ -7,7 +7,7 @@ client is one that answers nobody. Called by node/dht and apps/dht, and by the s
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -27,7 +27,7 @@ TOGETHER: Final = 4
 HIGH_WATER: Final = 1000
 """Targets of which the highest sequence that was seen is remembered (SECURITY K5)."""
 # Before what a task of the upkeep is about.
-_LOOK, _MEET, _TELL = b"look", b"meet", b"tell"
+_JOIN, _LOOK, _MEET, _TELL = b"join", b"look", b"meet", b"tell"
 
 
 class Participant:
@@ -187,15 +187,21 @@ class Participant:
 
     # -- Upkeep
 
-    def upkeep(self, random: Callable[[int], bytes], *, rejoined: bool = False) -> None:
+    def upkeep(
+        self, random: Callable[[int], bytes], *, rejoined: bool = False, strangers: Sequence[Contact] = ()
+    ) -> None:
         """Look through rows of the table, and say again what others may have lost; to be called now and then. What is
         to be asked for that comes with :meth:`take_questions`, a few walks at a time.
 
         :param rejoined: it was cut off, and its items may be newer than what the others have: say all of them now
+        :param strangers: a few who are listed, chosen at random: two halves of a network that were cut off from each
+            other for so long that neither has a contact in the other would else never meet again
         """
         now = self._clock()
         self.storage.expire(now, self._wall_clock())
         self._look_at_listing()
+        if strangers:
+            self._tasks.setdefault(_JOIN, partial(self.nodes, self.contacts.place, self._task_done, list(strangers)))
         for row in self.contacts.stale(now, REFRESH):
             look = partial(self.nodes, self.contacts.place_in(row, random(32)), self._task_done)
             self._tasks.setdefault(_LOOK + bytes((row,)), look)

@@ -12,9 +12,12 @@ import sys
 from collections.abc import Sequence
 from enum import Enum
 
-from torpydo.testing.dhtworld import TIMEOUT, DHTWorld, Search
+from torpydo.dht import REPUBLISH, Item
+from torpydo.testing.dhtworld import TIMEOUT, DHTWorld, Member, Search
 
 __all__ = ["Case", "measure"]
+
+HOURS = 3
 
 
 class Case(Enum):
@@ -27,7 +30,9 @@ class Case(Enum):
     LATE = "late"
     """As liars, and each answer comes shortly before a question would be given up."""
     CHURN = "churn"
-    """They are gone at once, and as many new ones come, before anybody has looked after anything."""
+    """In each of three hours so many go at once, and as many new ones come."""
+    CUT_OFF = "cut off"
+    """They were cut off for an hour in which everything got a newer version, and have just come back."""
 
 
 def measure(size: int, case: Case, share: float, lookups: int, seed: int) -> list[Search]:
@@ -47,7 +52,10 @@ def measure(size: int, case: Case, share: float, lookups: int, seed: int) -> lis
     for item in items:
         world.store(world.random.choice(honest), item)
     if case is Case.CHURN:
-        honest += world.replace(special)
+        honest = _change(world, len(special))
+    elif case is Case.CUT_OFF:
+        items = _cut_off(world, special, items)
+        honest = world.members
     elif case is not Case.SYBILS:
         world.lie_about_nodes(special, late=0.8 * TIMEOUT if case is Case.LATE else 0.0)
     found = []
@@ -56,6 +64,33 @@ def measure(size: int, case: Case, share: float, lookups: int, seed: int) -> lis
         search = world.search(world.random.choice(honest), item.target)
         found.append(search if search.item == item else Search(None, search.hops, search.questions, search.seconds))
     return found
+
+
+def _change(world: DHTWorld, share: int) -> list[Member]:
+    """Who is alive in the end."""
+    for hour in range(HOURS):
+        if hour:
+            world.advance(REPUBLISH)
+            world.upkeep()
+        alive = [member for member in world.members if member.alive]
+        world.replace(world.random.sample(alive, share))
+    return [member for member in world.members if member.alive]
+
+
+def _cut_off(world: DHTWorld, members: Sequence[Member], items: Sequence[Item]) -> list[Item]:
+    """The newer versions."""
+    others = [member for member in world.members if member not in set(members)]
+    for member in members:
+        member.side = 1
+    newer = [world.item(number, 2, b"newer") for number in range(1, len(items) + 1)]
+    for item in newer:
+        world.store(world.random.choice(others), item)
+    world.advance(REPUBLISH)
+    world.upkeep(members)
+    for member in members:
+        member.side = 0
+    world.upkeep(members, rejoined=True)
+    return newer
 
 
 def main(argv: Sequence[str]) -> int:

@@ -238,11 +238,17 @@ class DHTWorld:
         (number,) = stored
         return number
 
-    def upkeep(self, members: Iterable[Member] | None = None, *, rejoined: bool = False) -> None:
-        """Everybody who is alive looks after the table and its items."""
+    def upkeep(
+        self, members: Iterable[Member] | None = None, *, rejoined: bool = False, strangers: int = 3
+    ) -> None:
+        """Everybody who is alive looks after the table and its items.
+
+        :param strangers: of how many each hears besides, from the listing
+        """
         chosen = [member for member in (self.members if members is None else members) if member.alive]
         for member in chosen:
-            member.core.upkeep(self.random.randbytes, rejoined=rejoined)
+            others = [other.contact for other in self.random.sample(self.members, min(strangers, len(self.members)))]
+            member.core.upkeep(self.random.randbytes, rejoined=rejoined, strangers=others)
         self.run(*chosen)
 
     def holders(self, item: Item) -> list[Member]:

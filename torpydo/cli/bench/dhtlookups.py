@@ -13,7 +13,7 @@ from torpydo.cli.bench.tasks import Tasks
 __all__ = ["DHTLookups", "DHTPlan"]
 
 LIARS = "liars"
-OTHERS = ("sybils", "late", "churn")
+OTHERS = ("sybils", "late", "churn", "cut off")
 """What a fifth of the nodes does besides, at the sizes that have goals."""
 
 
