@@ -118,9 +118,10 @@ class Found:
             count = reader.u8()
             if count > WIDTH:
                 raise Malformed(f"an answer with {count} nodes")
-            nodes = tuple(reader.take(KEY_SIZE) for _ in range(count))
+            named = reader.take(count * KEY_SIZE)
         except NeedMore:
             raise Malformed("an answer that is too short") from None
+        nodes = tuple([named[start : start + KEY_SIZE] for start in range(0, len(named), KEY_SIZE)])
         return cls(nodes, Item.read(reader) if reader.remaining else None)
 
 

@@ -17,7 +17,7 @@ from torpydo.testing.dhtworld import TIMEOUT, DHTWorld, Member, Search
 
 __all__ = ["Case", "measure"]
 
-HOURS = 3
+HOURS = 2
 
 
 class Case(Enum):
@@ -30,7 +30,7 @@ class Case(Enum):
     LATE = "late"
     """As liars, and each answer comes shortly before a question would be given up."""
     CHURN = "churn"
-    """In each of three hours so many go at once, and as many new ones come."""
+    """In each of two hours so many go at once, and as many new ones come."""
     CUT_OFF = "cut off"
     """They were cut off for an hour in which everything got a newer version, and have just come back."""
 

@@ -33,7 +33,7 @@ class DHTPlan:
     @classmethod
     def short(cls, keys: Iterable[str] = DHT_KEYS) -> DHTPlan:
         """Enough to show that it works."""
-        return cls(frozenset(keys), (20, 40, 80), other_sizes=(40,), lookups=20)
+        return cls(frozenset(keys), (20, 40, 80), other_sizes=(20,), lookups=20)
 
     @property
     def points(self) -> list[tuple[int, float, str]]:
