@@ -139,22 +139,6 @@ class TableTests(SynchronousTestCase):
             made.failed(many[0])
         self.assertEqual(set(made), set(many[2:WIDTH]))
 
-    def test_whom_it_wants(self) -> None:
-        """Those that would enter if they answered, and no others."""
-        made = table()
-        many = in_row(made, 0, WIDTH + 1, network=b"")
-        for one in many[: WIDTH - 1]:
-            made.answered(one)
-        self.assertTrue(made.wants(many[WIDTH]))
-        made.answered(many[WIDTH - 1])
-        self.assertEqual([made.wants(many[0]), made.wants(many[WIDTH]), made.wants(contact(1))], [False] * 3)
-        other = table()
-        of_one = in_row(other, 0, 3, network=b"n")
-        for one in of_one[:2]:
-            self.assertTrue(other.wants(one))
-            other.answered(one)
-        self.assertFalse(other.wants(of_one[2]))
-
     def test_nothing_is_left_of_those_who_left(self) -> None:
         """In years a node meets many networks."""
         made = table()

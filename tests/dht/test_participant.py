@@ -150,26 +150,6 @@ class ReadingTests(Base):
 class TableTests(Base):
     """Who is in the table."""
 
-    def test_who_asks_is_met(self) -> None:
-        """A newcomer that asks is asked once in turn, and is a contact when it answers."""
-        self.one.answer(Find(bytes(32)).encode(), contact(1).node_id)
-        self.one.answer(Find(bytes(32)).encode(), contact(1).node_id)
-        self.one.answer(Find(bytes(32)).encode(), contact(2).node_id)
-        asked = self.answer_all(lambda asked: nothing(asked) if asked.contact == contact(1) else None)
-        self.assertEqual([one.contact for one in asked], [contact(1), contact(2)])
-        self.assertEqual(set(self.one.contacts), {contact(1)})
-        self.one.answer(Find(bytes(32)).encode(), contact(1).node_id)
-        self.assertEqual(self.one.take_questions(), [])
-
-    def test_who_is_not_met(self) -> None:
-        """Who is not listed, a source that is no node, and itself; of many at once only a few."""
-        for source in (b"192.0.2.1", (5000).to_bytes(32, "big"), ITSELF.node_id):
-            self.one.answer(Find(bytes(32)).encode(), source)
-        self.assertEqual(self.one.take_questions(), [])
-        for each in contacts(100):
-            self.one.answer(Find(bytes(32)).encode(), each.node_id)
-        self.assertEqual(len(self.answer_all(lambda asked: None)), 20)
-
     def test_cut_off(self) -> None:
         """Who hears from nobody keeps his table; who hears from somebody drops those who do not answer."""
         self.know(contacts(20))
@@ -258,9 +238,10 @@ class UpkeepTests(Base):
     def test_weeks(self) -> None:
         """What it has in memory does not grow with the items and the nodes that it has met."""
         for week in range(5):
-            for each in contacts(20, first=1 + 20 * week):
-                self.one.answer(Find(bytes(32)).encode(), each.node_id)
+            self.listed |= {one.node_id: one for one in contacts(20, first=1 + 20 * week)}
+            self.one.nodes(bytes(32), lambda found: None, contacts(20, first=1 + 20 * week))
             self.answer_all(nothing)
+            self.assertEqual(len(self.one.contacts), 20)
             for number in range(30):
                 self.now += 1
                 one = item(week, salt=b"%d" % number, expires=int(self.wall) + DAY)
@@ -269,13 +250,12 @@ class UpkeepTests(Base):
             self.answer_all(nothing)
             self.now += 7 * DAY
             self.wall += 7 * DAY
-            self.listed = {ITSELF.node_id: ITSELF}
-            self.one._contact_of = self.listed.get
+            self.listed.clear()
             self.one.upkeep(random)
             self.answer_all(nothing)
             storage = self.one.storage
             self.assertEqual((len(storage), storage.size, len(storage._shares)), (0, 0, 0))
-            self.assertEqual((len(self.one._tasks), self.one._under_way, len(self.one._meeting)), (0, 0, 0))
+            self.assertEqual((len(self.one._tasks), self.one._under_way), (0, 0))
             contacts_left = self.one.contacts
             self.assertEqual((len(contacts_left), len(contacts_left._networks)), (0, 0))
 

@@ -183,10 +183,10 @@ class RoomTests(Base):
     def test_a_flood_of_signatures(self) -> None:
         """A source has so many checked in a second, and all together: what is beyond costs nothing (SECURITY D)."""
         forged = [attrs.evolve(item(), sequence=number, signature=bytes(64)) for number in range(2000)]
-        verdicts = [self.put(one, b"flood", now=10.0) for one in forged[:100]]
-        self.assertEqual((verdicts.count(Verdict.FORGED), verdicts.count(Verdict.FULL)), (32, 68))
+        verdicts = [self.put(one, b"flood", now=10.0) for one in forged[:200]]
+        self.assertEqual((verdicts.count(Verdict.FORGED), verdicts.count(Verdict.FULL)), (128, 72))
         self.assertLess(calls(lambda: self.put(forged[0], b"flood", now=10.0), "torpydo."), 20)
         self.assertIs(self.put(item(), b"other", now=10.5), Verdict.STORED)
-        verdicts = [self.put(one, b"%d" % (number // 20), now=11.0) for number, one in enumerate(forged)]
+        verdicts = [self.put(one, b"%d" % (number // 100), now=11.0) for number, one in enumerate(forged)]
         self.assertEqual(verdicts.count(Verdict.FORGED), 1024)
         self.assertIs(self.put(item(2), b"flood", now=12.0), Verdict.STORED)

@@ -31,7 +31,9 @@ class LookupTests(World):
         for number in range(1, 11):
             item = self.world.item(number)
             self.assertEqual(self.world.store(self.world.members[number], item), 8)
-            self.assertEqual(set(self.world.holders(item)), set(self.nearest(item)))
+            # Nobody asks himself.
+            others = [member for member in self.nearest(item, 9) if member is not self.world.members[number]]
+            self.assertEqual(set(self.world.holders(item)), set(others[:8]))
             self.assertEqual(self.world.find(self.world.members[-number], item.target), item)
 
     def test_nothing_there(self) -> None:
@@ -88,16 +90,17 @@ class LookupTests(World):
         self.assertEqual(self.world.find(alive[70], item.target), item)
 
     def test_steps_grow_slowly(self) -> None:
-        """Ten times as many participants are a few steps more, not ten times as many."""
-        hops = []
-        for size in (30, 300):
+        """Four times as many participants are not one step more, and little more work (SECURITY D7)."""
+        hops, questions = [], []
+        for size in (64, 256, 1024):
             world = DHTWorld(size, seed=5)
             world.acquaint()
-            begun = world.now
-            for number in range(1, 21):
-                world.find(world.members[number], world.item(number).target)
-            hops.append((world.now - begun) / 20)
-        self.assertLess(hops[1], 3 * hops[0])
+            found = [world.search(world.members[number], world.item(number).target) for number in range(1, 41)]
+            hops.append(sum(search.hops for search in found) / len(found))
+            questions.append(sum(search.questions for search in found) / len(found))
+        for few, many in ((0, 1), (1, 2)):
+            self.assertLess(hops[many], hops[few] + 0.9)
+            self.assertLess(questions[many], 2.5 * questions[few])
 
 
 class LiarTests(World):
@@ -156,7 +159,7 @@ class UpkeepTests(World):
         self.world.store(self.world.members[0], item)
         self.world.advance(REPUBLISH / 2)
         before = self.world.questions
-        self.world.upkeep(strangers=0)
+        self.world.upkeep(look_around=False)
         self.assertEqual(self.world.questions, before)
 
     def test_a_partition(self) -> None:
@@ -185,7 +188,7 @@ class UpkeepTests(World):
             member.side = 1
         for _ in range(3):
             world.advance(REPUBLISH)
-            world.upkeep(strangers=0)
+            world.upkeep(look_around=False)
         for half in halves:
             for member in half:
                 self.assertTrue(set(member.core.contacts) <= {one.contact for one in half})

@@ -8,6 +8,7 @@ from io import StringIO
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from torpydo.dht import distance
 from torpydo.testing.dhtlookups import Case, main, measure
 from torpydo.testing.dhtworld import TIMEOUT, DHTWorld
 
@@ -79,9 +80,12 @@ class WorldTests(SynchronousTestCase):
             self.assertEqual(len(member.core.contacts), sum(min(20, many) for many in rows.values()))
 
     def test_newcomers_come_to_be_known(self) -> None:
-        """By those who were there before, because they are asked by them."""
+        """By those near them who were there before, when they look at the listing."""
         world = DHTWorld(60, seed=2)
         world.acquaint()
         old = list(world.members[:50])
-        for new in world.replace(world.members[50:]):
-            self.assertGreater(sum(new.contact in member.core.contacts for member in old), 10)
+        made = world.replace(world.members[50:])
+        world.upkeep(old)
+        for new in made:
+            near = sorted(old, key=lambda one: distance(one.contact.place, new.contact.place))[:8]
+            self.assertGreaterEqual(sum(new.contact in member.core.contacts for member in near), 7)

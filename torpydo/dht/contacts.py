@@ -143,15 +143,6 @@ class Contacts:
         if contact.node_id in bucket.contacts:
             self._leave(bucket, bucket.contacts[contact.node_id])
 
-    def wants(self, contact: Contact) -> bool:
-        """Whether *contact* would enter the table if it answered."""
-        if contact.place == self.place:
-            return False
-        bucket = self._buckets.get(self._row(contact.place), _Bucket())
-        if contact.node_id in bucket.contacts or len(bucket.contacts) >= WIDTH:
-            return False
-        return self._fits(bucket, contact)
-
     def _fits(self, bucket: _Bucket, contact: Contact) -> bool:
         network = contact.network
         if not network:

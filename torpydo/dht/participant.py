@@ -7,7 +7,7 @@ client is one that answers nobody. Called by node/dht and apps/dht, and by the s
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -27,7 +27,7 @@ TOGETHER: Final = 4
 HIGH_WATER: Final = 1000
 """Targets of which the highest sequence that was seen is remembered (SECURITY K5)."""
 # Before what a task of the upkeep is about.
-_JOIN, _LOOK, _MEET, _TELL = b"join", b"look", b"meet", b"tell"
+_LOOK, _TELL = b"look", b"tell"
 
 
 class Participant:
@@ -55,10 +55,9 @@ class Participant:
         self._wall_clock = wall_clock
         self._seen: OrderedDict[bytes, int] = OrderedDict()
         self._walks = Walks(self.contacts, contact_of, self.high_water, clock, wall_clock)
-        # What the upkeep has still to do, by row, node or item, and how much of it is under way.
+        # What the upkeep has still to do, by row or item, and how much of it is under way.
         self._tasks: dict[bytes, Callable[[], object]] = {}
         self._under_way = 0
-        self._meeting: set[bytes] = set()
 
     def _is_near(self, target: bytes) -> bool:
         """Whether fewer than *k* contacts are closer to *target*."""
@@ -69,15 +68,13 @@ class Participant:
     # -- Answering
 
     def answer(self, data: bytes, source: bytes) -> bytes:
-        """The answer to a question. If whoever asks is a node that the table has room for, it will be asked in turn:
-        those who are new come to be known by those who are not.
+        """The answer to a question.
 
-        :param source: who asks, as far as that can be told: the id of the node that the question comes from or through
+        :param source: who asks, as far as that can be told
         :raises Malformed: if it is none
         """
         question = decode_question(data)
         now, wall = self._clock(), self._wall_clock()
-        self._meet(source)
         if isinstance(question, Put):
             target = question.item.target
             verdict = self.storage.put(question.item, source, now, wall)
@@ -88,21 +85,6 @@ class Participant:
         item = self.storage.get(question.target, now, wall) if question.wants_item else None
         nodes = tuple(contact.node_id for contact in self.contacts.closest(question.target))
         return Found(nodes, item).encode()
-
-    def _meet(self, node_id: bytes) -> None:
-        if node_id in self._meeting or len(self._meeting) >= WIDTH:
-            return
-        contact = self._contact_of(node_id)
-        if contact is None or not self.contacts.wants(contact):
-            return
-        self._meeting.add(node_id)
-
-        def met(walk: Walk) -> None:
-            self._meeting.remove(node_id)
-            self._under_way -= 1
-
-        lookup = Lookup(self.contacts.place, [contact], most=1)
-        self._tasks[_MEET + node_id] = lambda: self._walks.begin(lookup, met)
 
     # -- Asking
 
@@ -187,21 +169,15 @@ class Participant:
 
     # -- Upkeep
 
-    def upkeep(
-        self, random: Callable[[int], bytes], *, rejoined: bool = False, strangers: Sequence[Contact] = ()
-    ) -> None:
+    def upkeep(self, random: Callable[[int], bytes], *, rejoined: bool = False) -> None:
         """Look through rows of the table, and say again what others may have lost; to be called now and then. What is
         to be asked for that comes with :meth:`take_questions`, a few walks at a time.
 
         :param rejoined: it was cut off, and its items may be newer than what the others have: say all of them now
-        :param strangers: a few who are listed, chosen at random: two halves of a network that were cut off from each
-            other for so long that neither has a contact in the other would else never meet again
         """
         now = self._clock()
         self.storage.expire(now, self._wall_clock())
         self._look_at_listing()
-        if strangers:
-            self._tasks.setdefault(_JOIN, partial(self.nodes, self.contacts.place, self._task_done, list(strangers)))
         for row in self.contacts.stale(now, REFRESH):
             look = partial(self.nodes, self.contacts.place_in(row, random(32)), self._task_done)
             self._tasks.setdefault(_LOOK + bytes((row,)), look)
@@ -233,7 +209,7 @@ class Participant:
 
     def take_questions(self) -> list[Asked]:
         """What is to be asked now; each must be reported by :meth:`heard` or :meth:`silent`. To be called after each
-        report, and after an answer to somebody else or an upkeep.
+        report, and after an upkeep.
         """
         # A task may be over at once, and must not begin the next from within: there are thousands.
         while self._tasks and self._under_way < TOGETHER:

@@ -34,7 +34,7 @@ AHEAD: Final = 3600
 """Seconds that an expiry may be farther off than allowed: clocks differ."""
 CHECKS: Final = 1024
 """Signatures that are checked in a second: some part of a processor at the most ..."""
-CHECKS_OF_SOURCE: Final = 32
+CHECKS_OF_SOURCE: Final = 128
 """... and of them for one source; a holder that says its items again has four under way at one time."""
 SWEEP: Final = 60.0
 """Seconds between two looks at everything for what has expired, when there is no room."""

@@ -47,8 +47,8 @@ class Member:
     :ivar late: virtual seconds that its answers take longer than they need
     """
 
-    def __init__(self, world: DHTWorld, number: int) -> None:
-        self.node_id = number.to_bytes(32, "big")
+    def __init__(self, world: DHTWorld) -> None:
+        self.node_id = world.random.randbytes(32)
         self.contact = Contact(self.node_id, place_of(self.node_id))
         self.core = Participant(
             self.contact.place, world.contact_of, lambda: world.now, lambda: START + world.now
@@ -93,8 +93,7 @@ class DHTWorld:
         self._add(size)
 
     def _add(self, count: int) -> list[Member]:
-        first = len(self.members) + 1
-        made = [Member(self, number) for number in range(first, first + count)]
+        made = [Member(self) for _ in range(count)]
         self.members += made
         self._by_id.update((member.node_id, member) for member in made)
         return made
@@ -109,12 +108,13 @@ class DHTWorld:
         for _ in range(2):
             # The first to join meet others who know next to nobody yet.
             for member in self.members:
-                self._begin_to_join(member, self.members)
+                known = self.random.sample(self.members, min(5, len(self.members)))
+                member.core.join([one.contact for one in known], self.random.randbytes, lambda: None)
             self.run(*self.members)
 
-    def _begin_to_join(self, member: Member, others: list[Member]) -> None:
-        known = self.random.sample(others, min(5, len(others)))
-        member.core.join([one.contact for one in known], self.random.randbytes, lambda: None)
+    def _listed_near(self, member: Member) -> list[Contact]:
+        own = member.contact.number
+        return nsmallest(WIDTH, (other.contact for other in self.members), key=lambda contact: contact.number ^ own)
 
     def acquaint(self) -> None:
         """Fill every table as it is after a long time, without a question: a full row where there are so many."""
@@ -138,10 +138,9 @@ class DHTWorld:
         gone = list(members)
         for member in gone:
             member.alive = False
-        alive = [member for member in self.members if member.alive]
         made = self._add(len(gone))
         for member in made:
-            self._begin_to_join(member, alive)
+            member.core.join(self._listed_near(member), self.random.randbytes, lambda: None)
         self.run(*made)
         return made
 
@@ -192,7 +191,6 @@ class DHTWorld:
                 data = other.lies(asked.data)
             else:
                 data = other.core.answer(asked.data, member.node_id)
-                self.send(other)
             if other.late:
                 self.later(SLOW - there, slow)
             self.later(back + other.late, lambda: told(data))
@@ -239,16 +237,17 @@ class DHTWorld:
         return number
 
     def upkeep(
-        self, members: Iterable[Member] | None = None, *, rejoined: bool = False, strangers: int = 3
+        self, members: Iterable[Member] | None = None, *, rejoined: bool = False, look_around: bool = True
     ) -> None:
         """Everybody who is alive looks after the table and its items.
 
-        :param strangers: of how many each hears besides, from the listing
+        :param look_around: and at those nearby of whom the listing says that they take part
         """
         chosen = [member for member in (self.members if members is None else members) if member.alive]
         for member in chosen:
-            others = [other.contact for other in self.random.sample(self.members, min(strangers, len(self.members)))]
-            member.core.upkeep(self.random.randbytes, rejoined=rejoined, strangers=others)
+            if look_around:
+                member.core.nodes(member.contact.place, lambda found: None, self._listed_near(member))
+            member.core.upkeep(self.random.randbytes, rejoined=rejoined)
         self.run(*chosen)
 
     def holders(self, item: Item) -> list[Member]:
