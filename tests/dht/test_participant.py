@@ -128,6 +128,16 @@ class ReadingTests(Base):
         self.assertRaises(ZeroDivisionError, self.one.heard, asked, Found((), one).encode())
         self.assertIn(asked.contact, self.one.contacts)
 
+    def test_few_questions(self) -> None:
+        """Who knows from the listing who is closest asks no more than those, whoever they name."""
+        start, named = contacts(20), Found(tuple(one.node_id for one in contacts(20, first=40))).encode()
+        stored: list[int] = []
+        self.one.find(bytes(32), self.found.append, start=start, most=20)
+        self.one.store(item(), stored.append, start, most=20)
+        asked = self.answer_all(lambda asked: nothing(asked) if isinstance(asked.question, Put) else named)
+        self.assertEqual(sum(isinstance(one.question, Find) for one in asked), 40)
+        self.assertEqual((self.found, stored), ([None], [HOLDERS]))
+
     def test_slow_ones(self) -> None:
         """Others are asked meanwhile; what they say in the end still counts."""
         one = item()
@@ -216,13 +226,12 @@ class UpkeepTests(Base):
         made = self.keep(10)
         for _ in range(5):
             self.one.upkeep(random, rejoined=True)
-        self.one.answer(Put(made[9]).encode(), b"source")
-        self.one.storage.expire(self.now, self.wall + DAY)
-        self.one.answer(Put(made[0]).encode(), b"source")
-        self.one.upkeep(random, rejoined=True)
+        for one in made[:8]:
+            self.one.answer(Put(one).encode(), b"source")
+        self.assertIsNone(self.one.storage.get(made[8].target, self.now, self.wall + DAY))
         asked = self.answer_all(nothing)
         said = [one.question.item for one in asked if isinstance(one.question, Put)]
-        self.assertEqual(said, [made[0]] * HOLDERS)
+        self.assertEqual(said, [made[9]] * HOLDERS)
 
     def test_what_it_says_is_not_what_it_has_seen(self) -> None:
         """Thousands of items of others do not make it forget the sequences that it has looked for itself."""

@@ -13,7 +13,7 @@ from typing import Final
 
 from torpydo.dht.contacts import WIDTH, Contact, Contacts, distance
 from torpydo.dht.items import Item
-from torpydo.dht.lookup import Lookup
+from torpydo.dht.lookup import MOST, Lookup
 from torpydo.dht.messages import Found, Put, PutAnswer, decode_question
 from torpydo.dht.storage import Storage, Verdict
 from torpydo.dht.walks import Asked, Walk, Walks
@@ -95,12 +95,14 @@ class Participant:
         *,
         start: list[Contact] | None = None,
         first: Callable[[Item], None] | None = None,
+        most: int = MOST,
     ) -> Lookup:
         """Look for an item; *done* is called with the newest that was found, and those behind it are told. One that is
         older than what was seen before is not given: it is a rollback (SECURITY K5).
 
         :param first: called with the first that is found; a newer one may come
         :param start: whom to begin with, if not those of the table
+        :param most: questions in all; who begins with the closest that are listed needs few
         :returns: how it goes
         """
 
@@ -115,19 +117,27 @@ class Participant:
                         self._walks.ask(walk, contact, Put(item))
             done(item)
 
-        return self._walks.begin(Lookup(target, self._start(target, start), wants_item=True), found, first=first)
+        lookup = Lookup(target, self._start(target, start), wants_item=True, most=most)
+        return self._walks.begin(lookup, found, first=first)
 
     def nodes(self, target: bytes, done: Callable[[list[Contact]], None], start: list[Contact] | None = None) -> Lookup:
         """Look for the nodes that are closest to *target*."""
         return self._walks.begin(Lookup(target, self._start(target, start)), lambda walk: done(walk.lookup.closest()))
 
-    def store(self, item: Item, done: Callable[[int], None], start: list[Contact] | None = None) -> Lookup:
-        """Have *item* kept by those that are closest to it; *done* is called with how many keep it."""
-        self._remember(item.target, item.sequence)
-        return self._store(item, done, start)
+    def store(
+        self, item: Item, done: Callable[[int], None], start: list[Contact] | None = None, *, most: int = MOST
+    ) -> Lookup:
+        """Have *item* kept by those that are closest to it; *done* is called with how many keep it.
 
-    def _store(self, item: Item, done: Callable[[int], None], start: list[Contact] | None = None) -> Lookup:
-        lookup = Lookup(item.target, self._start(item.target, start))
+        :param most: questions in all, before it is put anywhere
+        """
+        self._remember(item.target, item.sequence)
+        return self._store(item, done, start, most)
+
+    def _store(
+        self, item: Item, done: Callable[[int], None], start: list[Contact] | None = None, most: int = MOST
+    ) -> Lookup:
+        lookup = Lookup(item.target, self._start(item.target, start), most=most)
         return self._walks.begin(lookup, lambda walk: done(walk.stored), item)
 
     def join(self, start: list[Contact], random: Callable[[int], bytes], done: Callable[[], None]) -> None:
