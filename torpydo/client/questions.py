@@ -69,8 +69,15 @@ class _Line:
         self._circuit: Circuit | None = None
         self._timer: IDelayedCall | None = None
         self._over = False
-        self._opening: Deferred[None] = Deferred.fromCoroutine(self._open(node_id))
-        self._opening.addErrback(self._failed)
+        self._node_id = node_id
+        self._opening: Deferred[None] | None = None
+
+    def open(self) -> None:
+        """Build the circuit; to be called when whoever asks is known, for it may fail at once."""
+        opening = Deferred.fromCoroutine(self._open())
+        # Kept only while it lasts: it may be over already.
+        self._opening = None if opening.called else opening
+        opening.addErrback(self._failed)
 
     def ask(self, question: bytes) -> Deferred[bytes]:
         """Send a question; fires with its answer."""
@@ -85,8 +92,8 @@ class _Line:
             self._stream.transport.write(frame(question))
         return answer
 
-    async def _open(self, node_id: NodeId) -> None:
-        self._circuit = circuit = await self._questions.build(node_id)
+    async def _open(self) -> None:
+        self._circuit = circuit = await self._questions.build(self._node_id)
         circuit.when_closed().addCallback(lambda _: self.end(CircuitLost("the circuit to the node was lost")))
         # The first questions go out with the one for the stream, which saves a round trip.
         first, self._unsent = b"".join(self._unsent), []
@@ -131,7 +138,8 @@ class _Line:
         self._questions.forget(self._key, self)
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
-        self._opening.cancel()
+        if self._opening is not None:
+            self._opening.cancel()
         if self._circuit is not None:
             self._circuit.close()
         while self._waiting:
@@ -169,8 +177,10 @@ class Questions:
                 node_id = NodeId(raw_id)
             except BadKey as error:
                 return fail(error)
-            line = _Line(self, key, self._reactor, node_id)
-            self._lines[key] = line
+            line = self._lines[key] = _Line(self, key, self._reactor, node_id)
+            answer = line.ask(question)
+            line.open()
+            return answer
         return line.ask(question)
 
     def forget(self, key: Hashable, line: _Line) -> None:
