@@ -78,7 +78,11 @@ def _open(path: str, rng: Callable[[int], bytes]) -> Secret:
         data = _read(path)
         if data is None:
             data = encode_key(rng(KEY_SIZE))
-            _make(path, data)
+            try:
+                _make(path, data)
+            except FileExistsError:
+                # Somebody else has made it meanwhile: that is the key.
+                data = _read(path) or b""
     except OSError as error:
         raise file_error(path, error) from error
     return decode_key(path, data)
