@@ -52,6 +52,23 @@ class TableTests(SynchronousTestCase):
             made.answered(many[-1])
         self.assertNotIn(many[-1], made)
 
+    def test_one_that_has_moved(self) -> None:
+        """It is counted for the network in which it was when it entered, until it leaves."""
+        made = table()
+        here, *others = in_row(made, 0, 4, network=b"net")
+        made.answered(here)
+        made.answered(others[0])
+        moved = Contact(here.node_id, here.place, b"another")
+        made.answered(moved)
+        made.failed(moved)
+        made.failed(moved)
+        self.assertNotIn(here, made)
+        # Its place in the first network is free, and nobody's in the other one.
+        made.answered(others[1])
+        made.answered(others[2])
+        self.assertEqual(set(made), set(others[:2]))
+        self.assertEqual(made._networks[b"another"], 0)
+
     def test_one_that_fails(self) -> None:
         """After two questions in a row without an answer the newcomer that was heard of last has its place."""
         made = table()

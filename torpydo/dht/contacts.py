@@ -155,12 +155,13 @@ class Contacts:
         self._networks[contact.network] += 1
 
     def _leave(self, bucket: _Bucket, contact: Contact) -> None:
-        del bucket.contacts[contact.node_id]
+        # The one that entered: the node may have moved to another network since.
+        entered = bucket.contacts.pop(contact.node_id)
         bucket.failures.pop(contact.node_id, None)
-        self._networks[contact.network] -= 1
+        self._networks[entered.network] -= 1
         # Networks come and go for years.
-        if not self._networks[contact.network]:
-            del self._networks[contact.network]
+        if not self._networks[entered.network]:
+            del self._networks[entered.network]
 
     def closest(self, target: bytes, count: int = WIDTH) -> list[Contact]:
         """The contacts that are closest to *target*, the closest first."""

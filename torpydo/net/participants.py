@@ -30,11 +30,18 @@ class Participants:
         """The listings say something new; tells whether somebody takes part who did not before."""
         before = self._contacts
         self._contacts = {
-            raw_id: before.get(raw_id) or Contact(raw_id, place_of(raw_id), _network(body.ip, netdir.test_network))
+            raw_id: self._known(raw_id, _network(body.ip, netdir.test_network))
             for raw_id, node in netdir.nodes.listed.items()
             if (body := node.best.body).services & Services.DHT
         }
         return any(raw_id not in before for raw_id in self._contacts)
+
+    def _known(self, raw_id: bytes, network: bytes) -> Contact:
+        """The contact of before, unless the node has moved."""
+        known = self._contacts.get(raw_id)
+        if known is None or known.network != network:
+            return Contact(raw_id, place_of(raw_id), network)
+        return known
 
     def contact(self, raw_id: bytes) -> Contact | None:
         """A node by its id; ``None`` if it takes no part, or is this one."""
