@@ -15,6 +15,7 @@ from torpydo.directory import (
     MAX_DESCRIPTOR,
     REPUBLISH_AFTER,
     Descriptor,
+    Services,
     check_descriptor_times,
     parse_descriptor,
     sign_descriptor,
@@ -23,7 +24,7 @@ from torpydo.errors import DescriptorError, LocalProtocolError
 from torpydo.tpdp import Address
 
 DESCRIPTORS = st.builds(
-    lambda ip, port, policy, family, nickname, bandwidth, protocols, sequence, published, keys: descriptor(
+    lambda ip, port, policy, family, nickname, bandwidth, protocols, sequence, published, keys, services: descriptor(
         "any",
         policy=policy,
         family=family,
@@ -34,6 +35,7 @@ DESCRIPTORS = st.builds(
         sequence=sequence,
         published=published,
         onion_keys=tuple(map(DHPublicKey, keys)),
+        services=Services(services),
     ),
     st.binary(min_size=4, max_size=4) | st.binary(min_size=16, max_size=16),
     st.integers(1, 65535),
@@ -45,6 +47,7 @@ DESCRIPTORS = st.builds(
     st.integers(1, 2**53),
     st.integers(0, 2**43),
     st.lists(st.binary(min_size=32, max_size=32), min_size=1, max_size=2),
+    st.integers(0, 255),
 )
 
 
@@ -53,6 +56,11 @@ def changed(place: int, value: Any) -> bytes:
     values = fields(document())
     values[place] = value
     return resign(values, key(0), Purpose.DESCRIPTOR)
+
+
+def with_services(value: Any) -> bytes:
+    """A descriptor that offers *value*, correctly signed."""
+    return resign([*fields(document())[:13], value], key(0), Purpose.DESCRIPTOR)
 
 
 def refused(raw: bytes) -> bool:
@@ -72,9 +80,9 @@ class RoundTripTests(SynchronousTestCase):
     def test_golden(self) -> None:
         """The body is the array of the protocol document, byte for byte, behind the signature."""
         raw = document("golden", policy="accept *:443", bandwidth=5)
-        expected = "9d01c420" + node_id("golden").raw.hex() + "91c420" + "07" * 32
+        expected = "9e01c420" + node_id("golden").raw.hex() + "91c420" + "07" * 32
         expected += "c40414000101cd1770ac616363657074202a3a34343390aa6e6f6465676f6c64656e05a5302e312e309101"
-        expected += "cf" + (NOW * 1000).to_bytes(8, "big").hex() + "ce" + NOW.to_bytes(4, "big").hex()
+        expected += "cf" + (NOW * 1000).to_bytes(8, "big").hex() + "ce" + NOW.to_bytes(4, "big").hex() + "00"
         self.assertEqual(raw[64:].hex(), expected)
         node_id("golden").verify(Purpose.DESCRIPTOR, raw[64:], raw[:64])
 
@@ -87,6 +95,42 @@ class RoundTripTests(SynchronousTestCase):
         """A later version may append fields; they are skipped."""
         values = [*fields(document()), "later", {"deep": [1]}]
         self.assertEqual(parse_descriptor(resign(values, key(0), Purpose.DESCRIPTOR)), descriptor())
+
+
+class ServicesTests(SynchronousTestCase):
+    """What a node says that it does beside relaying."""
+
+    def test_round_trip(self) -> None:
+        """Each of them alone, and all."""
+        for services in (Services.NONE, Services.ONION, Services.DHT, Services.ONION | Services.DHT):
+            made = descriptor(services=services)
+            self.assertEqual(parse_descriptor(sign_descriptor(made, key(0))).services, services)
+
+    def test_the_byte(self) -> None:
+        """It is the last field, and its bits are those of the protocol document."""
+        both = fields(document(services=Services.ONION | Services.DHT))
+        self.assertEqual((len(both), both[13]), (14, 3))
+        self.assertEqual([int(one) for one in (Services.ONION, Services.DHT)], [1, 2])
+
+    def test_an_older_encoder(self) -> None:
+        """A document without the field is one of a node that only relays."""
+        values = fields(document(services=Services.DHT))[:13]
+        read = parse_descriptor(resign(values, key(0), Purpose.DESCRIPTOR))
+        self.assertEqual((read.services, read), (Services.NONE, descriptor()))
+
+    def test_bits_that_mean_something_later(self) -> None:
+        """They are kept, and those that are known mean what they mean."""
+        for value in (0x80, 0xFE, 0xFF):
+            read = parse_descriptor(with_services(value))
+            self.assertEqual(int(read.services), value)
+            self.assertEqual(bool(read.services & Services.DHT), bool(value & 2))
+            again = parse_descriptor(sign_descriptor(read, key(0)))
+            self.assertEqual(int(again.services), value)
+
+    def test_no_bits(self) -> None:
+        """Anything but one byte is refused."""
+        for value in (-1, 256, None, "3", 1.0, [], True):
+            self.assertTrue(refused(with_services(value)), value)
 
 
 class SignTests(SynchronousTestCase):
