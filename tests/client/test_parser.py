@@ -6,9 +6,15 @@ from typing import Any
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred, succeed
-from twisted.internet.endpoints import quoteStringArgument
+from twisted.internet.endpoints import quoteStringArgument, serverFromString
 from twisted.internet.error import ConnectError, ConnectingCancelledError
-from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpointStringParserWithReactor
+from twisted.internet.interfaces import (
+    IProtocol,
+    IProtocolFactory,
+    IStreamClientEndpointStringParserWithReactor,
+    IStreamServerEndpoint,
+    IStreamServerEndpointStringParser,
+)
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import MemoryReactorClock
 from twisted.plugin import IPlugin
@@ -17,8 +23,8 @@ from zope.interface.verify import verifyObject
 
 from tests.client.network import URL
 from tests.directory.build import url
-from torpydo.client.parser import SharedClients, TorpydoStringParser
-from torpydo.errors import ConfigurationError, PoolUnreachable, PoolURLError
+from torpydo.client.parser import SharedClients, TorpydoServiceStringParser, TorpydoStringParser
+from torpydo.errors import ConfigurationError, PoolUnreachable, PoolURLError, TorpydoError
 
 
 @attrs.define(eq=False)
@@ -27,6 +33,18 @@ class ClientDouble:
 
     opened: list[tuple[str, int, Any, Any]] = attrs.field(factory=list)
     closed: bool = False
+    hosted: list[tuple[int, str | None]] = attrs.field(factory=list)
+    listening: list[Deferred[Any]] = attrs.field(factory=list)
+
+    def onion_endpoint(self, port: int, *, key_file: str | None = None) -> ClientDouble:
+        """Like ``Client.onion_endpoint``."""
+        self.hosted.append((port, key_file))
+        return self
+
+    def listen(self, factory: IProtocolFactory) -> Deferred[Any]:
+        """Like the endpoint's."""
+        self.listening.append(Deferred())
+        return self.listening[-1]
 
     def open_stream(
         self, factory: IProtocolFactory, host: str, port: int, *, isolation: Any, hops: Any
@@ -41,14 +59,16 @@ class ClientDouble:
         return succeed(None)
 
 
-class ParserTests(SynchronousTestCase):
-    """Endpoint strings."""
+class StringTests(SynchronousTestCase):
+    """Both parsers, over clients that are made when the test says so."""
 
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
         self.made: list[tuple[tuple[Any, ...], Deferred[Any]]] = []
         self.cancelled: list[object] = []
-        self.parser = TorpydoStringParser(SharedClients(self.create))
+        self.shared = SharedClients(self.create)
+        self.parser = TorpydoStringParser(self.shared)
+        self.services = TorpydoServiceStringParser(self.shared)
 
     def create(self, *arguments: Any) -> Deferred[Any]:
         result: Deferred[Any] = Deferred(self.cancelled.append)
@@ -61,6 +81,17 @@ class ParserTests(SynchronousTestCase):
 
     def quiet(self, deferred: Deferred[Any]) -> None:
         deferred.addErrback(lambda failure: failure.trap(ConnectError, ConnectingCancelledError, CancelledError))
+
+    def listen(self, *arguments: str, **options: str) -> Deferred[Any]:
+        endpoint = self.services.parseStreamServer(self.reactor, *arguments, **{"pool": URL, **options})
+        return endpoint.listen(Factory.forProtocol(Protocol))
+
+    def quiet_service(self, deferred: Deferred[Any]) -> None:
+        deferred.addErrback(lambda failure: failure.trap(TorpydoError, CancelledError))
+
+
+class ParserTests(StringTests):
+    """``torpydo:``."""
 
     def test_is_a_plugin(self) -> None:
         """What ``clientFromString`` looks for."""
@@ -158,3 +189,89 @@ class ParserTests(SynchronousTestCase):
     def test_quoting(self) -> None:
         """The documented way to write a URL in a string."""
         self.assertEqual(quoteStringArgument("http://127.0.0.1:1/#k"), "http\\://127.0.0.1\\:1/#k")
+
+
+class ServiceStringTests(StringTests):
+    """``torpydo-service:``."""
+
+    def test_is_a_plugin(self) -> None:
+        """What ``serverFromString`` looks for."""
+        verifyObject(IPlugin, self.services)
+        verifyObject(IStreamServerEndpointStringParser, self.services)
+        self.assertEqual(self.services.prefix, "torpydo-service")
+        endpoint = self.services.parseStreamServer(self.reactor, "80", pool=URL)
+        verifyObject(IStreamServerEndpoint, endpoint)
+
+    def test_the_installed_one(self) -> None:
+        """Twisted finds it by its prefix."""
+        endpoint = serverFromString(self.reactor, f"torpydo-service:80:pool={quoteStringArgument(URL)}")
+        verifyObject(IStreamServerEndpoint, endpoint)
+        self.assertEqual(self.reactor.tcpClients, [])
+
+    def test_nothing_happens_before_listen(self) -> None:
+        """A string is only read, and no key is made."""
+        self.services.parseStreamServer(self.reactor, "80", keyFile="/no/such/place", pool=URL)
+        self.assertEqual(self.made, [])
+
+    def test_listen_makes_the_client_and_the_service(self) -> None:
+        """With all that the string says; it fires when the service is there."""
+        listening = self.listen("80", keyFile="/key", stateDir="/somewhere")
+        self.assertEqual(self.made[0][0], (self.reactor, (URL,), "/somewhere"))
+        client = ClientDouble()
+        self.made[0][1].callback(client)
+        self.assertEqual(client.hosted, [(80, "/key")])
+        self.assertNoResult(listening)
+        client.listening[0].callback("port")
+        self.assertEqual(self.successResultOf(listening), "port")
+
+    def test_defaults(self) -> None:
+        """A new key, and nothing on disk."""
+        self.quiet_service(self.listen("65535"))
+        client = ClientDouble()
+        self.made[0][1].callback(client)
+        self.assertEqual((client.hosted, self.made[0][0][2]), ([(65535, None)], None))
+
+    def test_one_client_for_both_kinds_of_strings(self) -> None:
+        """What connects and what listens is one client if the pools and the state directory are the same."""
+        self.quiet(self.connect("example.org", "80"))
+        self.quiet_service(self.listen("80"))
+        self.quiet_service(self.listen("81", pool=""))
+        self.assertEqual((len(self.made), len(self.shared)), (1, 1))
+        client = ClientDouble()
+        self.made[0][1].callback(client)
+        self.assertEqual((len(client.opened), client.hosted), (1, [(80, None), (81, None)]))
+        self.quiet_service(self.listen("80", stateDir="/other"))
+        self.assertEqual(len(self.made), 2)
+
+    def test_a_failure_is_told_and_the_next_listen_tries_again(self) -> None:
+        """As for connections."""
+        listening = self.listen("80")
+        self.made[0][1].errback(PoolUnreachable("down"))
+        self.failureResultOf(listening, PoolUnreachable)
+        self.quiet_service(self.listen("80"))
+        self.assertEqual(len(self.made), 2)
+
+    def test_cancel(self) -> None:
+        """While the client is made, and while the service becomes reachable."""
+        listening = self.listen("80")
+        listening.cancel()
+        self.failureResultOf(listening, CancelledError)
+        self.assertEqual(len(self.cancelled), 1)
+        listening = self.listen("80", stateDir="/other")
+        client = ClientDouble()
+        self.made[1][1].callback(client)
+        listening.cancel()
+        self.failureResultOf(listening, CancelledError)
+        self.assertTrue(client.listening[0].called)
+
+    def test_bad_strings(self) -> None:
+        """Typed errors, when the string is read."""
+        for port in ("0", "65536", "http", "", "-1", "8 0", "\u0661"):
+            error = self.assertRaises(ConfigurationError, self.listen, port)
+            self.assertIn("torpydo-service:PORT", str(error))
+        self.assertRaises(PoolURLError, self.listen, "80", pool="ftp://x")
+        self.assertRaises(ConfigurationError, self.listen, "80", pool="")
+        self.assertRaises(TypeError, self.listen, "80", unknown="x")
+        self.assertRaises(TypeError, self.listen, "80", "81")
+        self.assertRaises(TypeError, self.listen)
+        self.assertEqual(self.made, [])
