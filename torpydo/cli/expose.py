@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 from twisted.internet.defer import CancelledError, Deferred
 
-from torpydo.apps.onionservice import parse_port
+from torpydo.apps.onionservice import read_port
 from torpydo.cli.clients import client_arguments, open_client
 from torpydo.errors import ConfigurationError
 from torpydo.onion import parse_client_key
@@ -23,7 +23,7 @@ __all__ = ["arguments", "run"]
 
 def _port(text: str) -> str:
     try:
-        parse_port(None, text)
+        read_port(text)
     except ConfigurationError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     return text

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from twisted.python.reflect import namedAny
 from twisted.python.usage import UsageError
 
-from torpydo.apps.onionservice import HostedService, parse_port
+from torpydo.apps.onionservice import HostedService, read_port
 from torpydo.client import Client, ClientLimits, ClientStatus
 from torpydo.directory import MAX_HOPS
 from torpydo.errors import CircuitError, ConfigurationError, TorpydoError
@@ -88,8 +88,7 @@ class Options(NetworkOptions):
         """PORT, PORT:PORT, PORT:HOST:PORT or PORT:unix:PATH: a port of the service and where its streams go; may be
         repeated."""
         try:
-            # Only described here, so it needs no reactor yet.
-            parse_port(None, text)
+            read_port(text)
         except ConfigurationError as error:
             raise UsageError(str(error)) from None
         self["ports"].append(text)
@@ -116,7 +115,7 @@ class Options(NetworkOptions):
             raise UsageError(f"--hops={self['hops']}: a circuit has 1 to {MAX_HOPS} nodes")
         if not self["ports"]:
             raise UsageError("which program? give --port=80:127.0.0.1:8000 for one that listens on port 8000 here")
-        ports = [port.partition(":")[0] for port in self["ports"]]
+        ports = [read_port(port)[0] for port in self["ports"]]
         if len({*ports}) < len(ports):
             raise UsageError("--port: one port of the service stands there twice")
         state_dir = os.path.expanduser(self["state-dir"])

@@ -3,7 +3,7 @@
 from torpydo.apps.onionservice.connector import OnionConnector
 from torpydo.apps.onionservice.forwarding import OnionAddress
 from torpydo.apps.onionservice.hosting import HostedService, OnionEndpoint
-from torpydo.apps.onionservice.onions import Onions, PortSpec, parse_port
+from torpydo.apps.onionservice.onions import Onions, PortSpec, parse_port, read_port
 from torpydo.apps.onionservice.service import OnionService
 from torpydo.apps.onionservice.store import DescriptorStore
 
@@ -17,4 +17,5 @@ __all__ = [
     "Onions",
     "PortSpec",
     "parse_port",
+    "read_port",
 ]

@@ -22,7 +22,7 @@ from torpydo.client import Client, FirstData, World
 from torpydo.errors import ConfigurationError
 from torpydo.onion import DHPublicKey, DHSecretKey, OnionName, Secret, SigningKey
 
-__all__ = ["Onions", "PortSpec", "parse_port"]
+__all__ = ["Onions", "PortSpec", "parse_port", "read_port"]
 
 PortSpec = str | tuple[int, IStreamClientEndpoint | IProtocolFactory]
 """A port and what has its streams: ``"80"``, ``"80:8000"``, ``"80:127.0.0.1:8000"``, ``"80:unix:/run/web"``, or a pair
@@ -145,27 +145,48 @@ class Onions:
 
 
 def parse_port(reactor: Any, spec: str) -> tuple[int, IStreamClientEndpoint]:
-    """Read ``PORT``, ``PORT:PORT``, ``PORT:HOST:PORT`` or ``PORT:unix:PATH``.
+    """Read what :func:`read_port` does.
 
     :return: the service's port, and where its streams go
+    :raises ConfigurationError: if it is no such text
+    """
+    port, where, last = read_port(spec)
+    if last is None:
+        return port, UNIXClientEndpoint(reactor, where)
+    if isIPAddress(where):
+        return port, TCP4ClientEndpoint(reactor, where, last)
+    kind = TCP6ClientEndpoint if isIPv6Address(where) else HostnameEndpoint
+    return port, kind(reactor, where, last)
+
+
+def read_port(spec: str) -> tuple[int, str, int | None]:
+    """Read ``PORT``, ``PORT:PORT``, ``PORT:HOST:PORT`` or ``PORT:unix:PATH``.
+
+    :return: the service's port, and the host and the port that its streams go to; a path and ``None`` for a Unix socket
     :raises ConfigurationError: if it is none of these
     """
-    port, _, rest = spec.partition(":")
-    if rest.startswith("unix:") and rest != "unix:":
-        return _port(port, spec), UNIXClientEndpoint(reactor, rest.removeprefix("unix:"))
-    host, _, last = rest.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]") or "127.0.0.1"
-    kind = TCP4ClientEndpoint if isIPAddress(host) else TCP6ClientEndpoint if isIPv6Address(host) else HostnameEndpoint
-    return _port(port, spec), kind(reactor, host, _port(last or port, spec))
+    port, short, rest = spec.partition(":")
+    host, named, last = rest.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]") if named else "127.0.0.1"
+    path = rest.removeprefix("unix:")
+    if not host or not path and short:
+        raise _no_port(spec)
+    if path != rest:
+        return _number(port, spec), path, None
+    return _number(port, spec), host, _number(last if short else port, spec)
 
 
-def _port(text: str, spec: str) -> int:
+def _number(text: str, spec: str) -> int:
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535:
-        raise ConfigurationError(
-            f"{spec!r} is no port of a service; write PORT, PORT:PORT, PORT:HOST:PORT or PORT:unix:PATH, such as"
-            " 80:127.0.0.1:8000"
-        )
+        raise _no_port(spec)
     return int(text)
+
+
+def _no_port(spec: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{spec!r} is no port of a service; write PORT, PORT:PORT, PORT:HOST:PORT or PORT:unix:PATH, such as"
+        " 80:127.0.0.1:8000"
+    )
 
 
 def _shuffler(randbelow: Callable[[int], int]) -> Callable[[list[Any]], None]:
