@@ -48,7 +48,7 @@ class NetworkTestCase(SynchronousTestCase):
         for member in network.clients:
             network.success(member.stop())
         for node in network.nodes:
-            if node.dht is not None:
+            if node.dht is not None and node.alive:
                 # They ask each other for as long as they live.
                 node.dht.stop()
         network.advance(5)

@@ -149,7 +149,7 @@ class NodeDHT:
 
     def _keep_up(self) -> None:
         self._upkeep = self._reactor.callLater(UPKEEP, self._keep_up)
-        assert self._walks is not None
+        assert self._walks is not None and self._circuits is not None
         if self._walks.silent >= CUT_OFF:
             self._cut_off = True
         rejoined = self._cut_off and not self._walks.silent
@@ -158,5 +158,7 @@ class NodeDHT:
             self.log.info("other nodes answer again; what is kept here is said to them")
         self._walks.participant.upkeep(self._world.rng, rejoined=rejoined)
         self._walks.go_on()
-        # Otherwise nobody would be asked for an hour, and a node that is cut off would not know.
-        self._walks.probe(self._world.rng(32))
+        # Otherwise nobody would be asked for an hour, and a node that is cut off would not know. Not one of the table:
+        # the halves of a network that was apart have lost each other from theirs.
+        for contact in self._circuits.participants.closest(self._world.rng(32), 1):
+            self._walks.probe(contact)

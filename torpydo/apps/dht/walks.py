@@ -44,13 +44,11 @@ class Walks:
         self.participant.silent(asked)
         self.go_on()
 
-    def probe(self, target: bytes) -> None:
-        """See whether the contact that is closest to *target* answers."""
-        contacts = self.participant.contacts
-        for contact in contacts.closest(target, 1):
-            question = Find(contacts.place).encode()
-            answer = self._questions.ask(contact.node_id, question)
-            answer.addCallbacks(self._there, self._not_there, callbackArgs=(contact,), errbackArgs=(contact,))
+    def probe(self, contact: Contact) -> None:
+        """See whether *contact* answers; if it does it is in the table, or waits for room there."""
+        question = Find(self.participant.contacts.place).encode()
+        answer = self._questions.ask(contact.node_id, question)
+        answer.addCallbacks(self._there, self._not_there, callbackArgs=(contact,), errbackArgs=(contact,))
 
     def _there(self, answer: bytes, contact: Contact) -> None:
         self.silent = 0
