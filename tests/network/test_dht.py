@@ -300,13 +300,13 @@ class NodeTests(DHTTestCase):
     def test_status(self) -> None:
         """What it keeps and how much it was asked."""
         before = self.status(self.network.nodes[0])
-        self.assertEqual((before.items, before.size), (0, 0))
+        self.assertEqual((before.dht_items, before.dht_bytes), (0, 0))
         item = self.item(1)
         self.network.success(self.dht().put(item))
         after = self.status(self.network.nodes[0])
-        self.assertEqual((after.items, after.size), (1, item.size))
+        self.assertEqual((after.dht_items, after.dht_bytes), (1, item.size))
         # One FIND and one PUT.
-        self.assertEqual(after.questions, before.questions + 2)
+        self.assertEqual(after.dht_questions, before.dht_questions + 2)
 
     def test_no_circuits_stay_open(self) -> None:
         """When they have looked around, nodes leave each other alone."""
@@ -410,8 +410,9 @@ class PartitionTests(DHTTestCase):
     def an_hour_later(self) -> None:
         """What each node would say again by now is due, without the hour that would cost."""
         for node in self.network.nodes:
-            said = self.participant(node)._said
-            said.update((target, when - REPUBLISH) for target, when in list(said.items()))
+            for kept in self.participant(node).storage._kept.values():
+                kept.brought_at -= REPUBLISH
+                kept.told_at -= REPUBLISH
 
     def test_one_that_was_cut_off(self) -> None:
         """It knows, and when it is back it says at once what it alone has; nobody waits for an hour."""
