@@ -19,6 +19,7 @@ LEVELS = (
     {"crypto"},
     {"tpdp"},
     {"dht", "directory", "onion"},
+    {"peers"},
     {"net"},
     {"client", "node", "pool"},
     {"apps"},
@@ -28,7 +29,10 @@ LEVELS = (
 ROOMS = set().union(*LEVELS, {"testing"})
 ALLOWED = {room: set().union(*LEVELS[:number]) for number, level in enumerate(LEVELS) for room in level}
 # The package itself names its public classes; the leaf packages see the public client only; doubles see all but taps.
-ALLOWED |= {"__init__": {"errors", "client", "node", "pool"}, "apps": {"errors", "wire", "dht", "onion", "client"}}
+ALLOWED |= {"__init__": {"errors", "client", "node", "pool"}}
+ALLOWED |= {"apps": {"errors", "wire", "dht", "onion", "peers", "client"}}
+# Peers know each other by the names of their services, and need nothing of the network's own nodes.
+ALLOWED |= {"peers": {"errors", "wire", "crypto", "tpdp", "onion"}}
 ALLOWED["testing"] = ROOMS - {"taps", "testing", "__main__"}
 
 # The entry points for a fuzzer feed parsers that no room shows, wherever they are; nothing imports them.
@@ -37,7 +41,7 @@ FUZZ = PACKAGE / "testing" / "fuzz"
 STANDS_ON = {"onionservice": {"dht"}}
 """Applications that are made of another one: descriptors are in the DHT."""
 
-IO_FREE = {"errors", "wire", "crypto", "tpdp", "directory", "onion", "dht"}
+IO_FREE = {"errors", "wire", "crypto", "tpdp", "directory", "onion", "dht", "peers"}
 IO_MODULES = {"twisted", "asyncio", "time", "random", "os", "socket"}
 MOST_LINES = 400
 

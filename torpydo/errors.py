@@ -23,6 +23,7 @@ key, and never a word that a peer chose.
     │   ├── DescriptorError         a node's descriptor was refused
     │   ├── ListingError            a pool's listing was refused
     │   └── PoolUnreachable         no pool answered
+    ├── BootstrapError              a document that names peers cannot be had or used (exit status 3)
     ├── PathError                   no path can be chosen
     │   ├── TooFewNodes
     │   └── NoExit
@@ -112,6 +113,12 @@ class ListingError(DirectoryError):
 
 class PoolUnreachable(DirectoryError):
     """No pool answered; check the pool URL and that the pool is running."""
+
+
+class BootstrapError(TorpydoError):
+    """A document that names the first peers cannot be had, or is none."""
+
+    exit_status = 3
 
 
 class PathError(TorpydoError):

@@ -18,12 +18,12 @@ class TableTests(SynchronousTestCase):
     def test_persons(self) -> None:
         """Each derivation has the person that the protocol names."""
         names = "hello message seed reply forward backward bind ratchet aegis document".split()
-        names += "blind blindnonce name puzzle outer inner entry target place".split() + ["entry id"]
+        names += "blind blindnonce name puzzle outer inner entry target place presence known".split() + ["entry id"]
         self.assertEqual({person.value for person in Person}, {f"tpdp1 {name}".encode() for name in names})
 
     def test_purposes(self) -> None:
         """Each signature has the purpose that the protocol names; none begins with another."""
-        names = "descriptor heartbeat listing auth item introduction".split()
+        names = "descriptor heartbeat listing auth item introduction presence".split()
         self.assertEqual({purpose.value for purpose in Purpose}, {f"TPDP/1 {name}".encode() for name in names})
         for one, other in combinations([purpose.value for purpose in Purpose], 2):
             self.assertFalse(one.startswith(other) or other.startswith(one))

@@ -32,6 +32,8 @@ class Person(Enum):
     ENTRY_ID = b"tpdp1 entry id"
     TARGET = b"tpdp1 target"
     PLACE = b"tpdp1 place"
+    PRESENCE = b"tpdp1 presence"
+    KNOWN = b"tpdp1 known"
 
 
 class Purpose(Enum):
@@ -43,6 +45,7 @@ class Purpose(Enum):
     AUTH = b"TPDP/1 auth"
     ITEM = b"TPDP/1 item"
     INTRODUCTION = b"TPDP/1 introduction"
+    PRESENCE = b"TPDP/1 presence"
 
 
 def blake(data: bytes, person: Person, key: bytes = b"", size: int = 32) -> bytes:

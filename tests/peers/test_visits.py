@@ -1,0 +1,118 @@
+"""Whom to dial next."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.peers.build import World, name, owner, record
+from torpydo.errors import OnionNameError
+from torpydo.peers import Address, Visits
+
+
+class AddressTests(SynchronousTestCase):
+    """Names as people write them."""
+
+    def test_read(self) -> None:
+        """With and without a port."""
+        self.assertEqual(Address.parse(str(name()), 80), Address(name(), 80))
+        self.assertEqual(Address.parse(f"{name()}:1"), Address(name(), 1))
+        self.assertEqual(Address.parse(str(Address(name(), 99))), Address(name(), 99))
+
+    def test_wrong(self) -> None:
+        """Other names and other ports."""
+        for text in ("", "example.org", "x.torpydo", f"{name()}:", f"{name()}:0", f"{name()}:65536", f"{name()}:+1",
+                     f"{name()}:\u0661", f"{name()}:1:2"):  # fmt: skip
+            self.assertRaises(OnionNameError, Address.parse, text)
+
+
+class VisitTests(SynchronousTestCase):
+    """One table."""
+
+    def setUp(self) -> None:
+        self.world = World()
+        self.table = self.world.table()
+        self.visits = Visits(self.table, clock=lambda: self.world.now, randbelow=self.world.random.randrange)
+
+    def known(self, *numbers: int) -> None:
+        for number in numbers:
+            self.table.offer(record(number, port=number), owner(800).public)
+
+    def often(self, times: int = 200) -> dict[int, int]:
+        """How often each is chosen, by its port."""
+        found: dict[int, int] = {}
+        for _ in range(times):
+            (one,) = self.visits.choose(1)
+            found[one.port] = found.get(one.port, 0) + 1
+        return found
+
+    def test_nobody(self) -> None:
+        """Who knows nobody dials nobody."""
+        self.assertEqual(self.visits.choose(3), [])
+
+    def test_no_more_than_there_are(self) -> None:
+        """Each once."""
+        self.known(1, 2, 3)
+        found = self.visits.choose(5)
+        self.assertEqual({address.port for address in found}, {1, 2, 3})
+        self.assertEqual(len(found), 3)
+
+    def test_all_kinds(self) -> None:
+        """Half are new; those who are known, were lost, or are of the beginning, have their turn."""
+        self.known(1, 2, 3)
+        self.table.talked(owner(2).public)
+        for _ in range(2):
+            self.table.failed(owner(3).public)
+        self.visits.hint([Address(name(4), 4)])
+        found = self.often(800)
+        self.assertEqual(set(found), {1, 2, 3, 4})
+        self.assertTrue(300 < found[1] < 500 and 100 < found[2] < 300 and min(found[3], found[4]) > 50, found)
+
+    def test_hints(self) -> None:
+        """Those of the beginning; not this peer itself, and not more than are remembered."""
+        self.visits.hint([Address(name(900), 1), Address(name(5), 5)])
+        self.assertEqual(self.often(5), {5: 5})
+        self.visits.hint(Address(name(number), number) for number in range(1000, 1200))
+        self.assertNotIn(5, {address.port for address in self.visits.choose(500)})
+
+    def test_a_rest(self) -> None:
+        """Who was visited is left alone for ten minutes, and who is being dialled until that is over."""
+        self.known(1)
+        self.assertEqual(self.visits.choose(1, [name(1)]), [])
+        self.visits.succeeded(name(1))
+        self.world.now = 599
+        self.assertEqual(self.visits.choose(1), [])
+        self.world.now = 600
+        self.assertEqual(len(self.visits.choose(1)), 1)
+
+    def test_pauses_grow(self) -> None:
+        """Twice as long each time, up to two hours and a quarter more; a success ends that."""
+        self.known(1)
+        pauses = []
+        for _ in range(12):
+            self.visits.failed(name(1))
+            begun = self.world.now
+            while not self.visits.choose(1):
+                self.world.now += 5
+            pauses.append(self.world.now - begun)
+        self.assertTrue(45 <= pauses[0] <= 80 and 90 <= pauses[1] <= 155, pauses)
+        self.assertTrue(5400 <= pauses[-1] <= 9005, pauses)
+        self.visits.succeeded(name(1))
+        self.world.now += 600
+        self.visits.failed(name(1))
+        self.world.now += 75
+        self.assertEqual(len(self.visits.choose(1)), 1)
+
+    def test_those_who_are_not_listened_to(self) -> None:
+        """Nobody dials them."""
+        self.known(1)
+        for _ in range(9):
+            self.table.offer(b"", owner(1).public)
+        self.assertEqual(self.visits.choose(1), [])
+
+    def test_forget(self) -> None:
+        """Of those who are gone nothing is remembered."""
+        self.visits.succeeded(name(1))
+        self.known(2)
+        self.visits.succeeded(name(2))
+        self.visits.forget()
+        self.assertEqual(list(self.visits._pauses), [owner(2).public])
