@@ -29,7 +29,7 @@ from torpydo.wire import Malformed
 MESSAGES = st.one_of(
     st.builds(Hello, st.binary(max_size=MAX_RECORD), st.integers(1, 255)),
     st.builds(
-        Want, st.integers(1, 50), st.binary(min_size=16, max_size=16),
+        Want, st.integers(1, 50), st.binary(min_size=8, max_size=8),
         st.binary(max_size=20).map(lambda data: data * 8),
     ),
     st.builds(Records, st.lists(st.binary(max_size=MAX_RECORD), max_size=50).map(tuple)),
@@ -48,7 +48,7 @@ class CodecTests(SynchronousTestCase):
     def test_golden(self) -> None:
         """docs/protocol-peers, Exchange."""
         self.assertEqual(frame(Hello(b"rec")).hex(), "0005" + "0101" + "726563")
-        self.assertEqual(frame(Want(9, b"s" * 16, b"d" * 8)).hex(), "001a" + "0209" + "73" * 16 + "64" * 8)
+        self.assertEqual(frame(Want(9, b"s" * 8, b"d" * 8)).hex(), "0012" + "0209" + "73" * 8 + "64" * 8)
         self.assertEqual(frame(Records((b"a", b""))).hex(), "0007" + "0302" + "000161" + "0000")
 
     @given(st.binary(max_size=60))
@@ -63,8 +63,8 @@ class CodecTests(SynchronousTestCase):
     def test_wrong_ones(self) -> None:
         """Unknown kinds, counts and sizes beyond the limits, leftovers, and what is cut off."""
         for data in (
-            b"", b"\0", b"\4", b"\1", b"\1\0", b"\1\1" + bytes(MAX_RECORD + 1), b"\2\1" + bytes(15),
-            b"\2\0" + bytes(16), b"\2\x33" + bytes(16), b"\2\1" + bytes(17), b"\3", b"\3\1", b"\3\0\0", b"\3\x33",
+            b"", b"\0", b"\4", b"\1", b"\1\0", b"\1\1" + bytes(MAX_RECORD + 1), b"\2\1" + bytes(7),
+            b"\2\0" + bytes(8), b"\2\x33" + bytes(8), b"\2\1" + bytes(9), b"\3", b"\3\1", b"\3\0\0", b"\3\x33",
             b"\3\1" + (MAX_RECORD + 1).to_bytes(2, "big") + bytes(MAX_RECORD + 1), b"\3\2\0\0",
         ):  # fmt: skip
             self.assertRaises(Malformed, decode_message, data)
@@ -95,6 +95,12 @@ class Exchanges(SynchronousTestCase):
     def dialling(self) -> Exchange:
         return Exchange(self.one, owner(2).public, lambda size: bytes(size))
 
+    def met(self, *numbers: int) -> None:
+        """Number 2 has met these."""
+        for number in numbers:
+            self.two.offer(record(number), owner(2).public)
+            self.two.talked(owner(number).public)
+
     def run_exchange(self, cut: Callable[[bytes], list[bytes]] = lambda data: [data]) -> None:
         """Let both say everything."""
         ends = (self.dials, self.answers)
@@ -109,8 +115,7 @@ class WholeTests(Exchanges):
 
     def test_both_learn(self) -> None:
         """Who dialled has met the other one and has its records; who was dialled has the caller's."""
-        for number in (3, 4, 5):
-            self.two.offer(record(number), owner(2).public)
+        self.met(3, 4, 5)
         self.run_exchange()
         self.assertTrue(self.dials.is_over and self.answers.is_over)
         found = {peer.name: peer.verified for peer in self.one}
@@ -122,17 +127,17 @@ class WholeTests(Exchanges):
 
     def test_byte_by_byte(self) -> None:
         """However it is cut."""
-        self.two.offer(record(3), owner(2).public)
+        self.met(3)
         self.run_exchange(lambda data: [data[place : place + 1] for place in range(len(data))])
         self.assertEqual({peer.name for peer in self.one}, {name(2), name(3)})
 
     def test_the_second_time(self) -> None:
         """Nothing is sent that the other one has."""
-        self.two.offer(record(3), owner(2).public)
+        self.met(3)
         self.run_exchange()
         self.dials, self.answers = self.dialling(), Exchange(self.two, STRANGERS, lambda size: bytes(size))
         self.dials.take_bytes()
-        self.answers.receive_data(frame(Hello()) + frame(Want(50, bytes(16), self.one.digest(bytes(16)))))
+        self.answers.receive_data(frame(Hello()) + frame(Want(50, bytes(8), self.one.digest(bytes(8)))))
         self.assertTrue(self.answers.take_bytes().endswith(frame(Records(()))))
 
     def test_without_a_name(self) -> None:
@@ -169,7 +174,7 @@ class WrongTests(Exchanges):
 
     def test_out_of_turn(self) -> None:
         """Each message has one place; who was dialled asks for nothing."""
-        want, hello = Want(1, bytes(16)), Hello(record(2))
+        want, hello = Want(1, bytes(8)), Hello(record(2))
         for messages in ((want,), (Records(()),), (hello, hello), (hello, want), (hello, Records(()), Records(()))):
             self.refused(self.dialling(), *messages)
         for messages in ((want,), (Records(()),), (Hello(), Hello()), (Hello(), Records(())), (Hello(), want, want)):
@@ -178,7 +183,7 @@ class WrongTests(Exchanges):
     def test_the_one_who_was_dialled_is_blamed(self) -> None:
         """After some of them it is not listened to."""
         for _ in range(9):
-            self.refused(self.dialling(), Want(1, bytes(16)))
+            self.refused(self.dialling(), Want(1, bytes(8)))
         self.assertTrue(self.one.sources.is_ignored(owner(2).public))
 
     def test_a_stranger_with_a_bad_record(self) -> None:

@@ -12,7 +12,7 @@ from torpydo.onion import OnionName
 from torpydo.peers import STRANGERS, Change, Peer, Presence, Role, State, Table, Verdict, Verified
 
 SOURCE = owner(800).public
-SALT = bytes(16)
+SALT = bytes(8)
 
 
 class Tables(SynchronousTestCase):
@@ -306,8 +306,10 @@ class SampleTests(Tables):
     """What is handed on."""
 
     def fill(self, count: int) -> None:
+        """That many peers that were met."""
         for number in range(1, count + 1):
             self.offer(number)
+            self.table.talked(owner(number).public)
 
     def test_some_at_random(self) -> None:
         """As many as are wanted, no two the same, and all in the end."""
@@ -325,8 +327,9 @@ class SampleTests(Tables):
         other = self.world.table()
         for number in range(1, 20):
             other.offer(record(number), SOURCE)
+            other.talked(owner(number).public)
         self.assertEqual(self.table.sample(50, SALT, other.digest(SALT)), [record(20)])
-        self.assertEqual(len(self.table.sample(50, b"other" + bytes(11), other.digest(SALT))), 20)
+        self.assertEqual(len(self.table.sample(50, b"other" + bytes(3), other.digest(SALT))), 20)
         self.offer(7, timestamp=NOW + 1)
         self.assertEqual(
             set(self.table.sample(50, SALT, other.digest(SALT))), {record(20), record(7, timestamp=NOW + 1)}
@@ -336,10 +339,18 @@ class SampleTests(Tables):
 
     def test_its_own_is_not_sent_back(self) -> None:
         """The digest names it."""
-        self.offer(1)
+        self.fill(1)
         other = World(own=1).table()
         other.own_record = presence(1)
         self.assertEqual(self.table.sample(50, SALT, other.digest(SALT)), [])
+
+    def test_those_who_were_not_met(self) -> None:
+        """Their records hold, and are not handed on: nobody knows whether they are there."""
+        self.offer(1)
+        self.assertEqual(self.table.sample(50, SALT, b""), [])
+        self.table.talked(owner(1).public)
+        self.offer(1, timestamp=NOW + 1)
+        self.assertEqual(self.table.sample(50, SALT, b""), [record(1, timestamp=NOW + 1)])
 
     def test_those_who_are_not_there(self) -> None:
         """Nobody is told of who is offline, or expires within a minute."""
@@ -355,7 +366,7 @@ class SampleTests(Tables):
     def test_digests_are_of_one_salt(self) -> None:
         """Eight bytes each; with another salt nobody can tell whom they name."""
         self.fill(3)
-        one, other = self.table.digest(SALT), self.table.digest(b"1" * 16)
+        one, other = self.table.digest(SALT), self.table.digest(b"1" * 8)
         self.assertEqual((len(one), one[4:8]), (24, NOW.to_bytes(4, "big")))
         self.assertNotEqual(one[:4], other[:4])
 

@@ -75,14 +75,34 @@ class VisitTests(SynchronousTestCase):
         self.assertNotIn(5, {address.port for address in self.visits.choose(500)})
 
     def test_a_rest(self) -> None:
-        """Who was visited is left alone for ten minutes, and who is being dialled until that is over."""
+        """Who was visited is left alone, twice as long each time up to ten minutes; and who is being dialled."""
         self.known(1)
         self.assertEqual(self.visits.choose(1, [name(1)]), [])
+        for rest in (30, 60, 120, 240, 480, 600, 600):
+            self.visits.succeeded(name(1))
+            self.world.now += rest - 1
+            self.assertEqual(self.visits.choose(1), [])
+            self.world.now += 1
+            self.assertEqual(len(self.visits.choose(1)), 1)
+
+    def test_strangers(self) -> None:
+        """Somebody who was not met, is online, and may be dialled."""
+        self.assertFalse(self.visits.has_strangers)
+        self.known(1)
+        self.assertTrue(self.visits.has_strangers)
+        self.visits.failed(name(1))
+        self.assertFalse(self.visits.has_strangers)
+        self.known(2)
+        self.assertTrue(self.visits.has_strangers)
+        self.table.talked(owner(2).public)
+        self.assertFalse(self.visits.has_strangers)
+
+    def test_news(self) -> None:
+        """Who has something to tell disturbs those who rest, not those who did not answer."""
+        self.known(1, 2)
         self.visits.succeeded(name(1))
-        self.world.now = 599
-        self.assertEqual(self.visits.choose(1), [])
-        self.world.now = 600
-        self.assertEqual(len(self.visits.choose(1)), 1)
+        self.visits.failed(name(2))
+        self.assertEqual([address.port for address in self.visits.choose(2, news=True)], [1])
 
     def test_pauses_grow(self) -> None:
         """Twice as long each time, up to two hours and a quarter more; a success ends that."""
@@ -97,7 +117,7 @@ class VisitTests(SynchronousTestCase):
         self.assertTrue(45 <= pauses[0] <= 80 and 90 <= pauses[1] <= 155, pauses)
         self.assertTrue(5400 <= pauses[-1] <= 9005, pauses)
         self.visits.succeeded(name(1))
-        self.world.now += 600
+        self.world.now += 30
         self.visits.failed(name(1))
         self.world.now += 75
         self.assertEqual(len(self.visits.choose(1)), 1)

@@ -18,10 +18,11 @@ from typing import Final
 
 import attrs
 
+from torpydo.peers.digest import DIGEST_ENTRY, SALT
 from torpydo.peers.entries import Verdict
 from torpydo.peers.presence import MAX_RECORD, Presence
 from torpydo.peers.sources import STRANGERS
-from torpydo.peers.table import DIGEST_ENTRY, MAX_DIGEST, SALT, Table
+from torpydo.peers.table import MAX_DIGEST, Table
 from torpydo.wire import Malformed, NeedMore, Reader, Writer
 
 __all__ = ["MAX_FRAME", "Exchange", "Hello", "Records", "Want", "decode_message", "frame", "take_frame"]
@@ -60,7 +61,8 @@ class Hello:
 class Want:
     """So many records, without those that the digest names.
 
-    :ivar digest: 8 bytes for each name: ``BLAKE(key, "tpdp1 known", key=salt, size=4)`` ‖ the last 4 of its timestamp
+    :ivar salt: 8 random bytes
+    :ivar digest: 8 bytes for each name
     """
 
     count: int

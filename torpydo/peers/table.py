@@ -1,7 +1,8 @@
 """The table of peers: who is there, who was, and what is told to others (docs/protocol-peers, Table).
 
-Only records whose signature holds come in, so only those go out. What was brought by one source takes no more than its
-share until this peer has talked with those that it names: then they are nobody's but their own.
+Only records whose signature holds come in, and only those of peers that this one has met go out: a flood of names that
+nobody runs ends at whoever was brought them. What one source brings takes no more than its share until those that it
+names were met: then they are nobody's but their own.
 """
 
 from __future__ import annotations
@@ -11,15 +12,15 @@ from typing import Final
 
 import attrs
 
-from torpydo.crypto import Person, blake
 from torpydo.errors import BadSignature
 from torpydo.onion import OnionName
+from torpydo.peers.digest import Digest, encode_digest, number_of
 from torpydo.peers.entries import Change, Peer, State, Verdict, Verified
 from torpydo.peers.presence import Presence
 from torpydo.peers.sources import STRANGERS, Sources
 from torpydo.wire import Malformed
 
-__all__ = ["DIGEST_ENTRY", "MAX_DIGEST", "SALT", "Table"]
+__all__ = ["MAX_DIGEST", "Table"]
 
 ONLINE: Final = 1000
 OFFLINE: Final = 1000
@@ -36,10 +37,6 @@ FAILURES: Final = 2
 """Times in a row that a peer may fail to answer."""
 OFFLINE_LIFE: Final = 86_400.0
 """Seconds for which one is remembered that is not there."""
-SALT: Final = 16
-HASH: Final = 4
-STAMP: Final = 4
-DIGEST_ENTRY: Final = HASH + STAMP
 MAX_DIGEST: Final = ONLINE + OFFLINE + 1
 """Entries of a digest."""
 
@@ -53,6 +50,10 @@ class _Entry:
     state: State = State.ONLINE
     failures: int = 0
     offline_at: float = 0.0
+    number: int = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.number = number_of(self.presence.claim.key)
 
     @property
     def peer(self) -> Peer:
@@ -109,8 +110,19 @@ class Table:
         return len(self._online) + len(self._offline)
 
     def __iter__(self) -> Iterator[Peer]:
-        for entries in (self._online, self._offline):
-            yield from [entry.peer for entry in entries.values()]
+        return iter([entry.peer for entry in self._entries()])
+
+    def __contains__(self, key: bytes) -> bool:
+        return self._find(key) is not None
+
+    def places(self) -> Iterator[tuple[OnionName, int, State, Verified]]:
+        """Where all of them are dialled, with what decides whether they are."""
+        for entry in self._entries():
+            yield entry.name, entry.presence.claim.port, entry.state, entry.verified
+
+    def _entries(self) -> Iterator[_Entry]:
+        yield from self._online.values()
+        yield from self._offline.values()
 
     def get(self, key: bytes) -> Peer | None:
         """What is known of the name that has *key*."""
@@ -281,44 +293,35 @@ class Table:
     # -- What is handed on
 
     def digest(self, salt: bytes) -> bytes:
-        """What this peer has, for whoever is asked: for each name a hash of 4 bytes and the end of its timestamp.
+        """What this peer has, for whoever is asked.
 
-        :param salt: 16 random bytes
+        :param salt: 8 random bytes
         """
-        entries = [entry.presence for one in (self._online, self._offline) for entry in one.values()]
-        if self.own_record is not None:
-            entries.append(self.own_record)
         wall = self._wall_clock()
         # What has expired nobody hands on.
-        return b"".join([_short(salt, one) for one in entries if one.claim.expires > wall][:MAX_DIGEST])
+        known = [
+            (entry.number, entry.presence.claim.timestamp)
+            for entry in self._entries()
+            if entry.presence.claim.expires > wall
+        ]
+        if self.own_record is not None:
+            claim = self.own_record.claim
+            known.append((number_of(claim.key), claim.timestamp))
+        return encode_digest(salt, known[:MAX_DIGEST])
 
     def sample(self, count: int, salt: bytes, digest: bytes) -> list[bytes]:
-        """Records for a peer that has what *digest* says: some of the others, at random.
+        """Records for a peer that has what *digest* says: some of those that this one has met and that one lacks.
 
         :param count: how many at the most
         """
-        entries = [digest[place : place + DIGEST_ENTRY] for place in range(0, len(digest), DIGEST_ENTRY)]
-        known = {entry[:HASH]: entry[HASH:] for entry in entries}
-        until = self._wall_clock() + LEFT
+        theirs, until = Digest(salt, digest), self._wall_clock() + LEFT
         found = []
         for entry in self._online.values():
-            if entry.presence.claim.expires > until:
-                short = _short(salt, entry.presence)
-                theirs = known.get(short[:HASH])
-                if theirs is None or _is_later(short[HASH:], theirs):
-                    found.append(entry)
+            claim = entry.presence.claim
+            if entry.verified is Verified.DIRECTLY and claim.expires > until:
+                if theirs.lacks(entry.number, claim.timestamp):
+                    found.append(entry.presence)
         for place in range(min(count, len(found))):
             other = place + self._randbelow(len(found) - place)
             found[place], found[other] = found[other], found[place]
-        return [entry.presence.encode() for entry in found[:count]]
-
-
-def _short(salt: bytes, presence: Presence) -> bytes:
-    claim = presence.claim
-    return blake(claim.key, Person.KNOWN, key=salt, size=HASH) + claim.timestamp.to_bytes(8, "big")[-STAMP:]
-
-
-def _is_later(one: bytes, other: bytes) -> bool:
-    """Whether a timestamp is later than another one, of which only the ends are known."""
-    apart = (int.from_bytes(one, "big") - int.from_bytes(other, "big")) % (1 << 8 * STAMP)
-    return 0 < apart < 1 << 8 * STAMP - 1
+        return [presence.encode() for presence in found[:count]]

@@ -11,7 +11,7 @@ import attrs
 
 from torpydo.errors import OnionNameError
 from torpydo.onion import OnionName
-from torpydo.peers.entries import Peer, State, Verified
+from torpydo.peers.entries import State, Verified
 from torpydo.peers.presence import PORT
 from torpydo.peers.table import Table
 
@@ -19,8 +19,9 @@ __all__ = ["Address", "Visits"]
 
 HINTS: Final = 200
 """Names that are remembered to begin with."""
-REST: Final = 600.0
-"""Seconds until somebody is visited again."""
+FIRST_REST: Final = 30.0
+LAST_REST: Final = 600.0
+"""Seconds until somebody is visited again: doubled each time, for who is new has heard of few as well."""
 FIRST_PAUSE: Final = 60.0
 LAST_PAUSE: Final = 2 * 3600.0
 """Seconds until another try after failures in a row: doubled each time, and a quarter more or less."""
@@ -54,6 +55,7 @@ class Address:
 class _Pause:
     until: float
     failures: int
+    visits: int = 0
 
 
 class Visits:
@@ -79,39 +81,49 @@ class Visits:
                 if len(self._hints) > HINTS:
                     del self._hints[next(iter(self._hints))]
 
-    def choose(self, count: int, busy: Iterable[OnionName] = ()) -> list[Address]:
+    def choose(self, count: int, busy: Iterable[OnionName] = (), *, news: bool = False) -> list[Address]:
         """So many to dial now, fewer if there are no more.
 
         :param busy: who is being dialled already
+        :param news: there is something to tell, for which those who rest may be disturbed
         """
         now, not_now = self._clock(), {name.key.raw for name in busy}
-        not_now |= {key for key, pause in self._pauses.items() if pause.until > now}
-        strange: list[Address] = []
-        met: list[Address] = []
-        lost: list[Address] = []
-        for peer in self._table:
-            key = peer.name.key.raw
+        not_now |= {key for key, pause in self._pauses.items() if pause.until > now and (pause.failures or not news)}
+        strange: list[tuple[OnionName, int]] = []
+        met: list[tuple[OnionName, int]] = []
+        lost: list[tuple[OnionName, int]] = []
+        for name, port, state, verified in self._table.places():
+            key = name.key.raw
             if key not in not_now and not self._table.sources.is_ignored(key):
-                self._group(peer, strange, met, lost).append(Address(peer.name, peer.port))
-        hints = [address for key, address in self._hints.items() if key not in not_now and self._table.get(key) is None]
+                is_met = verified is Verified.DIRECTLY
+                (lost if state is State.OFFLINE else met if is_met else strange).append((name, port))
+        known = self._table
+        hints = [(one.name, one.port) for key, one in self._hints.items() if key not in not_now and key not in known]
         # Of eight four are new, two known, one lost, and one is of the beginning; of an empty group it is the next one.
         groups = [strange, strange, strange, strange, met, met, lost, hints]
         chosen: list[Address] = []
         while len(chosen) < count and any(groups):
             first = self._randbelow(len(groups))
             group = next(one for one in groups[first:] + groups[:first] if one)
-            chosen.append(group.pop(self._randbelow(len(group))))
+            chosen.append(Address(*group.pop(self._randbelow(len(group)))))
         return chosen
 
-    @staticmethod
-    def _group(peer: Peer, strange: list[Address], met: list[Address], lost: list[Address]) -> list[Address]:
-        if peer.state is State.OFFLINE:
-            return lost
-        return met if peer.verified is Verified.DIRECTLY else strange
+    @property
+    def has_strangers(self) -> bool:
+        """Whether somebody is known who was not met, and may be dialled now."""
+        now = self._clock()
+        return any(
+            state is State.ONLINE and verified is Verified.BY_SIGNATURE
+            for name, _, state, verified in self._table.places()
+            if (pause := self._pauses.get(name.key.raw)) is None or pause.until <= now
+        )
 
     def succeeded(self, name: OnionName) -> None:
         """It was visited."""
-        self._pauses[name.key.raw] = _Pause(self._clock() + REST, 0)
+        before = self._pauses.get(name.key.raw)
+        visits = 0 if before is None else before.visits
+        rest = min(LAST_REST, FIRST_REST * 2 ** min(visits, 10))
+        self._pauses[name.key.raw] = _Pause(self._clock() + rest, 0, visits + 1)
 
     def failed(self, name: OnionName) -> None:
         """It could not be reached, or said what it must not."""
@@ -124,5 +136,5 @@ class Visits:
 
     def forget(self) -> None:
         """Drop what is remembered of those who are gone; to be called now and then."""
-        for key in [key for key in self._pauses if key not in self._hints and self._table.get(key) is None]:
+        for key in [key for key in self._pauses if key not in self._hints and key not in self._table]:
             del self._pauses[key]

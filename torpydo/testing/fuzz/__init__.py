@@ -20,6 +20,7 @@ from torpydo.testing.fuzz import (
     links,
     messages,
     nodes,
+    peers,
     proxies,
     services,
     sites,
@@ -29,7 +30,22 @@ from torpydo.testing.fuzz.target import Finding, Target
 
 __all__ = ["TARGETS", "Finding", "Target"]
 
-_MODULES = (greetings, links, hops, cells, messages, texts, documents, files, fetches, sites, proxies, nodes, services)
+_MODULES = (
+    greetings,
+    links,
+    hops,
+    cells,
+    messages,
+    texts,
+    documents,
+    files,
+    fetches,
+    sites,
+    proxies,
+    nodes,
+    services,
+    peers,
+)
 
 TARGETS: Mapping[str, Target] = MappingProxyType(
     {target.name: target for module in _MODULES for target in module.TARGETS}
