@@ -41,6 +41,7 @@ class DocumentTests(SynchronousTestCase):
             (b"", "is not like"), (b"[]", "is not like"), (b"{}", "is not like"), (b'{"format": "1"}', "is not like"),
             (b'{"format": 1, "more": 1}', "is not like"), (b'{"format": 1, "names": [1]}', "is not like"),
             (b'{"format": 1, "records": ["' + b"A" * 400 + b'"]}', "is not like"), (b"\xff", "is not like"),
+            (b'{"\x80":', "is not like"),
             (b'{"format": 2}', "update"), (b'{"format": 1, "names": ["example.org"]}', "one that is wrong"),
             (b'{"format": 1, "names": ["%s:0"]}' % str(name()).encode(), "port"),
             (b'{"format": 1, "records": ["*"]}', "base64"), (b'{"format": 1, "records": ["A"]}', "base64"),

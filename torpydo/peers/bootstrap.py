@@ -65,7 +65,7 @@ class Document:
             raise BootstrapError(f"the document that names peers has more than {MAX_DOCUMENT} bytes")
         try:
             form = _DECODER.decode(data)
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise BootstrapError(
                 'the document that names peers is not like {"format": 1, "names": [...], "records": [...]};'
                 f" each list has at most {MOST} entries"

@@ -147,8 +147,8 @@ class Presence:
 
     def has_work(self, difficulty: int) -> bool:
         """Whether so many bits at the front of its hash are zero. One hash, long before the signature."""
-        digest = blake(self.claim.encode() + self.nonce, Person.PRESENCE, size=WORK_BITS // 8)
-        return int.from_bytes(digest, "big") >> WORK_BITS - difficulty == 0
+        hashed = blake(self.claim.encode() + self.nonce, Person.PRESENCE, size=WORK_BITS // 8)
+        return int.from_bytes(hashed, "big").bit_length() <= WORK_BITS - difficulty
 
     def check(self) -> OnionName:
         """See that whoever has the name has signed it; takes a fifth of a millisecond.
