@@ -239,6 +239,22 @@ class ShareTests(Tables):
         self.assertIs(self.offer(103), Verdict.FULL)
         self.assertFalse(self.table.sources.is_ignored(SOURCE))
 
+    def test_strangers(self) -> None:
+        """Three hundred; another one takes the place of one of them."""
+        for number in range(1, 303):
+            self.assertIs(self.offer(number, STRANGERS), Verdict.STORED)
+            self.world.now += 0.2
+        self.assertEqual(len(self.table), 300)
+
+    def test_who_brings_it_back(self) -> None:
+        """One that was offline counts for whoever has brought its new record."""
+        self.offer(1)
+        for _ in range(2):
+            self.table.failed(owner(1).public)
+        self.assertIs(self.offer(1, owner(801).public, timestamp=NOW + 1), Verdict.STORED)
+        for number in range(2, 102):
+            self.assertIs(self.offer(number), Verdict.STORED)
+
     def test_newer_ones_need_no_room(self) -> None:
         """Of those that are there already."""
         for number in range(1, 101):
@@ -362,6 +378,15 @@ class SampleTests(Tables):
         self.assertEqual(len(self.table.sample(50, SALT, b"")), 2)
         self.world.now = 3540
         self.assertEqual(self.table.sample(50, SALT, b""), [])
+
+    def test_no_more_than_fits(self) -> None:
+        """A digest names 2001 at the most, and nobody whose record has expired."""
+        table = self.world.table(online=3000)
+        for number in range(1000, 3002):
+            table.offer(record(number), number.to_bytes(32, "big"))
+        self.assertEqual((len(table), len(table.digest(SALT))), (2002, 8 * 2001))
+        self.world.now = 3600
+        self.assertEqual(table.digest(SALT), b"")
 
     def test_digests_are_of_one_salt(self) -> None:
         """Eight bytes each; with another salt nobody can tell whom they name."""
