@@ -217,9 +217,26 @@ class StoppingTests(Few):
         self.world.start()
         self.world.start()
         self.world.advance(60)
+        record = self.one.table.own_record
+        self.one.table.start()
+        self.world.advance(10)
+        self.assertIs(self.one.table.own_record, record)
         self.world.stop()
         self.world.stop()
         self.assertEqual(self.world.acquainted(), 1.0)
+
+    def test_streams_of_others(self) -> None:
+        """They are ended at once."""
+        self.one.table.start()
+        self.world.advance(1)
+        end = Recorder(b"")
+        factory = Factory.forProtocol(lambda: end)
+        factory.noisy = False
+        self.world.connect(self.two, factory, str(self.one.name), 8733)
+        self.world.advance(2)
+        self.one.table.stop()
+        self.world.advance(1)
+        self.assertTrue(end.lost)
 
     def test_who_is_stopped_answers_nobody(self) -> None:
         """Streams are refused."""
@@ -241,6 +258,28 @@ class FailingClient:
 
     def web_agent(self, *, isolation: Hashable = None) -> IAgent:
         raise self.error
+
+
+class SlowClient:
+    """Opens no stream, and says nothing of it."""
+
+    def __init__(self) -> None:
+        self.waiting: set[Deferred[IProtocol]] = set()
+        self.cancelled = 0
+
+    def _cancel(self, waiting: Deferred[IProtocol]) -> None:
+        self.waiting.discard(waiting)
+        self.cancelled += 1
+
+    def open_stream(
+        self, factory: IProtocolFactory, host: str, port: int, *, isolation: Hashable = None
+    ) -> Deferred[IProtocol]:
+        opening: Deferred[IProtocol] = Deferred(self._cancel)
+        self.waiting.add(opening)
+        return opening
+
+    def web_agent(self, *, isolation: Hashable = None) -> IAgent:
+        raise NotImplementedError
 
 
 class Silent(Protocol):
@@ -270,6 +309,22 @@ class VisitingTests(Few):
         self.assertEqual(one[:2], (str(self.two.name), 99))
         self.assertNotEqual(one[2], other[2])
         self.assertIsNotNone(one[2])
+
+    def test_two_at_a_time(self) -> None:
+        """However many are known and however long it takes; each has a minute, and stopping ends all."""
+        client = SlowClient()
+        table = self.table(client)
+        table.meet(*[str(member.name) for member in self.world.members])
+        for _ in range(59):
+            self.world.advance(1)
+            self.assertLessEqual(len(client.waiting), 2)
+        self.assertEqual((len(client.waiting), client.cancelled), (2, 0))
+        self.world.advance(2)
+        self.assertEqual(client.cancelled, 2)
+        self.world.advance(20)
+        self.assertEqual(len(client.waiting), 1)
+        table.stop()
+        self.assertEqual((len(client.waiting), client.cancelled), (0, 3))
 
     def test_pauses(self) -> None:
         """Who cannot be reached is tried again, more and more seldom."""
@@ -450,6 +505,32 @@ class BootstrapTests(Few):
         self.assertNoResult(found)
         self.world.advance(2)
         self.assertIn("in time", str(self.failureResultOf(found, BootstrapError).value))
+
+    def test_not_whole(self) -> None:
+        """One that is announced to be too long is not waited for, and one that ends early is none."""
+
+        class Announced(Resource):
+            isLeaf = True
+
+            def __init__(self, size: int) -> None:
+                super().__init__()
+                self.size = size
+
+            def render_GET(self, request: Request) -> int:
+                request.setHeader(b"content-length", str(self.size).encode())
+                request.write(b'{"format": 1}')
+                self.request = request
+                return 1
+
+        found = self.one.table.bootstrap(self.serve(Announced(MAX_DOCUMENT + 1)))
+        self.world.advance(5)
+        self.assertIn("more than", str(self.failureResultOf(found, BootstrapError).value))
+        page = Announced(100)
+        found = self.one.table.bootstrap(self.serve(page, 81))
+        self.world.advance(5)
+        page.request.transport.loseConnection()
+        self.world.advance(5)
+        self.assertIn("its end", str(self.failureResultOf(found, BootstrapError).value))
 
     def test_tried_again(self) -> None:
         """What is given to begin with is asked for until it comes."""

@@ -49,6 +49,13 @@ class AcquaintanceTests(Worlds):
         # A round has two visits at the most: eight quick ones, and then one in 40 seconds.
         self.assertLess(world.dialled, 200 * 2 * (8 + HOUR * 2 / 3 / 40))
 
+    def test_new_ones_are_met_soon(self) -> None:
+        """While somebody is known who was not met, rounds are five times as frequent."""
+        world = self.world(40, interval=HOUR)
+        world.start()
+        world.advance(1.5 * HOUR)
+        self.assertGreater(world.dialled, 40 * 2 * (8 + 3))
+
     def test_a_chain(self) -> None:
         """Each knows its neighbour alone."""
         world = self.world(20)
@@ -94,6 +101,8 @@ class ChurnTests(Worlds):
         self.assertEqual(offline, names)
         world.advance(25 * HOUR)
         self.assertEqual(len(alive[0].table.known()), 9)
+        # Nothing else is remembered of them either.
+        self.assertLessEqual(len(alive[0].table._visits._pauses), 9 + 1)
 
     def test_one_who_comes_back(self) -> None:
         """Soon everybody knows."""
