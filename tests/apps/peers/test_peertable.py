@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable
+from random import Random
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, fail
@@ -14,10 +15,9 @@ from twisted.web.iweb import IAgent
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
-from tests.apps.onionservice.test_onionservice import Services
-from torpydo.apps.onionservice import OnionConnector, OnionService
-from torpydo.apps.peers import Change, PeerTable, Role, State, Verified
-from torpydo.client import Client, IncomingStream
+from tests.network.base import NetworkTestCase
+from torpydo.apps.peers import PORT, Change, PeerTable, Role, State, Verified
+from torpydo.client import Client
 from torpydo.errors import (
     BootstrapError,
     CircuitBuildError,
@@ -415,8 +415,10 @@ class Page(Resource):
         self.data = data
         self.code = code
         self.headers: list[bytes] = []
+        self.peer = ""
 
     def render_GET(self, request: Request) -> bytes:
+        self.peer = request.getClientAddress().host
         self.headers = [name for name, _ in request.requestHeaders.getAllRawHeaders()]
         request.setResponseCode(self.code)
         return self.data
@@ -548,53 +550,33 @@ class BootstrapTests(Few):
         self.assertEqual(len(table.known()), 1)
 
 
-class Through:
-    """What a client will be: its own web agent, and streams to onion services."""
-
-    def __init__(self, client: Client, connector: OnionConnector) -> None:
-        self._client = client
-        self._connector = connector
-
-    def open_stream(
-        self, factory: IProtocolFactory, host: str, port: int, *, isolation: Hashable = None
-    ) -> Deferred[IProtocol]:
-        return self._connector.open_stream(factory, host, port, isolation)
-
-    def web_agent(self, *, isolation: Hashable = None) -> IAgent:
-        return self._client.web_agent(isolation=isolation)
-
-
-class NetworkTests(Services):
+class NetworkTests(NetworkTestCase):
     """Over onion services of a whole network."""
 
+    def setUp(self) -> None:
+        super().setUp()
+        self.start(nodes=6, dht=True)
+        self.network.advance(10)
+        self.random = Random(5)
+
     def peer(self, seed: bytes, client: Client, **options: Any) -> PeerTable:
-        """A table and the service that it is reached at."""
+        """A table, and the service that it is reached at."""
+        key = SigningKey(Secret(seed))
         table = PeerTable(
-            Through(client, self.connects(client)), self.network.reactor, "chat", key=SigningKey(Secret(seed)),
-            difficulty=4, rng=self.random.randbytes, randbelow=self.random.randrange, wall_clock=self.wall, **options,
+            client, self.network.reactor, "chat", key=key, difficulty=4, rng=self.random.randbytes,
+            randbelow=self.random.randrange, wall_clock=self.network.clients[0].wall_clock, **options,
         )  # fmt: skip
-
-        def incoming(stream: IncomingStream) -> None:
-            protocol = table.factory.buildProtocol(None)
-            assert protocol is not None
-            stream.accept(protocol)
-
-        service = OnionService(
-            self.network.reactor, client, SigningKey(Secret(seed)), self.store, incoming,
-            rng=self.random.randbytes, randbelow=self.random.randrange, wall_clock=self.wall,
-        )  # fmt: skip
-        service.start()
-        self.addCleanup(service.stop)
-        self.network.advance(5)
+        self.network.success(client.onion_endpoint(PORT, private_key=key).listen(table.factory))
         table.start()
         self.addCleanup(table.stop)
         return table
 
     def test_two_peers(self) -> None:
         """One has the name of the other; both come to know each other, directly."""
-        one = self.peer(b"1" * 32, self.hosting)
+        one = self.peer(b"1" * 32, self.network.client)
         name = OnionName.of(SigningKey(Secret(b"1" * 32)))
-        two = self.peer(b"2" * 32, self.network.client, names=[str(name)], note=b"number two")
+        other = self.network.success(self.network.add_client())
+        two = self.peer(b"2" * 32, other, names=[str(name)], note=b"number two")
         self.network.advance(120)
         self.assertEqual([peer.name for peer in two.online()], [name])
         self.assertEqual([(peer.note, peer.verified) for peer in one.online()], [(b"number two", Verified.DIRECTLY)])
@@ -608,4 +590,8 @@ class NetworkTests(Services):
         self.network.advance(10)
         self.assertEqual(self.successResultOf(found), 0)
         self.assertEqual({name.lower() for name in page.headers}, {b"host", b"user-agent"})
+        self.assertIn(page.peer, self.addresses())
 
+    def addresses(self) -> set[str]:
+        """Of the nodes."""
+        return {node.ip for node in self.network.nodes}
