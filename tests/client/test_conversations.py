@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.python.failure import Failure
+from twisted.internet.protocol import Factory
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.testing.recorders import Recorder
 from torpydo.client import Circuit, Client, Conversation, IncomingStream
 from torpydo.crypto import DHSecretKey, Secret, SigningKey
 from torpydo.errors import CircuitLost, ConnectRefused, LocalProtocolError, PathError
@@ -21,20 +21,6 @@ NAME = OnionName.of(SERVICE)
 POINT = SigningKey(Secret(b"p" * 32))
 SERVICE_KEY = DHSecretKey(Secret(b"d" * 32))
 COOKIE = b"c" * 20
-
-
-class Said(Protocol):
-    """Keeps what it hears."""
-
-    def __init__(self) -> None:
-        self.data = b""
-        self.lost: Failure | None = None
-
-    def dataReceived(self, data: bytes) -> None:
-        self.data += data
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.lost = reason
 
 
 class Meetings(SynchronousTestCase):
@@ -77,11 +63,11 @@ class Meetings(SynchronousTestCase):
         served = going.join_as_service(introduced.meeting.cookie, reply, keys, self.streams.append)
         return waiting.join_as_client(hello.finish(self.done(waiting.when_met()))), served
 
-    def open(self, circuit: Circuit) -> tuple[Said, Said]:
+    def open(self, circuit: Circuit) -> tuple[Recorder, Recorder]:
         """A stream that the service has accepted; the protocols of client and service."""
-        opening = circuit.open_stream(Factory.forProtocol(Said), str(NAME), 80)
+        opening = circuit.open_stream(Factory.forProtocol(Recorder), str(NAME), 80)
         self.network.flush()
-        theirs = Said()
+        theirs = Recorder()
         self.streams[-1].accept(theirs)
         return self.done(opening), theirs
 
@@ -95,24 +81,22 @@ class MeetingTests(Meetings):
         mine, theirs = self.open(circuit)
         self.assertEqual((self.streams[0].host, self.streams[0].port), (str(NAME), 80))
         there, back = bytes(range(256)) * 8000, bytes(reversed(range(256))) * 8000
-        mine.transport.write(there)
-        theirs.transport.write(back)
+        mine.tcp.write(there)
+        theirs.tcp.write(back)
         self.network.advance(5.0)
         self.assertTrue((theirs.data, mine.data) == (there, back))
         self.assertEqual((circuit.streams, served.streams), (1, 1))
-        mine.transport.loseConnection()
+        mine.tcp.loseConnection()
         self.network.advance(1.0)
-        for protocol in (mine, theirs):
-            assert protocol.lost is not None
-            self.assertTrue(protocol.lost.check(ConnectionDone), protocol.lost)
+        self.assertEqual((mine.lost, theirs.lost), ([ConnectionDone], [ConnectionDone]))
         self.assertEqual((circuit.streams, served.streams), (0, 0))
 
     def test_first_bytes_come_along(self) -> None:
         """What a client sends with its question waits until the service has answered it."""
         circuit, _ = self.meet()
-        opening = circuit.open_stream(Factory.forProtocol(Said), str(NAME), 80, first_data=b"first")
+        opening = circuit.open_stream(Factory.forProtocol(Recorder), str(NAME), 80, first_data=b"first")
         self.network.advance(1.0)
-        theirs = Said()
+        theirs = Recorder()
         self.streams[0].accept(theirs)
         self.assertEqual(theirs.data, b"first")
         self.done(opening)
@@ -120,7 +104,7 @@ class MeetingTests(Meetings):
     def test_refused(self) -> None:
         """The client hears that nobody listens there, and may ask again."""
         circuit, _ = self.meet()
-        opening = circuit.open_stream(Factory.forProtocol(Said), str(NAME), 81)
+        opening = circuit.open_stream(Factory.forProtocol(Recorder), str(NAME), 81)
         self.network.flush()
         self.streams[0].refuse()
         self.network.flush()
@@ -131,14 +115,14 @@ class MeetingTests(Meetings):
         """The service is told, and its answer is too late without harm."""
         circuit, _ = self.meet()
         gone: list[int] = []
-        opening = circuit.open_stream(Factory.forProtocol(Said), str(NAME), 80)
+        opening = circuit.open_stream(Factory.forProtocol(Recorder), str(NAME), 80)
         self.network.flush()
         self.streams[0].ended = lambda: gone.append(1)
         opening.cancel()
         self.network.flush()
         self.failureResultOf(opening)
         self.assertEqual(gone, [1])
-        self.streams[0].accept(Said())
+        self.streams[0].accept(Recorder())
         self.streams[0].refuse()
 
     def test_names_are_not_looked_up(self) -> None:
@@ -152,7 +136,7 @@ class MeetingTests(Meetings):
         """Both ends see their streams torn, never ended cleanly; so does a stream that waits for an answer."""
         circuit, served = self.meet()
         mine, theirs = self.open(circuit)
-        waiting = circuit.open_stream(Factory.forProtocol(Said), str(NAME), 80)
+        waiting = circuit.open_stream(Factory.forProtocol(Recorder), str(NAME), 80)
         self.network.flush()
         gone: list[int] = []
         self.streams[1].ended = lambda: gone.append(1)
@@ -160,16 +144,15 @@ class MeetingTests(Meetings):
         self.network.flush()
         self.failureResultOf(waiting)
         self.assertEqual(gone, [1])
-        assert theirs.lost is not None
-        self.assertTrue(theirs.lost.check(ConnectionLost), theirs.lost)
-        assert mine.lost is not None
-        self.assertFalse(mine.lost.check(ConnectionDone))
+        self.assertEqual(theirs.lost, [ConnectionLost])
+        self.assertEqual(len(mine.lost), 1)
+        self.assertFalse(issubclass(mine.lost[0], ConnectionDone))
         self.assertEqual(served.streams, 0)
 
     def test_a_service_opens_nothing(self) -> None:
         """Its end of the circuit takes streams only."""
         _, served = self.meet()
-        self.failureResultOf(served.open_stream(Factory.forProtocol(Said), "example.org", 80), CircuitLost)
+        self.failureResultOf(served.open_stream(Factory.forProtocol(Recorder), "example.org", 80), CircuitLost)
         self.failureResultOf(served.resolve("example.org"), CircuitLost)
         self.failureResultOf(served.ping(), CircuitLost)
 

@@ -32,6 +32,7 @@ from torpydo.tpdp import (
     EndEvent,
     Event,
     Hop,
+    JoinedCircuit,
     OriginCircuit,
     StreamData,
 )
@@ -190,7 +191,7 @@ class Traveller:
     others: list[Event] = attrs.field(factory=list)
     circ_id: int = 0
     consume: bool = True
-    circuit: OriginCircuit = attrs.field(init=False)
+    circuit: OriginCircuit | JoinedCircuit[Any] = attrs.field(init=False)
     turn: Turn = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:

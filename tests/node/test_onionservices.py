@@ -7,6 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.node.network import Traveller, World
 from tests.tpdp.meeting import COOKIE, handshake
 from torpydo.crypto import SigningKey
+from torpydo.net import Buckets
 from torpydo.testing import Conditions
 from torpydo.tpdp import (
     Address,
@@ -100,8 +101,7 @@ class IntroductionTests(Onions):
 
     def test_a_flood(self) -> None:
         """One service gets no more than the limit, another one is not touched by that (SECURITY O5)."""
-        self.point.restrict(introductions_per_second=1.0, introductions_burst=5)
-        self.point.router._onions.__attrs_post_init__()
+        self.point.router._onions._introductions = Buckets(self.world.reactor.seconds, 1.0, 5)
         service, other = self.introduced(), self.introduced(SigningKey(b"o" * 32))
         status = []
         for _ in range(8):
@@ -132,15 +132,15 @@ class RendezvousTests(Onions):
         self.assertEqual(self.said(client), [(MessageType.RENDEZVOUS_ESTABLISHED, b"")])
         service = self.say(self.circuit(1, "198.51.100.2"), MessageType.RENDEZVOUS1, COOKIE + reply)
         self.assertEqual(self.said(client)[1:], [(MessageType.RENDEZVOUS2, reply)])
-        client.circuit = client.circuit.join_as_client(mine)  # type: ignore[assignment]
-        service.circuit = service.circuit.join_as_service(theirs)  # type: ignore[assignment]
+        client.circuit = client.circuit.join_as_client(mine)
+        service.circuit = service.circuit.join_as_service(theirs)
         return client, service
 
     def accept(self, client: Traveller, service: Traveller) -> int:
         """A stream between them."""
         stream = client.begin("name")
         self.assertEqual(service.of_kind(StreamRequested)[-1], StreamRequested(stream, "name", 80))
-        service.circuit.end.connected(stream, Address(bytes(4), 80), 0)  # type: ignore[attr-defined]
+        service.circuit.end.connected(stream, Address(bytes(4), 80), 0)
         service.send()
         self.assertEqual(client.of_kind(StreamConnected)[-1].stream, stream)
         return stream
