@@ -4,13 +4,25 @@ Source: docs/protocol-onion. Only what is named here is used from outside this r
 """
 
 from torpydo.crypto import DHPublicKey, DHSecretKey, NodeId, Secret, SigningKey, VerifyKey, blind
-from torpydo.onion.descriptor import IntroductionPoint, ServiceDescriptor, open_descriptor, seal_descriptor
+from torpydo.onion.descriptor import (
+    MAX_CLIENTS,
+    MAX_POINTS,
+    IntroductionPoint,
+    ServiceDescriptor,
+    open_descriptor,
+    seal_descriptor,
+)
 from torpydo.onion.introduction import Introduced, Introduction, Meeting
 from torpydo.onion.names import PERIOD, OnionName, client_key_text, is_onion, parse_client_key, period_of
-from torpydo.onion.puzzle import Puzzle, after, solve
+from torpydo.onion.puzzle import LEAST_EFFORT, MOST_EFFORT, NONCE_SIZE, Puzzle, solve
 from torpydo.tpdp import HandshakeKeys, IntroduceStatus
 
 __all__ = [
+    "LEAST_EFFORT",
+    "MAX_CLIENTS",
+    "MAX_POINTS",
+    "MOST_EFFORT",
+    "NONCE_SIZE",
     "PERIOD",
     "DHPublicKey",
     "DHSecretKey",
@@ -27,7 +39,6 @@ __all__ = [
     "ServiceDescriptor",
     "SigningKey",
     "VerifyKey",
-    "after",
     "blind",
     "client_key_text",
     "is_onion",

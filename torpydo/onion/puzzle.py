@@ -14,11 +14,15 @@ import attrs
 
 from torpydo.crypto import KEY_SIZE, Person
 
-__all__ = ["NONCE_SIZE", "Puzzle", "solve"]
+__all__ = ["LEAST_EFFORT", "MOST_EFFORT", "NONCE_SIZE", "Puzzle", "solve"]
 
 NONCE_SIZE: Final = 16
-MAX_EFFORT: Final = 2**32 - 1
+LEAST_EFFORT: Final = 1 << 12
+"""What a service suggests at the least, if it suggests any: nothing that a user would notice."""
+MOST_EFFORT: Final = 1 << 21
+"""What a service suggests, and a client spends, at the most: a descriptor must not keep its readers busy for hours."""
 _WHOLE: Final = 1 << 64
+_NONCES: Final = 1 << 8 * NONCE_SIZE
 
 
 @attrs.frozen
@@ -33,7 +37,6 @@ class Puzzle:
     effort: int = 0
 
     def _hash(self, cookie: bytes) -> Callable[[bytes], int]:
-        # The cookie is new for each introduction, so a solution counts once.
         begun = blake2b(self.seed + cookie, digest_size=8, person=Person.PUZZLE.value)
 
         def value(nonce: bytes) -> int:
@@ -44,25 +47,20 @@ class Puzzle:
         return value
 
     def effort_of(self, cookie: bytes, nonce: bytes, claimed: int) -> int:
-        """What a solution is worth: *claimed*, or 0 if it does not hold."""
+        """What a solution is worth: *claimed*, or 0 if it does not hold. It is the service that counts it once."""
         return claimed if self._hash(cookie)(nonce) * claimed < _WHOLE else 0
 
 
 def solve(puzzle: Puzzle, cookie: bytes, effort: int, start: bytes, tries: int) -> bytes | None:
-    """Look for a solution; ``None`` if none of so many tries is one.
+    """Look for a solution; ``None`` if none of so many tries is one: go on with another *start* then.
 
-    :param start: 16 random bytes to begin with; go on with :func:`after`
+    :param start: 16 random bytes to begin with
     """
     value = puzzle._hash(cookie)
     number = int.from_bytes(start, "big")
     most = (_WHOLE - 1) // effort if effort else _WHOLE
     for step in range(tries):
-        nonce = ((number + step) % (1 << 8 * NONCE_SIZE)).to_bytes(NONCE_SIZE, "big")
+        nonce = ((number + step) % _NONCES).to_bytes(NONCE_SIZE, "big")
         if value(nonce) <= most:
             return nonce
     return None
-
-
-def after(start: bytes, tries: int) -> bytes:
-    """Where a search goes on that has made so many tries."""
-    return ((int.from_bytes(start, "big") + tries) % (1 << 8 * NONCE_SIZE)).to_bytes(NONCE_SIZE, "big")

@@ -2,116 +2,21 @@
 
 from __future__ import annotations
 
-import random
-from typing import Any
-
-from twisted.internet.defer import Deferred, succeed
-from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
-
-from torpydo.apps.onionservice import OnionConnector, OnionService
-from torpydo.client import Client, IncomingStream
-from torpydo.dht import Item
-from torpydo.errors import OnionNameError, ServiceNotFound, ServiceUnreachable
-from torpydo.onion import PERIOD, DHSecretKey, OnionName, Secret, SigningKey
-from torpydo.testing import LocalNetwork
-
-START = 1_699_960_000
-
-
-class Said(Protocol):
-    """Keeps what it hears."""
-
-    def __init__(self) -> None:
-        self.data = b""
-        self.lost: Failure | None = None
-
-    def dataReceived(self, data: bytes) -> None:
-        self.data += data
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.lost = reason
-
-
-class Echo(Said):
-    """Sends back what comes."""
-
-    def dataReceived(self, data: bytes) -> None:
-        super().dataReceived(data)
-        assert self.transport is not None
-        self.transport.write(data)
-
-
-class MemoryStore:
-    """A store that forgets nothing and keeps the newest."""
-
-    def __init__(self) -> None:
-        self.items: dict[bytes, Item] = {}
-        self.puts = self.gets = 0
-
-    def put(self, item: Item) -> Deferred[int]:
-        self.puts += 1
-        item.check()
-        if item.replaces(self.items.get(item.target)):
-            self.items[item.target] = item
-        return succeed(8)
-
-    def get(self, target: bytes) -> Deferred[Item | None]:
-        self.gets += 1
-        return succeed(self.items.get(target))
-
-
-class Services(SynchronousTestCase):
-    """One service, and clients that want to reach it."""
-
-    skew = 0.0
-
-    def setUp(self) -> None:
-        self.network = LocalNetwork(nodes=8)
-        self.addCleanup(self.network.close)
-        self.network.start()
-        self.store = MemoryStore()
-        self.random = random.Random(5)
-        self.hosting: Client = self.network.success(self.network.add_client())
-        self.incoming: list[IncomingStream] = []
-        self.connector = self.connects(self.network.client)
-
-    def wall(self) -> float:
-        return START + self.skew + self.network.reactor.seconds()
-
-    def accept(self, stream: IncomingStream) -> None:
-        self.incoming.append(stream)
-        stream.accept(Echo())
-
-    def service(self, seed: bytes = b"s" * 32, **options: Any) -> OnionService:
-        """One that is reachable."""
-        made = OnionService(
-            self.network.reactor, self.hosting, SigningKey(Secret(seed)), self.store, self.accept,
-            rng=self.random.randbytes, randbelow=self.random.randrange, wall_clock=self.wall, **options,
-        )  # fmt: skip
-        made.start()
-        self.addCleanup(made.stop)
-        self.network.advance(5)
-        return made
-
-    def connects(self, client: Client) -> OnionConnector:
-        return OnionConnector(
-            self.network.reactor, client, self.store,
-            rng=self.random.randbytes, wall_clock=self.wall, shuffle=self.random.shuffle,
-        )  # fmt: skip
-
-    def open(self, name: object, isolation: object = None, connector: OnionConnector | None = None) -> Deferred[Any]:
-        return (connector or self.connector).open_stream(Factory.forProtocol(Said), str(name), 80, isolation)
-
-    def echoes(self, name: object, **options: Any) -> Said:
-        """A stream that works."""
-        said: Said = self.network.success(self.open(name, **options))
-        assert said.transport is not None
-        said.transport.write(b"hello")
-        self.network.advance(1)
-        self.assertEqual(said.data, b"hello")
-        return said
+from tests.apps.onionservice.base import START, Services
+from torpydo.apps.onionservice import OnionService, ServiceLimits
+from torpydo.client import Client, Conversation
+from torpydo.errors import ConfigurationError, OnionNameError, ServiceNotFound, ServiceUnreachable
+from torpydo.onion import (
+    LEAST_EFFORT,
+    PERIOD,
+    DHSecretKey,
+    IntroduceStatus,
+    IntroductionPoint,
+    NodeId,
+    OnionName,
+    Secret,
+    SigningKey,
+)
 
 
 class ReachingTests(Services):
@@ -123,19 +28,10 @@ class ReachingTests(Services):
         self.assertEqual((len(service.introduction_points), service.is_reachable), (3, True))
         self.echoes(service.name)
         self.echoes(f"www.{service.name}".upper())
-        self.assertEqual(len(service._circuits), 1)
+        self.assertEqual(service.circuits, 1)
         self.echoes(service.name, isolation="other")
-        self.assertEqual(len(service._circuits), 2)
+        self.assertEqual(service.circuits, 2)
         self.assertEqual([one.port for one in self.incoming], [80, 80, 80])
-
-    def test_many_at_once(self) -> None:
-        """All who want it wait for one circuit."""
-        service = self.service()
-        opening = [self.open(service.name) for _ in range(20)]
-        self.network.advance(5)
-        for one in opening:
-            self.successResultOf(one)
-        self.assertEqual(len(service._circuits), 1)
 
     def test_no_such_service(self) -> None:
         """A name that nobody has, and one that is none."""
@@ -151,15 +47,28 @@ class ReachingTests(Services):
         self.connector.client_keys[service.name] = key
         self.echoes(service.name)
 
+    def test_what_cannot_be(self) -> None:
+        """Too many clients or points are refused when the service is made, not when its descriptor is."""
+        key = DHSecretKey(Secret(b"c" * 32)).public
+        self.assertRaises(ConfigurationError, self.make, clients=[key] * 33)
+        self.make(clients=[key] * 32)
+        for points in (0, 11):
+            self.assertRaises(ConfigurationError, self.make, points=points)
+
+
+class DescriptorTests(Services):
+    """What is stored, and when."""
+
     def test_a_day_later(self) -> None:
-        """Descriptors are signed with the keys of several days around midnight; clients with other clocks find them."""
+        """Descriptors are signed with the keys of two days around midnight; clients with other clocks find them."""
         self.skew = PERIOD - (START % PERIOD) - 3600.0
         service = self.service()
         self.assertEqual(len(self.store.items), 2)
         # Two hours later: another day for the client, and the service has stored again meanwhile.
         self.skew += 2 * 3600.0
-        service._publish()
+        service._publisher.soon()
         self.network.advance(1)
+        self.assertEqual(len(self.store.puts), 4)
         self.echoes(service.name)
         self.assertEqual(len(self.store.items), 2)
         # A client whose clock is a day behind or ahead of the service's.
@@ -168,14 +77,41 @@ class ReachingTests(Services):
             later._wall_clock = lambda hours=hours: self.wall() + 3600 * hours
             self.echoes(service.name, isolation=hours, connector=later)
 
-    def test_stored_again(self) -> None:
-        """Once an hour, and a second after each change, however many there are at once."""
+    def test_noon(self) -> None:
+        """At other times there is one."""
+        self.skew = PERIOD - (START % PERIOD) + PERIOD / 2
+        self.service()
+        self.assertEqual(len(self.store.items), 1)
+
+    def test_after_a_restart(self) -> None:
+        """The sequence is higher, even at once: no two descriptors under one key have the same."""
+        sequences = []
+        for _ in range(3):
+            service = self.service()
+            sequences += [item.sequence for item in self.store.items.values()]
+            service.stop()
+            self.skew -= 4.9
+        self.assertEqual(sequences, sorted(set(sequences)))
+
+    def test_nobody_keeps_it(self) -> None:
+        """The service is not reachable until somebody does, and is told of it."""
+        self.store.holders = 0
         service = self.service()
-        self.assertEqual(self.store.puts, 1)
-        sequences = [item.sequence for item in self.store.items.values()]
-        service._publish()
-        self.assertEqual(self.store.puts, 2)
-        self.assertGreater([item.sequence for item in self.store.items.values()], sequences)
+        self.assertEqual((service.is_reachable, self.reachable), (False, []))
+        self.store.holders = 8
+        self.network.advance(31)
+        self.assertEqual((service.is_reachable, self.reachable), (True, [True]))
+
+    def test_no_introduction_point(self) -> None:
+        """What is stored leads nowhere when all are lost; it is reachable again when a new one is stored."""
+        service = self.service()
+        self.network.partition(self.network.clients[1])
+        self.network.advance(120)
+        self.assertEqual((len(service.introduction_points), self.reachable), (0, [True, False]))
+        self.network.heal()
+        self.network.advance(90)
+        self.assertEqual((len(service.introduction_points), self.reachable), (3, [True, False, True]))
+        self.echoes(service.name)
 
 
 class LossTests(Services):
@@ -203,45 +139,109 @@ class LossTests(Services):
     def test_an_introduction_point_is_killed(self) -> None:
         """Another one takes its place, and the next connection works at once."""
         service = self.service()
-        node_id = service._points[0].conversation.node_id
-        self.network.kill(next(node for node in self.network.nodes if node.node_id == node_id))
+        node_id = self.points(service.name)[0].node_id
+        self.network.kill(self.node(node_id))
         self.echoes(service.name)
         self.network.advance(30)
         self.assertEqual(len(service.introduction_points), 3)
-        self.assertNotIn(node_id, [point.conversation.node_id for point in service._points])
+        self.assertNotIn(node_id, [point.node_id for point in self.points(service.name)])
 
     def test_the_rendezvous_node_is_killed(self) -> None:
         """The streams are torn, and the next one takes another node."""
         service = self.service()
         said = self.echoes(service.name)
-        (circuit,) = self.connector._joined.values()
-        node_id = circuit.path[-1].node_id
-        self.network.kill(next(node for node in self.network.nodes if node.node_id == node_id))
+        (circuit,) = service._meetings.circuits
+        self.network.kill(self.node(circuit.path[-1].node_id))
         self.network.advance(2)
-        assert said.lost is not None
+        self.assertTrue(said.lost)
         self.echoes(service.name)
 
-    def test_a_replay(self) -> None:
-        """An introduction that comes twice is met once (SECURITY O4)."""
+    def test_the_client_is_closed(self) -> None:
+        """Nothing is left but one timer that tries again, until the service is stopped."""
         service = self.service()
-        seen: list[bytes] = []
-        point = service._points[0]
-        original = point.conversation._introduced
-        assert original is not None
-        for one in service._points:
-            take = one.conversation._introduced
-            one.conversation._introduced = lambda message, take=take: (seen.append(message), take(message))
         self.echoes(service.name)
-        before = len(service._circuits)
-        for one in service._points:
-            service._introduced(one, seen[0])
-        self.network.advance(5)
-        self.assertEqual(len(service._circuits), before)
+        self.network.success(self.hosting.close())
+        self.network.advance(100)
+        self.assertEqual((len(service.introduction_points), service.circuits), (0, 0))
+        self.assertEqual(self.reachable, [True, False])
+        service.stop()
+        self.assertEqual(list(self.network.reactor.getDelayedCalls()), [])
 
     def test_stop_leaves_nothing(self) -> None:
-        """No timer, no circuit."""
+        """No timer, no circuit; its user is not told what he has done himself."""
         service = self.service()
         self.echoes(service.name)
         service.stop()
         self.network.advance(2)
-        self.assertEqual((len(service.introduction_points), len(service._circuits)), (0, 0))
+        self.assertEqual((len(service.introduction_points), service.circuits, service.is_reachable), (0, 0, False))
+        self.assertEqual(self.reachable, [True])
+        self.network.success(self.network.client.close())
+        self.assertEqual(list(self.network.reactor.getDelayedCalls()), [])
+
+
+class ReplayTests(Services):
+    """An introduction that comes again."""
+
+    def test_a_replay(self) -> None:
+        """It builds no circuit, neither at once (SECURITY O4) nor after the service was started again."""
+        service = self.service()
+        waiting = self.network.success(self.network.client.conversation())
+        self.network.success(waiting.establish_rendezvous(b"c" * 20))
+        point = self.points(service.name)[0]
+        message = self.hello(service.name, point, waiting.node_id, b"c" * 20)
+        self.assertIs(self.introduce(point, message), IntroduceStatus.OK)
+        self.successResultOf(waiting.when_met())
+        self.assertEqual(service.circuits, 1)
+        # A second meeting would come to the node with a cookie that is used up.
+        self.assertIs(self.introduce(point, message), IntroduceStatus.OK)
+        self.assertEqual((service.circuits, self.refused("rendezvous_unknown")), (1, 0))
+        waiting.close()
+        service.stop()
+        self.network.advance(1)
+        again = self.service()
+        self.assertIs(self.introduce(point, message), IntroduceStatus.UNKNOWN)
+        for point in self.points(again.name):
+            self.assertIs(self.introduce(point, message), IntroduceStatus.OK)
+        self.assertEqual((again.circuits, self.refused("rendezvous_unknown")), (0, 0))
+        # An introduction that is none does come to the node.
+        fresh = self.hello(again.name, point, waiting.node_id, b"c" * 20)
+        self.introduce(point, fresh)
+        self.assertEqual(self.refused("rendezvous_unknown"), 1)
+
+
+class LoadTests(Services):
+    """Ten times as many introductions as the service can serve."""
+
+    latency = 0.01
+
+    def test_honest_clients_come_through(self) -> None:
+        """At least nine of ten, those among them that know a descriptor of before; the effort falls again after it."""
+        service = self.service(limits=ServiceLimits(per_second=1.0))
+        self.echoes(service.name)
+        self.attacker: Client = self.network.success(self.network.add_client())
+        points = self.points(service.name)
+        where = self.network.nodes[0].node_id
+        opening = []
+        for second in range(30):
+            for number in range(10):
+                self.flood(service, points[number % 3], where)
+            if second >= 10 and not second % 2:
+                opening.append(self.open(service.name, isolation=second))
+            self.network.advance(1)
+        self.assertGreaterEqual(service.puzzle.effort, LEAST_EFFORT)
+        self.network.advance(60)
+        came = []
+        for one in opening:
+            one.addCallbacks(came.append, lambda failure: None)
+        self.assertGreaterEqual(len(came), 9)
+        self.network.advance(600)
+        self.assertEqual(service.puzzle.effort, 0)
+
+    def flood(self, service: OnionService, point: IntroductionPoint, where: NodeId) -> None:
+        """One introduction of an attacker, without any effort."""
+        message = self.hello(service.name, point, where, self.random.randbytes(20))
+
+        def introduce(asking: Conversation) -> None:
+            asking.introduce(point.key.raw, message).addBoth(lambda ignored: asking.close())
+
+        self.attacker.conversation(point.node_id).addCallbacks(introduce, lambda failure: None)

@@ -4,7 +4,8 @@ from torpydo.apps.onionservice.connector import OnionConnector
 from torpydo.apps.onionservice.forwarding import OnionAddress
 from torpydo.apps.onionservice.hosting import HostedService, OnionEndpoint
 from torpydo.apps.onionservice.onions import Onions, PortSpec, parse_port, read_port
-from torpydo.apps.onionservice.service import OnionService
+from torpydo.apps.onionservice.points import PointLife
+from torpydo.apps.onionservice.service import OnionService, ServiceLimits
 from torpydo.apps.onionservice.store import DescriptorStore
 
 __all__ = [
@@ -15,7 +16,9 @@ __all__ = [
     "OnionEndpoint",
     "OnionService",
     "Onions",
+    "PointLife",
     "PortSpec",
+    "ServiceLimits",
     "parse_port",
     "read_port",
 ]

@@ -1,12 +1,12 @@
 """The client's way to a service: descriptor, rendezvous, introduction, joined circuit, streams.
 
-A joined circuit is kept for the streams that come later; those of different isolation keys never share one. While one
-is being made, all who want it wait for the same. Called by the client for every name that ends in ``.torpydo``.
+A joined circuit is kept for the streams that come later (joined); those of different isolation keys never share one.
+Called by the client for every name that ends in ``.torpydo``.
 ::
 
-    descriptor ─┐                       ┌─> INTRODUCE1 ──ack──┐
-                ├─> choose a point, and ┤                     ├─> RENDEZVOUS2 ──> joined
-    rendezvous ─┘                       └─────────────────────┘
+    descriptor ──> choose a point ──┬─> circuit to it ──────────────────────────────────┬─> INTRODUCE1 ──ack──┐
+                                    ├─> solution of the puzzle ─────────────────────────┤                     │
+                                    └─> circuit to another node, ESTABLISH_RENDEZVOUS ──┴─> RENDEZVOUS2 ──────┴─> joined
 """
 
 from __future__ import annotations
@@ -15,15 +15,19 @@ from collections.abc import Callable, Hashable
 from typing import Any, Final
 
 import attrs
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.internet.defer import Deferred, FirstError, TimeoutError, gatherResults
 from twisted.internet.interfaces import IProtocol, IProtocolFactory
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from torpydo.apps.onionservice.joined import IDLE, JoinedCircuits
 from torpydo.apps.onionservice.store import DescriptorStore
 from torpydo.client import Circuit, Client, Conversation, FirstData
 from torpydo.dht import target_of
 from torpydo.errors import (
     CircuitError,
+    CircuitLost,
+    ConnectTimeout,
     CryptoError,
     PathError,
     RemoteProtocolError,
@@ -32,16 +36,21 @@ from torpydo.errors import (
     TorpydoError,
 )
 from torpydo.onion import (
+    LEAST_EFFORT,
+    MOST_EFFORT,
+    NONCE_SIZE,
     DHSecretKey,
     IntroduceStatus,
     Introduction,
     IntroductionPoint,
     Meeting,
     OnionName,
+    Puzzle,
     Secret,
     ServiceDescriptor,
     open_descriptor,
     period_of,
+    solve,
 )
 
 __all__ = ["OnionConnector"]
@@ -49,13 +58,19 @@ __all__ = ["OnionConnector"]
 TRIES: Final = 4
 """Introductions that are tried for one connection."""
 ANSWER: Final = 10.0
-"""Seconds from an introduction to the service's coming, after which another point is tried."""
+"""Seconds from an introduction to the service's coming, or to any other answer, after which another point is tried."""
 FRESH: Final = 1800.0
 """Seconds for which a descriptor is used without another look."""
+DESCRIPTORS: Final = 1000
+"""Descriptors that are remembered, those found last."""
+STREAM_TRIES: Final = (10.0, 15.0)
+"""Seconds for a stream to open, on one circuit and then on another."""
 COOKIE: Final = 20
+SLICE: Final = 4096
+"""Hashes between two looks at anything else: a few milliseconds of a slow machine."""
 
 
-@attrs.define(eq=False)
+@attrs.frozen
 class _Known:
     """A descriptor, and when it was found."""
 
@@ -70,7 +85,9 @@ class OnionConnector:
     :param store: where descriptors are
     :param rng: bytes of randomness
     :param shuffle: puts a list into a random order
-    :param client_keys: keys that services have given to this client, by name
+    :param idle: seconds without a stream after which a circuit to a service is closed
+    :param most_effort: that it spends on one introduction, whatever the descriptor suggests
+    :ivar client_keys: keys that services have given to this client, by name
     """
 
     log = Logger()
@@ -84,6 +101,8 @@ class OnionConnector:
         rng: Callable[[int], bytes],
         wall_clock: Callable[[], float],
         shuffle: Callable[[list[IntroductionPoint]], None],
+        idle: float = IDLE,
+        most_effort: int = MOST_EFFORT,
     ) -> None:
         self._reactor = reactor
         self._client = client
@@ -91,10 +110,10 @@ class OnionConnector:
         self._rng = rng
         self._wall_clock = wall_clock
         self._shuffle = shuffle
+        self._most_effort = most_effort
         self.client_keys: dict[OnionName, DHSecretKey] = {}
         self._known: dict[OnionName, _Known] = {}
-        self._joined: dict[tuple[OnionName, Hashable], Circuit] = {}
-        self._making: dict[tuple[OnionName, Hashable], list[Deferred[Circuit]]] = {}
+        self._joined = JoinedCircuits(reactor, self._meet, idle)
 
     def open_stream(
         self, factory: IProtocolFactory, host: str, port: int, isolation: Hashable, first_data: bytes | FirstData = b""
@@ -102,102 +121,130 @@ class OnionConnector:
         """Open a stream to a service.
 
         :return: cancellable; fails with :class:`OnionNameError`, :class:`ServiceNotFound`,
-            :class:`ServiceUnreachable` or what opening the stream fails with
+            :class:`ServiceUnreachable`, :class:`ConnectTimeout` or what opening the stream fails with
         """
-        return Deferred.fromCoroutine(self._open_stream(factory, host, port, isolation, first_data))
+        first = FirstData(first_data) if isinstance(first_data, bytes) else first_data
+        return Deferred.fromCoroutine(self._open_stream(factory, host, port, isolation, first))
 
     async def _open_stream(
-        self, factory: IProtocolFactory, host: str, port: int, isolation: Hashable, first_data: bytes | FirstData
+        self, factory: IProtocolFactory, host: str, port: int, isolation: Hashable, first: FirstData
     ) -> IProtocol:
         name = OnionName.parse(host)
-        circuit = await self._circuit(name, isolation)
-        return await circuit.open_stream(factory, host, port, first_data=first_data)
+        error: CircuitLost | ConnectTimeout | None = None
+        for seconds in STREAM_TRIES:
+            circuit = await self._joined.use(name, isolation)
+            opening = circuit.open_stream(factory, host, port, first_data=first)
+            try:
+                return await opening.addTimeout(seconds, self._reactor)
+            except CircuitLost as lost:
+                # None of the first bytes had gone.
+                error = lost
+            except TimeoutError:
+                self._joined.avoid(name, isolation, circuit)
+                error = ConnectTimeout(f"the onion service did not answer a stream within {seconds:.0f} s; try again")
+                if first.size:
+                    # They may have arrived, and must not arrive twice.
+                    break
+        assert error is not None
+        raise error
 
     def new_identity(self) -> None:
         """Later streams share no circuit with those before."""
-        self._joined.clear()
+        self._joined.new_identity()
 
     # -- The circuit
 
-    async def _circuit(self, name: OnionName, isolation: Hashable) -> Circuit:
-        key = (name, isolation)
-        circuit = self._joined.get(key)
-        if circuit is not None and circuit.is_open:
-            return circuit
-        others = self._making.get(key)
-        if others is not None:
-            waiter: Deferred[Circuit] = Deferred(others.remove)
-            others.append(waiter)
-            return await waiter
-        waiting = self._making[key] = []
-        try:
-            circuit = await self._meet(name)
-        except BaseException as error:
-            del self._making[key]
-            reason = error if isinstance(error, TorpydoError) else CircuitError("it was given up; try again")
-            for one in list(waiting):
-                one.errback(reason)
-            raise
-        del self._making[key]
-        self._joined[key] = circuit
-        circuit.when_closed().addCallback(lambda _: self._forget(key, circuit))
-        for one in list(waiting):
-            one.callback(circuit)
-        return circuit
-
-    def _forget(self, key: tuple[OnionName, Hashable], circuit: Circuit) -> None:
-        if self._joined.get(key) is circuit:
-            del self._joined[key]
-
     async def _meet(self, name: OnionName) -> Circuit:
-        """Try one introduction point after the other; when all are gone, look once for a newer descriptor."""
-        stale = name in self._known
+        """Try one introduction point after the other; after the first failure look whether the descriptor was old."""
+        known = self._known.get(name)
         descriptor = await self._descriptor(name)
-        points = list(descriptor.points)
-        self._shuffle(points)
+        remembered = known is not None and descriptor is known.descriptor
+        points = self._shuffled(descriptor)
+        effort = descriptor.puzzle.effort
         for _ in range(TRIES):
-            if not points:
-                if not stale:
-                    break
-                # What was known may be of yesterday, or of before the service was started again.
-                stale = False
-                self._known.pop(name, None)
-                descriptor = await self._descriptor(name)
-                points = list(descriptor.points)
-                self._shuffle(points)
-            circuit = await self._try(name, descriptor, points.pop())
-            if circuit is not None:
-                return circuit
+            point = points.pop()
+            # Again after the others: it may have been busy.
+            points.insert(0, point)
+            try:
+                return await self._try(name, descriptor.puzzle, effort, point)
+            except TimeoutError:
+                # Others may have made more effort.
+                effort = max(LEAST_EFFORT, 2 * effort)
+                self.log.debug("a service did not come; the next effort is {effort}", effort=effort)
+            except (CircuitError, PathError, ServiceUnreachable, CryptoError, RemoteProtocolError) as error:
+                self.log.debug("an introduction came to nothing: {why}", why=str(error))
+            if remembered:
+                # It may be of yesterday, of before the service was started again, or of before it had a crowd.
+                remembered = False
+                newer = await self._newer(name, descriptor)
+                if newer is not descriptor:
+                    descriptor, points = newer, self._shuffled(newer)
+                    effort = max(effort, descriptor.puzzle.effort)
         self._known.pop(name, None)
         raise ServiceUnreachable("the onion service does not answer; it may have gone, or be too busy. Try again later")
 
-    async def _try(self, name: OnionName, descriptor: ServiceDescriptor, point: IntroductionPoint) -> Circuit | None:
-        """One attempt; ``None`` if another one may succeed."""
-        opened: list[Conversation] = []
+    async def _newer(self, name: OnionName, descriptor: ServiceDescriptor) -> ServiceDescriptor:
+        """What the store has now; what was known if it says nothing else, or nothing at all."""
+        self._known.pop(name, None)
         try:
-            waiting = await self._client.conversation(avoid=[point.node_id])
-            opened.append(waiting)
-            meeting = Meeting(waiting.node_id, self._rng(COOKIE))
-            ready = waiting.establish_rendezvous(meeting.cookie)
+            newer = await self._descriptor(name)
+        except TorpydoError:
+            return descriptor
+        return descriptor if newer == descriptor else newer
+
+    def _shuffled(self, descriptor: ServiceDescriptor) -> list[IntroductionPoint]:
+        points = list(descriptor.points)
+        self._shuffle(points)
+        return points
+
+    async def _try(self, name: OnionName, puzzle: Puzzle, effort: int, point: IntroductionPoint) -> Circuit:
+        """One attempt; whatever it has opened is closed again if it comes to nothing."""
+        opened: list[Conversation] = []
+        cookie = self._rng(COOKIE)
+        effort = min(effort, self._most_effort)
+        waiting: Conversation
+        asking: Conversation
+        parts: tuple[Deferred[Any], ...] = (
+            Deferred.fromCoroutine(self._wait_at_a_node(point, cookie, opened)),
+            Deferred.fromCoroutine(self._go_to(point, opened)),
+            Deferred.fromCoroutine(self._solve(puzzle, cookie, effort)),
+        )
+        try:
+            waiting, asking, nonce = await _all(parts)
             ephemeral = DHSecretKey(Secret(self._rng(32)))
+            meeting = Meeting(waiting.node_id, cookie, effort, nonce)
             hello = Introduction.start(name, point.service_key, ephemeral, meeting)
-            asking = await self._client.conversation(point.node_id)
-            opened.append(asking)
-            await ready
-            if await asking.introduce(point.key.raw, hello.message) is not IntroduceStatus.OK:
+            introducing = asking.introduce(point.key.raw, hello.message).addTimeout(ANSWER, self._reactor)
+            if await introducing is not IntroduceStatus.OK:
                 raise ServiceUnreachable("the introduction point passed nothing on")
             asking.close()
             keys = hello.finish(await waiting.when_met().addTimeout(ANSWER, self._reactor))
             return waiting.join_as_client(keys)
-        except (CircuitError, PathError, ServiceUnreachable, CryptoError, RemoteProtocolError, TimeoutError) as error:
-            self.log.debug("an introduction came to nothing: {why}", why=str(error))
-            for one in opened:
-                one.close()
-            return None
-        except CancelledError:
+        except BaseException:
             for one in opened:
                 one.close()
             raise
+
+    async def _wait_at_a_node(
+        self, point: IntroductionPoint, cookie: bytes, opened: list[Conversation]
+    ) -> Conversation:
+        waiting = await self._client.conversation(avoid=[point.node_id])
+        opened.append(waiting)
+        await waiting.establish_rendezvous(cookie).addTimeout(ANSWER, self._reactor)
+        return waiting
+
+    async def _go_to(self, point: IntroductionPoint, opened: list[Conversation]) -> Conversation:
+        asking = await self._client.conversation(point.node_id)
+        opened.append(asking)
+        return asking
+
+    async def _solve(self, puzzle: Puzzle, cookie: bytes, effort: int) -> bytes:
+        """The solution of a puzzle, found while other things go on."""
+        if not effort:
+            return bytes(NONCE_SIZE)
+        while (nonce := solve(puzzle, cookie, effort, self._rng(NONCE_SIZE), SLICE)) is None:
+            await deferLater(self._reactor, 0.0, lambda: None)
+        return nonce
 
     # -- The descriptor
 
@@ -216,6 +263,22 @@ class OnionConnector:
                 descriptor = open_descriptor(item.value, name, blinded, item.sequence, self.client_keys.get(name))
             except (ServiceNotFound, RemoteProtocolError):
                 continue
-            self._known[name] = _Known(descriptor, self._reactor.seconds())
+            self._remember(name, descriptor)
             return descriptor
         raise ServiceNotFound()
+
+    def _remember(self, name: OnionName, descriptor: ServiceDescriptor) -> None:
+        self._known.pop(name, None)
+        self._known[name] = _Known(descriptor, self._reactor.seconds())
+        if len(self._known) > DESCRIPTORS:
+            del self._known[next(iter(self._known))]
+
+
+async def _all(parts: tuple[Deferred[Any], ...]) -> list[Any]:
+    """What all of them fire with; when one fails, the others are cancelled, and its error is the error."""
+    try:
+        return await gatherResults(parts, consumeErrors=True)
+    except FirstError as error:
+        for one in parts:
+            one.cancel()
+        error.subFailure.raiseException()

@@ -1,0 +1,276 @@
+"""The client's side: descriptors, attempts, who waits for what, and what is closed again."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.protocol import Factory
+
+from tests.apps.onionservice.base import Services
+from tests.network.base import Echo
+from tests.onion.build import document
+from tests.testing.recorders import Recorder
+from torpydo.apps.onionservice import OnionService, ServiceLimits
+from torpydo.client import IncomingStream
+from torpydo.dht import Item
+from torpydo.errors import ConnectTimeout, ServiceUnreachable
+from torpydo.onion import LEAST_EFFORT, OnionName, Secret, SigningKey, blind, seal_descriptor
+
+KEY = SigningKey(Secret(b"k" * 32))
+
+
+class WaitingTests(Services):
+    """One circuit for all who want it."""
+
+    latency = 0.02
+
+    def test_many_at_once(self) -> None:
+        """All wait for the same."""
+        service = self.service()
+        opening = [self.open(service.name) for _ in range(20)]
+        self.network.advance(5)
+        for one in opening:
+            self.successResultOf(one)
+        self.assertEqual(service.circuits, 1)
+
+    def test_the_first_gives_up(self) -> None:
+        """The others get what they wait for."""
+        service = self.service()
+        first, *others = [self.open(service.name) for _ in range(3)]
+        self.network.advance(0.3)
+        first.cancel()
+        self.failureResultOf(first, CancelledError)
+        self.network.advance(5)
+        for one in others:
+            self.successResultOf(one)
+        self.assertEqual(service.circuits, 1)
+
+    def test_all_give_up(self) -> None:
+        """Whenever it is, nothing is left behind, and whoever comes later gets a circuit."""
+        service = self.service()
+        before = self.circuits()
+        connector = self.connects(self.network.client, idle=5.0)
+        for step in range(1, 20):
+            opening = [self.open(service.name, step, connector) for _ in range(2)]
+            self.network.advance(0.1 * step)
+            if opening[0].called:
+                self.assertGreater(step, 5)
+                break
+            for one in opening:
+                one.cancel()
+                self.failureResultOf(one, CancelledError)
+            self.network.advance(15)
+            self.assertEqual(self.circuits(), before, step)
+        else:
+            self.fail("it takes too long to connect")
+        self.echoes(service.name)
+        gc.collect()
+
+    def test_a_new_identity_meanwhile(self) -> None:
+        """Who waited gets the circuit, who comes later gets another one."""
+        service = self.service()
+        first = self.open(service.name)
+        self.network.advance(0.3)
+        self.connector.new_identity()
+        second = self.open(service.name)
+        self.network.advance(5)
+        self.successResultOf(first)
+        self.successResultOf(second)
+        self.assertEqual(service.circuits, 2)
+        self.echoes(service.name)
+        self.assertEqual(service.circuits, 2)
+
+
+class ClosingTests(Services):
+    """Circuits that nobody uses."""
+
+    def test_idle(self) -> None:
+        """They are closed after a while, others are not."""
+        service = self.service()
+        connector = self.connects(self.network.client, idle=5.0)
+        said = self.echoes(service.name, connector=connector)
+        self.network.advance(20)
+        self.assertEqual(service.circuits, 1)
+        said.tcp.loseConnection()
+        self.network.advance(4)
+        self.assertEqual(service.circuits, 1)
+        self.network.advance(7)
+        self.assertEqual(service.circuits, 0)
+        self.echoes(service.name, connector=connector)
+
+    def test_a_client_that_does_not_close(self) -> None:
+        """Then the service does it, after a quarter of an hour."""
+        service = self.service()
+        said = self.echoes(service.name, connector=self.connects(self.network.client, idle=1e6))
+        said.tcp.loseConnection()
+        self.network.advance(890)
+        self.assertEqual(service.circuits, 1)
+        self.network.advance(80)
+        self.assertEqual(service.circuits, 0)
+
+    def test_too_many_circuits(self) -> None:
+        """The one that was not used for longest makes room; one with streams stays."""
+        service = self.service(limits=ServiceLimits(circuits=2))
+        kept = self.echoes(service.name, isolation=0)
+        for isolation in (1, 2):
+            said = self.echoes(service.name, isolation=isolation)
+            said.tcp.loseConnection()
+            self.network.advance(1)
+        self.assertEqual((service.circuits, kept.lost), (2, []))
+
+    def test_a_new_identity(self) -> None:
+        """What is not used is closed at once, what is used when it is not any more; nothing new comes to it."""
+        service = self.service()
+        used, unused = self.echoes(service.name), self.echoes(service.name, isolation="other")
+        unused.tcp.loseConnection()
+        self.network.advance(1)
+        self.connector.new_identity()
+        self.network.advance(1)
+        self.assertEqual((service.circuits, used.lost), (1, []))
+        self.echoes(service.name)
+        self.assertEqual(service.circuits, 2)
+        used.tcp.loseConnection()
+        self.network.advance(61)
+        self.assertEqual(service.circuits, 1)
+
+
+class AttemptTests(Services):
+    """Introductions that come to nothing."""
+
+    latency = 0.02
+
+    def store_one(self, nodes: int = 3, effort: int = 0) -> OnionName:
+        """A descriptor that names nodes which nobody lists."""
+        name = OnionName.of(KEY)
+        key = blind(KEY, int(self.wall()) // 86400)
+        value = seal_descriptor(document(nodes, effort), name, key.public, 1, rng=self.random.randbytes)
+        self.store.put(Item.make(key, key.public.raw, b"", 1, int(self.wall()) + 3600, value))
+        return name
+
+    def test_nodes_that_are_not_listed(self) -> None:
+        """The circuit that was begun meanwhile is closed, and nothing is left that nobody looks at."""
+        before = self.circuits()
+        opening = self.open(self.store_one())
+        self.network.advance(30)
+        self.failureResultOf(opening, ServiceUnreachable)
+        self.assertEqual(self.circuits(), before)
+        gc.collect()
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_a_service_that_does_not_come(self) -> None:
+        """Each time the client makes twice the effort. Everything is closed again."""
+        service = self.service(limits=ServiceLimits(meetings=0))
+        before = self.circuits()
+        opening = self.open(service.name)
+        self.network.advance(60)
+        self.failureResultOf(opening, ServiceUnreachable)
+        waiting = [service._queue.waiting(effort * LEAST_EFFORT) for effort in (0, 1, 2, 4, 5)]
+        self.assertEqual(waiting, [4, 3, 2, 1, 0])
+        self.assertEqual(self.circuits(), before)
+
+    def test_an_older_descriptor(self) -> None:
+        """After one failure it is looked for again: of three old points one is asked."""
+        service = self.service()
+        self.echoes(service.name)
+        service.stop()
+        self.network.advance(1)
+        self.service()
+        gets = self.store.gets
+        self.echoes(service.name)
+        self.assertEqual(self.store.gets - gets, 1)
+        self.assertEqual(self.connector._known[service.name].descriptor.points, self.points(service.name))
+
+    def test_the_store_knows_nothing_any_more(self) -> None:
+        """Then what was known before has to do, as long as a point of it lives."""
+        service = self.service()
+        self.echoes(service.name)
+        self.store.items.clear()
+        self.network.kill(self.node(self.connector._known[service.name].descriptor.points[0].node_id))
+        for isolation in range(4):
+            self.echoes(service.name, isolation=isolation)
+
+
+class EffortTests(Services):
+    """Puzzles."""
+
+    def suggest(self, service: OnionService, effort: int) -> None:
+        """It had a crowd just now."""
+        service._demand.effort = effort
+        service._demand._changed = self.network.reactor.seconds()
+        service._publisher.soon()
+        self.network.advance(2)
+
+    def test_what_the_descriptor_asks_for(self) -> None:
+        """Is done, in slices between which other things happen."""
+        service = self.service(limits=ServiceLimits(meetings=0))
+        self.suggest(service, 50_000)
+        opening, turns = self.open(service.name), 0
+
+        def turn() -> None:
+            nonlocal turns
+            turns += 1
+            if not service._queue.waiting(0):
+                self.network.reactor.callLater(0, turn)
+
+        turn()
+        self.network.advance(5)
+        self.assertEqual([service._queue.waiting(50_000), service._queue.waiting(50_001)], [1, 0])
+        self.assertGreater(turns, 5)
+        opening.addErrback(lambda failure: failure.trap(CancelledError))
+        opening.cancel()
+
+    def test_too_much(self) -> None:
+        """Nobody is kept busy for hours: less is done, and is worth that."""
+        service = self.service(limits=ServiceLimits(meetings=0))
+        self.suggest(service, 2**32 - 1)
+        opening = self.open(service.name, connector=self.connects(self.network.client, most_effort=1000))
+        self.network.advance(5)
+        self.assertEqual([service._queue.waiting(1000), service._queue.waiting(1001)], [1, 0])
+        opening.addErrback(lambda failure: failure.trap(CancelledError))
+        opening.cancel()
+
+
+class MuteTests(Services):
+    """A service that does not answer its streams, or only those of later circuits."""
+
+    mute = 0
+
+    def accept(self, stream: IncomingStream) -> None:
+        self.incoming.append(stream)
+        stream.ended = lambda: self.ended.append(stream)
+        if len(self.incoming) > self.mute:
+            stream.accept(Echo())
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.ended: list[IncomingStream] = []
+
+    def test_another_circuit(self) -> None:
+        """It is asked for on another one."""
+        self.mute = 1
+        service = self.service()
+        self.echoes(service.name)
+        self.assertEqual((len(self.incoming), self.ended), (2, self.incoming[:1]))
+        self.assertEqual(service.circuits, 1)
+
+    def test_never(self) -> None:
+        """It ends with an error, and nothing is left."""
+        self.mute = 9
+        service = self.service()
+        opening = self.open(service.name)
+        self.network.advance(30)
+        self.failureResultOf(opening, ConnectTimeout)
+        self.assertEqual((len(self.incoming), len(self.ended), service.circuits), (2, 2, 0))
+
+    def test_first_bytes(self) -> None:
+        """They may have arrived, so they are not sent again."""
+        self.mute = 1
+        service = self.service()
+        opening: Deferred[Any] = self.connector.open_stream(
+            Factory.forProtocol(Recorder), str(service.name), 80, None, b"once"
+        )
+        self.network.advance(30)
+        self.failureResultOf(opening, ConnectTimeout)
+        self.assertEqual(len(self.incoming), 1)

@@ -1,0 +1,85 @@
+"""The queue of introductions: who is served, who is dropped, how fast."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from torpydo.apps.onionservice.queue import IntroductionQueue
+
+
+def take_all(queue: IntroductionQueue[str], now: float) -> str:
+    """What is served without a pause."""
+    taken = ""
+    while (one := queue.take(now)) is not None:
+        taken += one
+    return taken
+
+
+class QueueTests(SynchronousTestCase):
+    """By effort, with bounds."""
+
+    def test_highest_effort_first(self) -> None:
+        """Of equals the last one: its client is the likeliest to be there still."""
+        queue: IntroductionQueue[str] = IntroductionQueue()
+        for name, effort in zip("abcdef", (0, 7, 0, 9, 7, 0), strict=True):
+            queue.put(name, effort, 1.0)
+        self.assertEqual(take_all(queue, 1.0), "debfca")
+        self.assertEqual(len(queue), 0)
+
+    def test_full(self) -> None:
+        """The lowest effort is dropped, of equals the oldest; one that is itself the lowest does not come in."""
+        queue: IntroductionQueue[str] = IntroductionQueue(3)
+        for name, effort in zip("abcde", (5, 1, 1, 8, 5), strict=True):
+            queue.put(name, effort, 1.0)
+        self.assertEqual(len(queue), 3)
+        queue.put("f", 0, 1.0)
+        self.assertEqual(take_all(queue, 1.0), "dea")
+
+    def test_by_default(self) -> None:
+        """2500 wait, and no more (SECURITY O5)."""
+        queue: IntroductionQueue[str] = IntroductionQueue()
+        for _ in range(3000):
+            queue.put("x", 0, 1.0)
+        self.assertEqual(len(queue), 2500)
+
+    def test_too_late(self) -> None:
+        """Those who have waited longer than a client waits are dropped when it is their turn."""
+        queue: IntroductionQueue[str] = IntroductionQueue()
+        queue.put("a", 9, 0.0)
+        queue.put("b", 8, 0.1)
+        queue.put("c", 0, 5.0)
+        self.assertEqual(take_all(queue, 10.05), "bc")
+        self.assertEqual(len(queue), 0)
+
+    def test_how_fast(self) -> None:
+        """250 a second at the most, a tenth of a second's worth at once after a pause."""
+        queue: IntroductionQueue[str] = IntroductionQueue(10_000, patience=100.0)
+        for _ in range(2000):
+            queue.put("x", 0, 50.0)
+        self.assertEqual(len(take_all(queue, 50.0)), 25)
+        self.assertAlmostEqual(queue.pause(50.0), 0.004)
+        self.assertIsNone(queue.take(50.0039))
+        now, taken = 50.0, 0
+        while now < 54.0:
+            now += queue.pause(now)
+            taken += len(take_all(queue, now))
+        self.assertIn(taken, (1000, 1001))
+
+    def test_slower_than_one_a_second(self) -> None:
+        """One at a time."""
+        queue: IntroductionQueue[str] = IntroductionQueue(per_second=0.5)
+        for name in "ab":
+            queue.put(name, 0, 0.0)
+        self.assertEqual(take_all(queue, 0.0), "b")
+        self.assertEqual(queue.pause(0.0), 2.0)
+        self.assertEqual(take_all(queue, 2.0), "a")
+
+    @given(st.lists(st.integers(0, 5)), st.integers(0, 6))
+    def test_counting(self, efforts: list[int], least: int) -> None:
+        """How many wait with at least some effort."""
+        queue: IntroductionQueue[str] = IntroductionQueue()
+        for effort in efforts:
+            queue.put("x", effort, 0.0)
+        self.assertEqual(queue.waiting(least), sum(effort >= least for effort in efforts))

@@ -1,0 +1,147 @@
+"""The service's way to its clients: from an introduction to a joined circuit.
+
+Introductions wait in a queue by effort; so many at a time are answered, each on a circuit to the node where its client
+waits. Joined circuits that nobody uses are closed, sooner if there are many. Called by service.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from torpydo.apps.onionservice.queue import IntroductionQueue
+from torpydo.client import Circuit, Conversation, IncomingStream
+from torpydo.errors import TorpydoError
+from torpydo.onion import DHSecretKey, Introduced, NodeId, Secret
+
+__all__ = ["Meetings"]
+
+AT_ONCE: Final = 64
+"""Clients that the service is on its way to at one time."""
+ATTEMPTS: Final = 2
+"""Circuits that are built for one introduction (SECURITY O6)."""
+CIRCUITS: Final = 2000
+"""Joined circuits; when there are more, the one that was not used for longest goes."""
+IDLE: Final = 900.0
+"""Seconds without a stream after which a joined circuit is closed; clients close theirs sooner."""
+SWEEP: Final = 60.0
+"""Seconds between two looks for such circuits."""
+
+
+class Meetings:
+    """Clients that are met.
+
+    :param build: makes a circuit to the node where a client waits
+    :param incoming: given each stream of a client
+    :param queue: of introductions
+    :param at_once: clients that it goes to at one time
+    :param circuits: joined circuits that there may be
+    :ivar circuits: those there are, the one that was joined first at the front
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        build: Callable[[NodeId], Deferred[Conversation]],
+        incoming: Callable[[IncomingStream], None],
+        queue: IntroductionQueue[Introduced],
+        *,
+        rng: Callable[[int], bytes],
+        at_once: int = AT_ONCE,
+        circuits: int = CIRCUITS,
+    ) -> None:
+        self.circuits: dict[Circuit, None] = {}
+        self._reactor = reactor
+        self._build = build
+        self._incoming = incoming
+        self._queue = queue
+        self._rng = rng
+        self._at_once = at_once
+        self._most_circuits = circuits
+        self._under_way: set[Deferred[None]] = set()
+        self._pause: IDelayedCall | None = None
+        self._sweeper: IDelayedCall | None = None
+        self._stopped = False
+
+    def introduced(self, introduced: Introduced, effort: int) -> None:
+        """Go to that client, in its turn."""
+        self._queue.put(introduced, effort, self._reactor.seconds())
+        self._serve()
+
+    def stop(self) -> None:
+        """End everything that is open."""
+        self._stopped = True
+        for call in (self._pause, self._sweeper):
+            if call is not None and call.active():
+                call.cancel()
+        for deferred in list(self._under_way):
+            deferred.cancel()
+        for circuit in list(self.circuits):
+            circuit.close("the service was stopped")
+
+    def _serve(self) -> None:
+        if self._pause is not None and self._pause.active():
+            return
+        while len(self._under_way) < self._at_once and not self._stopped:
+            now = self._reactor.seconds()
+            introduced = self._queue.take(now)
+            if introduced is None:
+                if self._queue:
+                    self._pause = self._reactor.callLater(self._queue.pause(now), self._serve)
+                return
+            meeting = Deferred.fromCoroutine(self._meet(introduced))
+            self._under_way.add(meeting)
+            meeting.addBoth(self._met, meeting)
+
+    def _met(self, result: object, meeting: Deferred[None]) -> None:
+        self._under_way.discard(meeting)
+        if isinstance(result, Failure):
+            if result.check(TorpydoError, CancelledError):
+                self.log.debug("a client could not be met: {why}", why=result.getErrorMessage())
+            else:
+                self.log.failure("a client could not be met", result)
+        self._serve()
+
+    async def _meet(self, introduced: Introduced) -> None:
+        meeting = introduced.meeting
+        # Before any circuit: a client whose key is refused costs none.
+        keys, reply = introduced.answer(DHSecretKey(Secret(self._rng(32))))
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                conversation = await self._build(meeting.node_id)
+            except TorpydoError:
+                if attempt == ATTEMPTS:
+                    raise
+                continue
+            try:
+                self._keep(conversation.join_as_service(meeting.cookie, reply, keys, self._incoming))
+            except TorpydoError:
+                conversation.close()
+                raise
+            return
+
+    # -- Joined circuits
+
+    def _keep(self, circuit: Circuit) -> None:
+        self.circuits[circuit] = None
+        circuit.when_closed().addCallback(lambda _: self.circuits.pop(circuit, None))
+        if len(self.circuits) > self._most_circuits:
+            min(self.circuits, key=lambda one: (bool(one.streams), one.last_used)).close("there are too many circuits")
+        if self._sweeper is None and self.circuits:
+            self._sweeper = self._reactor.callLater(SWEEP, self._sweep)
+
+    def _sweep(self) -> None:
+        self._sweeper = None
+        long_ago = self._reactor.seconds() - IDLE
+        for circuit in list(self.circuits):
+            if not circuit.streams and circuit.last_used <= long_ago:
+                circuit.close("nobody used the circuit")
+        if self.circuits:
+            self._sweeper = self._reactor.callLater(SWEEP, self._sweep)
