@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
+from torpydo.apps.onionservice import ServiceLimits
 from torpydo.client import ClientLimits
 from torpydo.net import Limits
 from torpydo.node import NodeLimits
@@ -40,3 +42,9 @@ class GuideTests(SynchronousTestCase):
     def test_client(self) -> None:
         """Those of a client; a test network has as many."""
         self.assertEqual(rows("A client"), known(ClientLimits))
+
+    def test_service(self) -> None:
+        """Those of an onion service that are numbers."""
+        limits = attrs.asdict(ServiceLimits(), recurse=False)
+        numbers = {name.replace("_", "-"): value for name, value in limits.items() if name != "life"}
+        self.assertEqual({name: value for name, value, _, _ in rows("An onion service")}, numbers)

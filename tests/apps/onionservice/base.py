@@ -39,6 +39,8 @@ class MemoryStore:
     :ivar holders: how many keep what is put
     :ivar puts: when something was put
     :ivar gets: how often something was looked for
+    :ivar older: what those answer first who have not heard of the newest yet
+    :ivar silent: whether nobody answers who is asked
     :ivar slow: if there is one, the answers to puts wait in it
     """
 
@@ -48,6 +50,8 @@ class MemoryStore:
         self.holders = 8
         self.puts: list[float] = []
         self.gets = 0
+        self.older: dict[bytes, Item] = {}
+        self.silent = False
         self.slow: list[Deferred[int]] | None = None
 
     def put(self, item: Item) -> Deferred[int]:
@@ -61,9 +65,11 @@ class MemoryStore:
         self.slow.append(waiting)
         return waiting
 
-    def get(self, target: bytes) -> Deferred[Item | None]:
+    def get(self, target: bytes, *, newest: bool = False) -> Deferred[Item | None]:
         self.gets += 1
-        return succeed(self.items.get(target))
+        if self.silent:
+            return Deferred()
+        return succeed(self.items.get(target) if newest else self.older.get(target, self.items.get(target)))
 
 
 class Services(SynchronousTestCase):

@@ -182,6 +182,26 @@ class AttemptTests(Services):
         self.assertEqual(self.store.gets - gets, 1)
         self.assertEqual(self.connector._known[service.name].descriptor.points, self.points(service.name))
 
+    def test_some_know_an_older_one(self) -> None:
+        """The second look waits for the newest."""
+        service = self.service()
+        self.echoes(service.name)
+        self.store.older = dict(self.store.items)
+        service.stop()
+        self.network.advance(1)
+        self.service()
+        self.echoes(service.name)
+
+    def test_a_store_that_does_not_answer(self) -> None:
+        """The client is told after a minute."""
+        service = self.service()
+        self.store.silent = True
+        opening = self.open(service.name)
+        self.network.advance(59)
+        self.assertNoResult(opening)
+        self.network.advance(2)
+        self.failureResultOf(opening, ServiceUnreachable)
+
     def test_the_store_knows_nothing_any_more(self) -> None:
         """Then what was known before has to do, as long as a point of it lives."""
         service = self.service()

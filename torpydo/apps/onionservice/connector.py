@@ -61,6 +61,8 @@ ANSWER: Final = 10.0
 """Seconds from an introduction to the service's coming, or to any other answer, after which another point is tried."""
 FRESH: Final = 1800.0
 """Seconds for which a descriptor is used without another look."""
+LOOKUP: Final = 60.0
+"""Seconds that a look for one may take."""
 DESCRIPTORS: Final = 1000
 """Descriptors that are remembered, those found last."""
 STREAM_TRIES: Final = (10.0, 15.0)
@@ -123,13 +125,13 @@ class OnionConnector:
         :return: cancellable; fails with :class:`OnionNameError`, :class:`ServiceNotFound`,
             :class:`ServiceUnreachable`, :class:`ConnectTimeout` or what opening the stream fails with
         """
-        first = FirstData(first_data) if isinstance(first_data, bytes) else first_data
-        return Deferred.fromCoroutine(self._open_stream(factory, host, port, isolation, first))
+        return Deferred.fromCoroutine(self._open_stream(factory, host, port, isolation, first_data))
 
     async def _open_stream(
-        self, factory: IProtocolFactory, host: str, port: int, isolation: Hashable, first: FirstData
+        self, factory: IProtocolFactory, host: str, port: int, isolation: Hashable, first_data: bytes | FirstData
     ) -> IProtocol:
         name = OnionName.parse(host)
+        first = FirstData(first_data) if isinstance(first_data, bytes) else first_data
         error: CircuitLost | ConnectTimeout | None = None
         for seconds in STREAM_TRIES:
             circuit = await self._joined.use(name, isolation)
@@ -187,7 +189,7 @@ class OnionConnector:
         """What the store has now; what was known if it says nothing else, or nothing at all."""
         self._known.pop(name, None)
         try:
-            newer = await self._descriptor(name)
+            newer = await self._descriptor(name, newest=True)
         except TorpydoError:
             return descriptor
         return descriptor if newer == descriptor else newer
@@ -248,7 +250,7 @@ class OnionConnector:
 
     # -- The descriptor
 
-    async def _descriptor(self, name: OnionName) -> ServiceDescriptor:
+    async def _descriptor(self, name: OnionName, *, newest: bool = False) -> ServiceDescriptor:
         known = self._known.get(name)
         if known is not None and self._reactor.seconds() - known.at < FRESH:
             return known.descriptor
@@ -256,7 +258,13 @@ class OnionConnector:
         # Clocks differ: a service may be in the next period already, or in the last one still.
         for period in (now, now + 1, now - 1):
             blinded = name.blinded(period)
-            item = await self._store.get(target_of(blinded.raw))
+            looking = self._store.get(target_of(blinded.raw), newest=newest)
+            try:
+                item = await looking.addTimeout(LOOKUP, self._reactor)
+            except TimeoutError:
+                raise ServiceUnreachable(
+                    "it takes too long to find out where the onion service is; try again"
+                ) from None
             if item is None:
                 continue
             try:

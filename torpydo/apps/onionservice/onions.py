@@ -106,7 +106,6 @@ class Onions:
         if self._closed:
             raise ConfigurationError("the client is closed")
         key = service.private_key
-        self._services[bytes(key.public)] = service
         if progress is not None:
             service.watch(progress)
         running = OnionService(
@@ -121,6 +120,7 @@ class Onions:
             clients=clients,
             changed=service.changed,
         )
+        self._services[bytes(key.public)] = service
         service.tell(40, "introduction", "looking for introduction points")
         service.run(running)
 

@@ -17,5 +17,8 @@ class DescriptorStore(Protocol):
     def put(self, item: Item) -> Deferred[int]:
         """Have *item* kept; fires with how many keep it."""
 
-    def get(self, target: bytes) -> Deferred[Item | None]:
-        """Look for the newest item; fires as soon as there is one that holds."""
+    def get(self, target: bytes, *, newest: bool = False) -> Deferred[Item | None]:
+        """Look for an item; fires with the first that holds, or with none.
+
+        :param newest: wait for all who may keep it, for the one with the highest sequence
+        """
