@@ -13,7 +13,7 @@ def take_all(queue: IntroductionQueue[str], now: float) -> str:
     """What is served without a pause."""
     taken = ""
     while (one := queue.take(now)) is not None:
-        taken += one
+        taken += one[0]
     return taken
 
 
@@ -25,8 +25,10 @@ class QueueTests(SynchronousTestCase):
         queue: IntroductionQueue[str] = IntroductionQueue()
         for name, effort in zip("abcdef", (0, 7, 0, 9, 7, 0), strict=True):
             queue.put(name, effort, 1.0)
-        self.assertEqual(take_all(queue, 1.0), "debfca")
-        self.assertEqual(len(queue), 0)
+        self.assertEqual(queue.highest, 9)
+        self.assertEqual(queue.take(1.0), ("d", 9))
+        self.assertEqual(take_all(queue, 1.0), "ebfca")
+        self.assertEqual((len(queue), queue.highest), (0, -1))
 
     def test_full(self) -> None:
         """The lowest effort is dropped, of equals the oldest; one that is itself the lowest does not come in."""

@@ -1,15 +1,17 @@
 """The service's way to its clients: from an introduction to a joined circuit.
 
 Introductions wait in a queue by effort; so many at a time are answered, each on a circuit to the node where its client
-waits. Joined circuits that nobody uses are closed, sooner if there are many. Called by service.
+waits. A client chooses that node and may choose one that never answers, so one that takes long gives way to one of more
+effort. Joined circuits that nobody uses are closed, sooner if there are many. Called by service.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any, Final
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -23,6 +25,10 @@ __all__ = ["Meetings"]
 
 AT_ONCE: Final = 64
 """Clients that the service is on its way to at one time."""
+SLOW: Final = 2.0
+"""Seconds after which one of them gives way to a client of more effort."""
+LONGEST: Final = 10.0
+"""Seconds after which it is given up: the client has, too."""
 ATTEMPTS: Final = 2
 """Circuits that are built for one introduction (SECURITY O6)."""
 CIRCUITS: Final = 2000
@@ -65,7 +71,9 @@ class Meetings:
         self._rng = rng
         self._at_once = at_once
         self._most_circuits = circuits
-        self._under_way: set[Deferred[None]] = set()
+        # With the effort of each, and when it was begun.
+        self._under_way: dict[Deferred[None], tuple[int, float]] = {}
+        self._serving = False
         self._pause: IDelayedCall | None = None
         self._sweeper: IDelayedCall | None = None
         self._stopped = False
@@ -87,23 +95,38 @@ class Meetings:
             circuit.close("the service was stopped")
 
     def _serve(self) -> None:
-        if self._pause is not None and self._pause.active():
+        # What ends at once would call this again, once more for each.
+        if self._serving or (self._pause is not None and self._pause.active()):
             return
-        while len(self._under_way) < self._at_once and not self._stopped:
+        self._serving = True
+        while not self._stopped and self._has_room():
             now = self._reactor.seconds()
-            introduced = self._queue.take(now)
-            if introduced is None:
+            taken = self._queue.take(now)
+            if taken is None:
                 if self._queue:
                     self._pause = self._reactor.callLater(self._queue.pause(now), self._serve)
-                return
+                break
+            introduced, effort = taken
             meeting = Deferred.fromCoroutine(self._meet(introduced))
-            self._under_way.add(meeting)
-            meeting.addBoth(self._met, meeting)
+            self._under_way[meeting] = effort, now
+            meeting.addTimeout(LONGEST, self._reactor).addBoth(self._met, meeting)
+        self._serving = False
+
+    def _has_room(self) -> bool:
+        if len(self._under_way) < self._at_once:
+            return True
+        long_ago = self._reactor.seconds() - SLOW
+        slow = [(effort, began, one) for one, (effort, began) in self._under_way.items() if began <= long_ago]
+        least, _, meeting = min(slow, key=itemgetter(0, 1), default=(0, 0.0, None))
+        if meeting is None or self._queue.highest <= least:
+            return False
+        meeting.cancel()
+        return True
 
     def _met(self, result: object, meeting: Deferred[None]) -> None:
-        self._under_way.discard(meeting)
+        del self._under_way[meeting]
         if isinstance(result, Failure):
-            if result.check(TorpydoError, CancelledError):
+            if result.check(TorpydoError, CancelledError, TimeoutError):
                 self.log.debug("a client could not be met: {why}", why=result.getErrorMessage())
             else:
                 self.log.failure("a client could not be met", result)

@@ -51,6 +51,11 @@ class IntroductionQueue(Generic[T]):
     def __len__(self) -> int:
         return len(self._waiting)
 
+    @property
+    def highest(self) -> int:
+        """The effort of the next one; -1 if there is none."""
+        return self._waiting[-1][0] if self._waiting else -1
+
     def waiting(self, effort: int) -> int:
         """How many wait with at least that effort."""
         return len(self._waiting) - bisect_left(self._waiting, effort, key=itemgetter(0))
@@ -69,11 +74,11 @@ class IntroductionQueue(Generic[T]):
         self._counted = now
         return 0.0 if self._credit >= 1.0 - ROUNDING else (1.0 - self._credit) / self.per_second
 
-    def take(self, now: float) -> T | None:
-        """The next one; ``None`` if nothing waits, or must wait for :meth:`pause` yet."""
+    def take(self, now: float) -> tuple[T, int] | None:
+        """The next one and its effort; ``None`` if nothing waits, or must wait for :meth:`pause` yet."""
         while self._waiting and not self.pause(now):
-            _, _, came, one = self._waiting.pop()
+            effort, _, came, one = self._waiting.pop()
             if now - came <= self.patience:
                 self._credit -= 1.0
-                return one
+                return one, effort
         return None
