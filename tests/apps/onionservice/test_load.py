@@ -25,17 +25,17 @@ class FloodTests(SynchronousTestCase):
         now, served, honest, asked = 0.0, set[int](), 0, dict[int, float]()
         while now < 40.0:
             now += STEP
-            for _ in range(round(FLOOD * STEP)):
-                queue.put(None, 0, now)
-            # Fifty clients a second, half of which have a descriptor of before the flood.
+            # Fifty clients a second, half of which have a descriptor of before the flood ...
             honest += 1
             queue.put(honest, known[-1] if honest % 2 else 0, now)
             asked[honest] = now
-            # Those that were not answered within ten seconds try again with more.
+            # ... and those that were not answered within ten seconds, with more. Attackers come after each of them.
             for number in [one for one, at in asked.items() if now - at >= 10.0]:
                 del asked[number]
                 if number not in served:
                     queue.put(number, max(LEAST_EFFORT, 2 * known[-1]), now)
+            for _ in range(round(FLOOD * STEP)):
+                queue.put(None, 0, now)
             demand.look(queue.waiting, now)
             known.append(demand.effort)
             while (one := queue.take(now)) is not None:

@@ -72,8 +72,8 @@ class MeetingsTests(SynchronousTestCase):
 
     def test_nodes_that_do_not_answer(self) -> None:
         """Whoever names such keeps nobody off who makes more effort, nor others for longer than a client waits."""
-        for number in range(1, 6):
-            self.meetings.introduced(introduced(number), number)
+        for number, effort in enumerate((4, 2, 1, 3, 5), 1):
+            self.meetings.introduced(introduced(number), effort)
         self.clock.advance(1.9)
         self.meetings.introduced(introduced(6), 9)
         self.assertEqual(len(self.asked), 4)
@@ -81,10 +81,12 @@ class MeetingsTests(SynchronousTestCase):
         self.meetings.introduced(introduced(7), 1)
         # Of the four the two of least effort had to go, and not for the one that made no more.
         self.assertEqual(self.asked[4:], [node(6), node(5)])
-        self.assertEqual([one.called for one in self.building], [True, True, False, False, False, False])
+        self.meetings.introduced(introduced(8), 3)
+        self.assertEqual(self.asked[6:], [])
+        self.assertEqual([one.called for one in self.building], [False, True, True, False, False, False])
         self.clock.advance(8.0)
         self.assertEqual([one.called for one in self.building[:6]], [True] * 4 + [False] * 2)
-        self.assertEqual(self.asked[6:], [node(7)])
+        self.assertEqual(self.asked[6:], [node(8), node(7)])
 
     def test_so_many_a_second(self) -> None:
         """However soon they end."""

@@ -37,11 +37,11 @@ class RotationTests(Services):
 
     def test_random_times(self) -> None:
         """Each has a time of its own, between the bounds."""
-        service = self.service(limits=ServiceLimits(life=PointLife((100, 1000), MANY, overlap=1.0)))
+        service = self.service(limits=ServiceLimits(life=PointLife((20, 200), MANY, overlap=1.0)))
         before = set(self.points(service.name))
         left = []
         for _ in range(11):
-            self.network.advance(100)
+            self.network.advance(20)
             left.append(len(before & set(self.points(service.name))))
         self.assertEqual((left[0], left[-1]), (3, 0))
         self.assertTrue({1, 2} & set(left))
@@ -88,9 +88,9 @@ class RotationTests(Services):
 
     def test_lost_while_it_leaves(self) -> None:
         """Nothing is left of it, and nothing is opened instead of it."""
-        service = self.service(limits=ServiceLimits(life=PointLife((60, 600), MANY, overlap=3000.0)))
+        service = self.service(limits=ServiceLimits(life=PointLife((20, 120), MANY, overlap=3000.0)))
         before = self.points(service.name)
-        self.network.advance(600)
+        self.network.advance(120)
         after = self.points(service.name)
         gone = next(point for point in before if point not in after)
         self.network.kill(self.node(gone.node_id))

@@ -47,6 +47,7 @@ class Meetings:
     :param queue: of introductions
     :param at_once: clients that it goes to at one time
     :param circuits: joined circuits that there may be
+    :param idle: seconds without a stream after which one is closed
     :ivar circuits: those there are, the one that was joined first at the front
     """
 
@@ -62,6 +63,7 @@ class Meetings:
         rng: Callable[[int], bytes],
         at_once: int = AT_ONCE,
         circuits: int = CIRCUITS,
+        idle: float = IDLE,
     ) -> None:
         self.circuits: dict[Circuit, None] = {}
         self._reactor = reactor
@@ -71,6 +73,7 @@ class Meetings:
         self._rng = rng
         self._at_once = at_once
         self._most_circuits = circuits
+        self._idle = idle
         # With the effort of each, and when it was begun.
         self._under_way: dict[Deferred[None], tuple[int, float]] = {}
         self._serving = False
@@ -158,13 +161,13 @@ class Meetings:
         if len(self.circuits) > self._most_circuits:
             min(self.circuits, key=lambda one: (bool(one.streams), one.last_used)).close("there are too many circuits")
         if self._sweeper is None and self.circuits:
-            self._sweeper = self._reactor.callLater(SWEEP, self._sweep)
+            self._sweeper = self._reactor.callLater(min(SWEEP, self._idle), self._sweep)
 
     def _sweep(self) -> None:
         self._sweeper = None
-        long_ago = self._reactor.seconds() - IDLE
+        long_ago = self._reactor.seconds() - self._idle
         for circuit in list(self.circuits):
             if not circuit.streams and circuit.last_used <= long_ago:
                 circuit.close("nobody used the circuit")
         if self.circuits:
-            self._sweeper = self._reactor.callLater(SWEEP, self._sweep)
+            self._sweeper = self._reactor.callLater(min(SWEEP, self._idle), self._sweep)

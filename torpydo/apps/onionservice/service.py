@@ -66,6 +66,7 @@ class ServiceLimits:
     :ivar per_second: introductions that are answered in a second (O5)
     :ivar meetings: clients that it is on its way to at one time
     :ivar circuits: circuits to clients; the one that was not used for longest makes room for one more
+    :ivar idle: seconds without a stream after which one of them is closed
     :ivar life: how long an introduction point is used (O3)
     """
 
@@ -73,6 +74,7 @@ class ServiceLimits:
     per_second: float = 250.0
     meetings: int = 64
     circuits: int = 2000
+    idle: float = 900.0
     life: PointLife = PointLife()
 
 
@@ -130,7 +132,7 @@ class OnionService:
         self._queue: IntroductionQueue[Introduced] = IntroductionQueue(limits.waiting, per_second=limits.per_second)
         self._meetings = Meetings(
             reactor, lambda node_id: client.conversation(node_id, hops=HOPS), incoming, self._queue,
-            rng=rng, at_once=limits.meetings, circuits=limits.circuits,
+            rng=rng, at_once=limits.meetings, circuits=limits.circuits, idle=limits.idle,
         )  # fmt: skip
         self._points = IntroductionPoints(
             reactor, client, points, limits.life,
