@@ -28,6 +28,11 @@ class MeasureTests(SynchronousTestCase):
                 self.assertGreaterEqual(search.questions, 8)
                 self.assertGreaterEqual(search.seconds, 0.1)
 
+    def test_a_thousand(self) -> None:
+        """With a fifth of liars at least 99 of 100 lookups succeed (SECURITY K2)."""
+        found = measure(1000, Case.LIARS, 0.2, 200, 7)
+        self.assertGreaterEqual(sum(search.item is not None for search in found), 198)
+
     def test_what_is_not_found(self) -> None:
         """If nearly all are liars it shows: the figures are not made up."""
         found = measure(100, Case.SYBILS, 0.95, 20, 1)
