@@ -9,9 +9,12 @@ from twisted.internet.defer import Deferred
 
 from torpydo.apps.dht.walks import Walks
 from torpydo.client import Client, Questions
-from torpydo.dht import Item, Participant
+from torpydo.dht import WIDTH, Item, Participant
 
 __all__ = ["ClientDHT"]
+
+SLOW = 4.0
+"""Seconds without an answer, the building of a circuit included, after which another node is asked as well."""
 
 
 class ClientDHT:
@@ -31,13 +34,15 @@ class ClientDHT:
         self._client = client
         # It answers nobody, so where it stands means nothing.
         participant = Participant(rng(32), client.participants.contact, reactor.seconds, wall_clock)
-        self._walks = Walks(participant, Questions(reactor, client.circuit_to), isolated=True)
+        self._walks = Walks(
+            reactor, participant, Questions(reactor, client.circuit_to), isolated=True, slow=SLOW
+        )
 
     def put(self, item: Item) -> Deferred[int]:
         """Have *item* kept by those that are closest to its target; fires with how many keep it."""
         stored: Deferred[int] = Deferred()
         start = self._client.participants.closest(item.target)
-        self._walks.participant.store(item, stored.callback, start=start)
+        self._walks.participant.store(item, stored.callback, start=start, most=WIDTH)
         self._walks.go_on()
         return stored
 
@@ -60,7 +65,9 @@ class ClientDHT:
             if not newest and item.sequence >= least:
                 done(item)
 
-        participant.find(target, done, start=self._client.participants.closest(target), first=first)
+        # Those of the listings are the closest that there are: who is named besides is not worth a circuit.
+        start = self._client.participants.closest(target)
+        participant.find(target, done, start=start, first=first, most=WIDTH)
         self._walks.go_on()
         return found
 

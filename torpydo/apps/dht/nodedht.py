@@ -9,6 +9,7 @@ Given to the node's service when that is made (``node.LocalPart``); asks other n
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 import attrs
@@ -26,6 +27,10 @@ SOON: Final = 2.0
 """Seconds from a listing with nodes that were not there before to a look at them: several listings come together."""
 LATER: Final = 60.0
 """The least number of seconds between two such looks."""
+HOURLY: Final = 3600.0
+"""Seconds after which a node looks at who is closest to it although nobody has come."""
+SLOW: Final = 1.5
+"""Seconds without an answer after which another node is asked as well."""
 UPKEEP: Final = 60.0
 """Seconds between two looks at what is to be said again."""
 CUT_OFF: Final = 8
@@ -81,7 +86,9 @@ class NodeDHT:
         participant = Participant(
             place_of(node_id), circuits.participants.contact, self._reactor.seconds, self._world.wall_clock
         )
-        self._walks = Walks(participant, Questions(self._reactor, circuits.build), isolated=False)
+        self._walks = Walks(
+            self._reactor, participant, Questions(self._reactor, circuits.build), isolated=False, slow=SLOW
+        )
         self._looked_at, self._cut_off, self._answered = None, False, 0
         self._upkeep = self._reactor.callLater(UPKEEP, self._keep_up)
 
@@ -158,6 +165,9 @@ class NodeDHT:
             self.log.info("other nodes answer again; what is kept here is said to them")
         self._walks.participant.upkeep(self._world.rng, rejoined=rejoined)
         self._walks.go_on()
+        since = math.inf if self._looked_at is None else self._reactor.seconds() - self._looked_at
+        if self._look is None and (rejoined or since >= HOURLY):
+            self._look_around()
         # Otherwise nobody would be asked for an hour, and a node that is cut off would not know. Not one of the table:
         # the halves of a network that was apart have lost each other from theirs.
         for contact in self._circuits.participants.closest(self._world.rng(32), 1):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any, TypeVar
+
+from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from torpydo.client import Questions
@@ -10,17 +13,25 @@ from torpydo.errors import TorpydoError
 
 __all__ = ["Walks"]
 
+T = TypeVar("T")
+
 
 class Walks:
     """The walks of one participant.
 
+    :param reactor: keeps time
     :param participant: says whom to ask what
     :param questions: asks
     :param isolated: whether each walk has circuits of its own: two targets on one circuit would be known to be one's
+    :param slow: seconds without an answer after which another one is asked meanwhile
     :ivar silent: how many questions in a row, up to now, have had none
     """
 
-    def __init__(self, participant: Participant, questions: Questions, *, isolated: bool) -> None:
+    def __init__(
+        self, reactor: Any, participant: Participant, questions: Questions, *, isolated: bool, slow: float
+    ) -> None:
+        self._reactor = reactor
+        self._slow_after = slow
         self.participant = participant
         self._questions = questions
         self._isolated = isolated
@@ -31,7 +42,19 @@ class Walks:
         for asked in self.participant.take_questions():
             isolation = asked.walk if self._isolated else None
             answer = self._questions.ask(asked.contact.node_id, asked.data, isolation)
+            late = self._reactor.callLater(self._slow_after, self._late, asked)
+            answer.addBoth(self._cancel, late)
             answer.addCallbacks(self._heard, self._silent, callbackArgs=(asked,), errbackArgs=(asked,))
+
+    def _late(self, asked: Asked) -> None:
+        self.participant.slow(asked)
+        self.go_on()
+
+    @staticmethod
+    def _cancel(result: T, late: IDelayedCall) -> T:
+        if late.active():
+            late.cancel()
+        return result
 
     def _heard(self, answer: bytes, asked: Asked) -> None:
         self.silent = 0
