@@ -100,6 +100,10 @@ class HostedService:
     def remove_port(self, port: int) -> None:
         """Nobody listens there any more; without a port left the service ends."""
         self._ports.pop(port, None)
+        self.remove_unused()
+
+    def remove_unused(self) -> None:
+        """End it if it has no port."""
         if not self._ports:
             self.remove()
 
@@ -198,11 +202,13 @@ class OnionEndpoint:
     async def _listen(self, factory: Any) -> IListeningPort:
         service = self._host()
         port = OnionPort(service, self._port, factory)
-        port.startListening()
         try:
+            port.startListening()
             await service.when_reachable()
         except BaseException:
             await port.stopListening()
+            # It may have been begun for this port alone.
+            service.remove_unused()
             raise
         # Whoever gave no key file has no other way to know the name.
         self.log.info("port {port} of the onion service {name} can be reached", port=self._port, name=service.name)
