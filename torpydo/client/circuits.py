@@ -88,7 +88,7 @@ class Circuit:
         self._origin = origin = OriginCircuit(hops, rng=rng)
         self._core: OriginCircuit | JoinedCircuit[OriginEnd] | JoinedCircuit[ServiceEnd] = origin
         self._started = self._asked = reactor.seconds()
-        self._streams: CircuitStreams | ServedStreams = self._streams_to(origin.end)
+        self._streams: CircuitStreams | ServedStreams = self._streams_to(origin.end, joined=False)
         self._pings: list[Deferred[float]] = []
         self._when_built: list[Deferred[Circuit]] = []
         self._when_closed: list[Deferred[None]] = []
@@ -286,7 +286,7 @@ class Circuit:
     def join_as_client(self, keys: HandshakeKeys) -> Circuit:
         """The service has come: from now on it is the other end."""
         joined = self._core = self._origin.join_as_client(keys)
-        self._streams = self._streams_to(joined.end)
+        self._streams = self._streams_to(joined.end, joined=True)
         return self
 
     def join_as_service(self, keys: HandshakeKeys, incoming: AcceptFunction) -> Circuit:
@@ -299,8 +299,8 @@ class Circuit:
         self._streams = ServedStreams(self._reactor, joined.end, incoming, **self._hooks())
         return self
 
-    def _streams_to(self, end: OriginEnd) -> CircuitStreams:
-        return CircuitStreams(self._reactor, self.path, end, **self._hooks())
+    def _streams_to(self, end: OriginEnd, *, joined: bool) -> CircuitStreams:
+        return CircuitStreams(self._reactor, self.path, end, joined=joined, **self._hooks())
 
     def _hooks(self) -> dict[str, Any]:
         hooks = {"flush_soon": self.flush_soon, "silent": self._exit_silent, "stalled": self._stalled}

@@ -17,7 +17,8 @@ from torpydo.client.endings import stream_error
 from torpydo.client.firstdata import FirstData
 from torpydo.client.openstreams import ClientStream, OpenStreams
 from torpydo.directory import Descriptor
-from torpydo.errors import LocalProtocolError, StreamFailed, StreamReset, TorpydoError
+from torpydo.errors import LocalProtocolError, ResolveFailed, StreamFailed, StreamReset, TorpydoError
+from torpydo.onion import is_onion
 from torpydo.tpdp import (
     Address,
     EndReason,
@@ -30,6 +31,7 @@ from torpydo.tpdp import (
     StreamWritable,
 )
 
+_NEVER_TOLD = "the name of an onion service is never told to an exit; open it with Client.endpoint"
 _TORN = "the circuit was lost after the first bytes of the stream had gone; they may have arrived, so ask for it again"
 
 
@@ -52,12 +54,16 @@ class CircuitStreams(OpenStreams[OriginEnd]):
     """The streams that this side opens on one circuit.
 
     :param path: of the circuit; an error names its last node
+    :param joined: whether a service is at its other end, which alone may hear its name
     :param options: those of :class:`~torpydo.client.openstreams.OpenStreams`
     """
 
-    def __init__(self, clock: Any, path: Sequence[Descriptor], end: OriginEnd, **options: Any) -> None:
+    def __init__(
+        self, clock: Any, path: Sequence[Descriptor], end: OriginEnd, *, joined: bool, **options: Any
+    ) -> None:
         super().__init__(clock, end, **options)
         self._path = path
+        self._joined = joined
         self._opening: dict[int, _Opening] = {}
 
     def __len__(self) -> int:
@@ -70,6 +76,8 @@ class CircuitStreams(OpenStreams[OriginEnd]):
         self, factory: IProtocolFactory, host: str, port: int, first_data: bytes | FirstData
     ) -> Deferred[IProtocol]:
         """Ask the exit for a stream. See ``Circuit.open_stream``."""
+        if self._is_not_for_exits(host):
+            return fail(ResolveFailed(_NEVER_TOLD))
         try:
             first = FirstData(first_data) if isinstance(first_data, bytes) else first_data
             first.check_free()
@@ -83,11 +91,16 @@ class CircuitStreams(OpenStreams[OriginEnd]):
 
     def resolve(self, host: str) -> Deferred[list[tuple[str, int]]]:
         """Ask the exit for the addresses of *host*. See ``Circuit.resolve``."""
+        if self._is_not_for_exits(host):
+            return fail(ResolveFailed(_NEVER_TOLD))
         try:
             stream = self.end.resolve(host)
         except ValueError as error:
             return fail(StreamFailed(f"this destination cannot be asked for: {error}"))
         return self._wait(stream, host, 0, None, None)
+
+    def _is_not_for_exits(self, host: str) -> bool:
+        return not self._joined and is_onion(host)
 
     def _wait(
         self, stream: int, host: str, port: int, factory: IProtocolFactory | None, first: FirstData | None
