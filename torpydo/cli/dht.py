@@ -13,7 +13,7 @@ import time
 from typing import Any
 
 from torpydo.cli.clients import client_arguments, open_client
-from torpydo.dht import MAX_LIFE, MAX_VALUE, Item, target_of
+from torpydo.dht import MAX_LIFE, MAX_SALT, MAX_VALUE, Item, target_of
 from torpydo.errors import ConfigurationError, ServiceNotFound, StateError
 from torpydo.net import open_key_file
 
@@ -38,6 +38,14 @@ def _life(text: str) -> int:
     return int(text)
 
 
+def _salt(text: str) -> bytes:
+    # As the bytes that were typed, whatever the terminal's encoding.
+    raw = os.fsencode(text)
+    if len(raw) > MAX_SALT:
+        raise argparse.ArgumentTypeError(f"at most {MAX_SALT} bytes, not {len(raw)}")
+    return raw
+
+
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``torpydo dht``."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
@@ -47,7 +55,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     put = actions.add_parser("put", help="keep a value; prints its target", allow_abbrev=False)
     put.add_argument("value", metavar="VALUE", help="text, or - for what comes on standard input")
     put.add_argument("--key-file", metavar="FILE", required=True, help="the owner's key; made if it is missing")
-    put.add_argument("--salt", default="", metavar="TEXT", help="tells several items of one key apart")
+    put.add_argument(
+        "--salt", type=_salt, default=b"", metavar="TEXT", help="tells several items of one key apart"
+    )
     put.add_argument("--life", type=_life, default=LIFE, metavar="SECONDS", help=f"for how long (default: {LIFE})")
     stats = actions.add_parser("stats", help="show who takes part, as far as the listings say", allow_abbrev=False)
     for action in (get, put, stats):
@@ -67,11 +77,11 @@ async def _get(client: Any, options: argparse.Namespace) -> int:
 
 
 async def _put(client: Any, options: argparse.Namespace) -> int:
-    value = sys.stdin.buffer.read(MAX_VALUE + 1) if options.value == "-" else options.value.encode()
+    value = sys.stdin.buffer.read(MAX_VALUE + 1) if options.value == "-" else os.fsencode(options.value)
     if len(value) > MAX_VALUE:
         raise ConfigurationError(f"a value has at most {MAX_VALUE} bytes")
     now = time.time()
-    key, salt = open_key_file(options.key_file, os.urandom), options.salt.encode()
+    key, salt = open_key_file(options.key_file, os.urandom), options.salt
     # Milliseconds: it rises without a file that would have to remember the last one.
     item = Item.make(key, key.public, salt, int(now * 1000), int(now) + options.life, value)
     kept = await client.onions.dht.put(item)
