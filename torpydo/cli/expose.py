@@ -15,8 +15,9 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from torpydo.apps.onionservice import read_port
 from torpydo.cli.clients import client_arguments, open_client
+from torpydo.client import Client
 from torpydo.errors import ConfigurationError
-from torpydo.onion import parse_client_key
+from torpydo.onion import DHPublicKey, parse_client_key
 
 __all__ = ["arguments", "run"]
 
@@ -29,6 +30,13 @@ def _port(text: str) -> str:
     return text
 
 
+def _client_key(text: str) -> DHPublicKey:
+    try:
+        return parse_client_key(text)
+    except ConfigurationError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``torpydo expose``."""
     parser.add_argument(
@@ -36,7 +44,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--persistent", metavar="FILE", help="keep the key, and so the name, in this file")
     parser.add_argument(
-        "--client", action="append", default=[], metavar="KEY", help="let in only who has this key; may be repeated"
+        "--client",
+        action="append",
+        default=[],
+        type=_client_key,
+        metavar="KEY",
+        help="let in only who has this key; may be repeated",
     )
     parser.add_argument("--qr", action=argparse.BooleanOptionalAction, help="print a QR code (default: on a terminal)")
     client_arguments(parser)
@@ -58,23 +71,27 @@ def _say(percent: int, tag: str, summary: str) -> None:
     print(f"torpydo: {summary}", file=sys.stderr)
 
 
+async def _serve(client: Client, options: argparse.Namespace, *, wants_code: bool) -> int:
+    """Be the service, until this is cancelled."""
+    service = await client.create_onion_service(
+        options.ports, key_file=options.persistent, clients=options.client, progress=_say
+    )
+    for port in service.ports:
+        where = f"{service.name}:{port}"
+        print(where, flush=True)
+        if wants_code:
+            _draw(where, sys.stdout)
+            sys.stdout.flush()
+    print("torpydo: Ctrl-C ends it", file=sys.stderr)
+    try:
+        await Deferred()
+    except CancelledError:
+        print("torpydo: stopped", file=sys.stderr)
+    return 0
+
+
 async def run(reactor: Any, options: argparse.Namespace) -> int:
     """Serve until interrupted."""
     wants_code = _wants_code(options)
-    clients = [parse_client_key(text) for text in options.client]
     async with open_client(reactor, options) as client:
-        service = await client.create_onion_service(
-            options.ports, key_file=options.persistent, clients=clients, progress=_say
-        )
-        for port in service.ports:
-            where = f"{service.name}:{port}"
-            print(where, flush=True)
-            if wants_code:
-                _draw(where, sys.stdout)
-                sys.stdout.flush()
-        print("torpydo: Ctrl-C ends it", file=sys.stderr)
-        try:
-            await Deferred()
-        except CancelledError:
-            print("torpydo: stopped", file=sys.stderr)
-    return 0
+        return await _serve(client, options, wants_code=wants_code)
