@@ -145,5 +145,5 @@ class ProxyTests(OnionTestCase):
             program.tcp.write(request)
             program.tcp.loseConnection()
             self.network.advance(15)
-        self.assertEqual(self.visitor.onions._connector._making, {})
-        self.assertEqual(sum(circuit.streams for circuit in self.running(service)._circuits), 0)
+        self.assertEqual(self.visitor.onions._connector._joined._making, {})
+        self.assertEqual(sum(circuit.streams for circuit in self.running(service)._meetings.circuits), 0)

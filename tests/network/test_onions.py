@@ -16,9 +16,9 @@ from twisted.internet.protocol import Factory, Protocol
 from tests.network.base import Echo, NetworkTestCase, router_of
 from tests.testing.recorders import HalfRecorder, Recorder, Servers
 from torpydo.apps.onionservice import HostedService, OnionAddress, OnionService
-from torpydo.apps.onionservice.connector import IDLE
-from torpydo.apps.onionservice.service import SOON
-from torpydo.client import Client
+from torpydo.apps.onionservice.joined import IDLE, LOOK
+from torpydo.apps.onionservice.publishing import SOON
+from torpydo.client import Circuit, Client
 from torpydo.errors import (
     CircuitError,
     ConfigurationError,
@@ -111,7 +111,11 @@ class OnionTestCase(NetworkTestCase):
 
     def joined(self, service: HostedService) -> int:
         """Circuits on which visitors have come."""
-        return len(self.running(service)._circuits)
+        return self.running(service).circuits
+
+    def circuits(self) -> list[Circuit]:
+        """Those that the visitor would use again."""
+        return list(self.visitor.onions._connector._joined._open.values())
 
     def node(self, node_id: object) -> NodeMember:
         """The process of a node."""
@@ -124,7 +128,7 @@ class CreateTests(OnionTestCase):
     def test_a_factory(self) -> None:
         """What the visitor says comes to the factory's protocol, and its answer back."""
         service = self.create((80, Factory.forProtocol(Echo)))
-        self.assertEqual((service.ports, service.is_reachable, service.introduction_points), ((80,), True, 3))
+        self.assertEqual((service.ports, service.is_reachable, len(service.introduction_points)), ((80,), True, 3))
         self.assertEqual(service.name, str(OnionName.of(KEY)))
         self.echoes(service.name)
 
@@ -204,7 +208,7 @@ class CreateTests(OnionTestCase):
         self.assertEqual((said[-1][0], service.name in said[-1][2]), (100, True))
         # Nothing more is said of a service that is gone.
         count = len(said)
-        self.running(service)._publish_soon()
+        self.running(service)._publisher.soon()
         self.network.advance(SOON)
         service.remove()
         self.network.advance(15)
@@ -256,7 +260,7 @@ class RemoveTests(OnionTestCase):
         self.network.advance(1)
         self.assertEqual((len(visitor.lost), len(servers.built[0].lost)), (1, 1))
         self.assertNotEqual((visitor.lost, servers.built[0].lost), ([ConnectionDone], [ConnectionDone]))
-        self.assertEqual((service.is_reachable, service.introduction_points), (False, 0))
+        self.assertEqual((service.is_reachable, service.introduction_points), (False, ()))
         self.network.advance(15)
         self.assertEqual(self.introduced(), 0)
         self.refused(ServiceUnreachable, service.name)
@@ -522,7 +526,7 @@ class ForwardTests(OnionTestCase):
         service = self.create(f"80:{LOCAL}")
         visitor = self.visit(service.name)
         self.network.advance(1)
-        (circuit,) = self.visitor.onions._connector._joined.values()
+        (circuit,) = self.circuits()
         self.network.kill(self.node(circuit.path[-1].node_id))
         self.network.advance(2)
         self.assertEqual(len(servers.built[0].lost), 1)
@@ -542,7 +546,7 @@ class ForwardTests(OnionTestCase):
         opening.cancel()
         self.failureResultOf(opening)
         self.network.advance(1)
-        (circuit,) = self.running(service)._circuits
+        (circuit,) = self.running(service)._meetings.circuits
         # That of the echo.
         self.assertEqual(circuit.streams, 1)
         self.echoes(service.name, 81)
@@ -649,7 +653,7 @@ class IsolationTests(OnionTestCase):
             one.cancel()
             self.failureResultOf(one)
         self.network.advance(15)
-        self.assertEqual(self.visitor.onions._connector._making, {})
+        self.assertEqual(self.visitor.onions._connector._joined._making, {})
         self.assertLessEqual(self.joined(service), 1)
         self.echoes(service.name)
 
@@ -667,28 +671,29 @@ class IsolationTests(OnionTestCase):
         self.echoes(service.name)
 
     def test_idle(self) -> None:
-        """A circuit without streams is closed after a while, whether its identity is the present one or not."""
+        """A circuit without streams is closed after a while; that of an identity of before with its last stream."""
         service = self.create((80, Factory.forProtocol(Echo)))
         used = self.echoes(service.name)
-        for isolation in ("one", "two"):
-            self.echoes(service.name, isolation=isolation).tcp.loseConnection()
-        self.visitor.new_identity()
+        self.echoes(service.name, isolation="one").tcp.loseConnection()
         self.network.advance(1)
-        self.assertEqual(self.joined(service), 3)
+        self.everything = self.circuits()
+        self.assertEqual(self.joined(service), 2)
+        self.network.advance(LOOK + 1)
+        self.assertEqual(self.joined(service), 2)
         self.a_while_later()
         self.assertEqual((self.joined(service), used.lost), (1, []))
+        self.visitor.new_identity()
+        self.network.advance(LOOK + 1)
+        self.assertEqual((self.joined(service), used.lost), (1, []))
         used.tcp.loseConnection()
-        self.network.advance(1)
-        self.a_while_later()
+        self.network.advance(LOOK + 1)
         self.assertEqual(self.joined(service), 0)
 
     def a_while_later(self) -> None:
         """What was not used is due, without the minutes that would cost."""
-        connector = self.visitor.onions._connector
-        for circuit, timer in list(connector._timers.items()):
+        for circuit in self.everything:
             circuit._streams.last_used -= IDLE
-            timer.reset(0)
-        self.network.advance(1)
+        self.network.advance(LOOK + 1)
 
 
 class TroubleTests(OnionTestCase):
@@ -717,20 +722,19 @@ class TroubleTests(OnionTestCase):
     def test_an_introduction_point_dies(self) -> None:
         """Another one works at once, and soon there are three again."""
         service = self.create((80, Factory.forProtocol(Echo)))
-        dead = self.node(self.running(service)._points[0].conversation.node_id)
+        dead = self.node(service.introduction_points[0])
         self.network.kill(dead)
         started = self.network.reactor.seconds()
         self.echoes(service.name)
         self.assertLess(self.network.reactor.seconds() - started, 15)
         self.network.advance(30)
-        self.assertEqual(service.introduction_points, 3)
+        self.assertEqual(len(service.introduction_points), 3)
 
     def test_introduction_points_differ(self) -> None:
         """One node that dies takes one of them."""
         for number in range(4):
             service = self.create((80, Factory.forProtocol(Echo)), key=None)
-            points = [point.conversation.node_id for point in self.running(service)._points]
-            self.assertEqual(len({*points}), 3, number)
+            self.assertEqual(len({*service.introduction_points}), 3, number)
             service.remove()
 
     def test_all_introduction_points_have_gone(self) -> None:
@@ -738,21 +742,21 @@ class TroubleTests(OnionTestCase):
         service = self.create((80, Factory.forProtocol(Echo)))
         self.echoes(service.name)
         self.visitor.new_identity()
-        for node_id in {point.conversation.node_id for point in self.running(service)._points}:
+        for node_id in {*service.introduction_points}:
             self.network.restart(self.node(node_id))
         self.network.settle()
         self.network.advance(30)
         self.echoes(service.name)
 
     def test_points_that_are_not_listed(self) -> None:
-        """The descriptor that the visitor knows names nodes that have gone: typed errors, and nothing unhandled."""
+        """The descriptor that the visitor knows names nodes that have gone: it looks again, with no error unhandled."""
         service = self.create((80, Factory.forProtocol(Echo)))
         self.echoes(service.name)
-        known = self.visitor.onions._connector._known[OnionName.of(KEY)]
+        known, name = self.visitor.onions._connector._known, OnionName.of(KEY)
         gone = SigningKey(Secret(b"gone" * 8)).node_id
-        known.descriptor = attrs.evolve(
-            known.descriptor, points=tuple(attrs.evolve(point, node_id=gone) for point in known.descriptor.points)
-        )
+        old = known[name].descriptor
+        points = tuple(attrs.evolve(point, node_id=gone) for point in old.points)
+        known[name] = attrs.evolve(known[name], descriptor=attrs.evolve(old, points=points))
         self.visitor.new_identity()
         self.echoes(service.name)
 

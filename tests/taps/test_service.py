@@ -17,8 +17,9 @@ from twisted.logger import capturedLogs
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.directory.build import url
+from tests.directory.build import node_id, url
 from torpydo.client import DEFAULT_LIMITS, ClientLimits
+from torpydo.crypto import NodeId
 from torpydo.errors import CircuitBuildError, ConfigurationError, PoolUnreachable, StateError
 from torpydo.net import open_key_file
 from torpydo.onion import DHSecretKey, OnionName, Secret, client_key_text
@@ -121,7 +122,7 @@ class HostedDouble:
 
     name: str = "name.torpydo"
     is_reachable: bool = False
-    introduction_points: int = 0
+    introduction_points: tuple[NodeId, ...] = ()
 
 
 @attrs.define(eq=False)
@@ -199,14 +200,13 @@ class HostTests(SynchronousTestCase):
     def test_status(self) -> None:
         """Before, while and after it runs."""
         before = self.host.host_status()
-        self.assertEqual((before.name, before.reachable, before.introduction_points), (None, False, 0))
+        self.assertEqual((before.name, before.reachable, before.introduction_points), (None, False, ()))
         self.assertIsNone(self.host.status())
         self.started()
-        self.client.hosted = attrs.evolve(self.client.hosted)
-        service: Any = self.host._service
-        service.is_reachable, service.introduction_points = True, 3
+        self.client.hosted.is_reachable, self.client.hosted.introduction_points = True, (node_id(1), node_id(2))
         now = self.host.host_status()
-        self.assertEqual((now.name, now.reachable, now.introduction_points), ("name.torpydo", True, 3))
+        points = (node_id(1).short, node_id(2).short)
+        self.assertEqual((now.name, now.reachable, now.introduction_points), ("name.torpydo", True, points))
         self.assertIsNotNone(self.host.status())
         self.successResultOf(self.host.stopService())
         self.assertEqual((self.host.host_status(), self.host.status()), (before, None))
@@ -277,7 +277,7 @@ class MakeServiceTests(SynchronousTestCase):
         protocol.makeConnection(transport)
         protocol.dataReceived(b"status\n")
         said: dict[str, Any] = json.loads(transport.value())
-        self.assertEqual((said["reachable"], said["introduction_points"], said["ready"]), (False, 0, False))
+        self.assertEqual((said["reachable"], said["introduction_points"], said["ready"]), (False, [], False))
         self.assertEqual([client[:2] for client in self.reactor.tcpClients], [("127.0.0.1", 8080)])
         service.stopService()
         self.reactor.unixServers.clear()
