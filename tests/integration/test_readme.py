@@ -33,7 +33,7 @@ UMASK = 0o002
 
 # Commands of the documents that are run elsewhere: a regular expression, and who runs it.
 RUN_ELSEWHERE = {
-    r"torpydo bench( --(alone|delay|rate|only|runs|against-tor|json|picture|list|scale|attack|short)\b.*)?":
+    r"torpydo bench( --(alone|delay|rate|only|runs|against-tor|json|picture|list|scale|attack|onion|dht|short)\b.*)?":
         "tests/integration/test_bench.py",
     r"torpydo (expose|dht|identity client) .*|twistd -n (torpydo-service|web) .*|.* \S*NAME\.torpydo.*":
         "tests/integration/test_onions.py",

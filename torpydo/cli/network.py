@@ -16,11 +16,12 @@ from twisted.internet.error import ConnectError
 from twisted.internet.protocol import Protocol
 from twisted.python.filepath import FilePath
 
+from torpydo.apps.status import read_status
 from torpydo.cli.constants import LOOPBACK
 from torpydo.cli.processes import ChildProcess, ChildProcesses, free_port, wait_until
 from torpydo.crypto import PoolId
 from torpydo.directory import PoolURL, parse_listing
-from torpydo.errors import DirectoryError
+from torpydo.errors import DirectoryError, StateError
 from torpydo.net import fetch
 
 __all__ = ["ProcessNetwork", "until_listening"]
@@ -127,6 +128,41 @@ class ProcessNetwork:
         )  # fmt: skip
         await self.until_listening(socks_port, "the client does not listen")
         return child
+
+    def start_service(self, processes: ChildProcesses, name: str, *ports: str) -> ChildProcess:
+        """Start an onion service; begun again under the same name it is the same service.
+
+        :param processes: one life of it, so that it may end before everything else does
+        :param ports: such as ``80:127.0.0.1:8000``
+        """
+        return processes.start(
+            name, "-m", "torpydo", "service", f"--pool={self.pool_url}", self._state(name),
+            *(f"--port={port}" for port in ports),
+        )  # fmt: skip
+
+    async def until_status(
+        self, name: str, true: Callable[[dict[str, Any]], bool], timeout: float, what: str
+    ) -> dict[str, Any]:
+        """Wait until a process says of itself what it should.
+
+        :param name: of its state directory: ``client``, or the node's
+        :param what: what did not happen, for the error
+        :returns: its status
+        """
+        found: dict[str, Any] = {}
+
+        async def so_far() -> bool:
+            try:
+                status = await read_status(self.reactor, self.directory.child(name).path)
+            except StateError:
+                # It does not answer yet.
+                return False
+            found.clear()
+            found.update(status)
+            return true(found)
+
+        await self._until(lambda: Deferred.fromCoroutine(so_far()), timeout, what)
+        return found
 
     async def until_listed(self, count: int) -> None:
         """Wait until the pool lists *count* nodes."""

@@ -12,11 +12,9 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
-from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.python.filepath import FilePath
 
-from torpydo.apps.status import read_status
 from torpydo.cli.bench.attacklines import (
     ATTACK_GROUPS,
     ATTACK_KEYS,
@@ -36,7 +34,7 @@ from torpydo.cli.bench.tasks import Tasks
 from torpydo.cli.network import ProcessNetwork, until_listening
 from torpydo.cli.processes import ChildProcess, ChildProcesses, free_port, wait_until
 from torpydo.client import Circuit, Client
-from torpydo.errors import CircuitError, LinkError, StateError, TorpydoError
+from torpydo.errors import CircuitError, LinkError, TorpydoError
 from torpydo.net import probe_link
 from torpydo.node import NodeLimits
 
@@ -185,24 +183,13 @@ class Attacks:
     async def _bed(self, network: ProcessNetwork, server_port: int, client: Client) -> _Bed:
         socks_port = free_port(secrets.randbelow)
         await network.start_client(socks_port, free_port(secrets.randbelow))
-        found: list[Any] = []
-
-        async def ready() -> bool:
-            try:
-                status = await read_status(self.reactor, network.directory.child("client").path)
-            except StateError:
-                return False
-            found[:] = [status.get("guard")]
-            return bool(status.get("ready") and found[0])
-
-        await wait_until(
-            self.reactor, lambda: Deferred.fromCoroutine(ready()), timeout=READY_TIME, what="the client has no circuit",
-            alive=network.processes.check,
-        )  # fmt: skip
+        status = await network.until_status(
+            "client", lambda now: bool(now.get("ready") and now.get("guard")), READY_TIME, "the client has no circuit"
+        )
         circuit = await client.build_circuit(NODES)
-        nodes = sorted(circuit.path, key=lambda node: node.nickname != found[0])
+        nodes = sorted(circuit.path, key=lambda node: node.nickname != status["guard"])
         circuit = await client.build_circuit(NODES, [node.node_id for node in nodes])
-        guard = next(child for child in network.processes if child.name == found[0])
+        guard = next(child for child in network.processes if child.name == status["guard"])
         return _Bed(network, Tasks(self.reactor, network.directory), server_port, socks_port, client, circuit, guard)
 
     # -- The loads

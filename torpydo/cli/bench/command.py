@@ -30,6 +30,7 @@ from torpydo.cli.bench.figures import Figure, figures_to_json
 from torpydo.cli.bench.floors import Direct, Floor, Pipeline
 from torpydo.cli.bench.goals import ALL_GOALS, ALL_LINES
 from torpydo.cli.bench.measuring import Measuring
+from torpydo.cli.bench.onion import OnionPlan, Onions
 from torpydo.cli.bench.picture import check_picture, draw
 from torpydo.cli.bench.plan import LONG_KEYS, Plan, plan_of
 from torpydo.cli.bench.report import OURS, seconds_lines, table
@@ -77,6 +78,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--scale", action="store_true", help="measure many circuits, streams, nodes and heartbeats too")
     parser.add_argument("--attack", action="store_true", help="measure what is left beside attacks on a node too")
+    parser.add_argument("--onion", action="store_true", help="measure an onion service, and the way to it, too")
     parser.add_argument("--dht", action="store_true", help="simulate lookups in the DHT instead of measuring a network")
     parser.add_argument(
         "--dht-nodes", nargs="+", type=_between(2, 100_000, int), metavar="N", help="... among so many nodes"
@@ -247,6 +249,12 @@ class Bench:
         directory.makedirs()
         self.measuring.figures += await DHTLookups(Tasks(self._reactor, directory), plan, _say).measure()
 
+    async def onions(self, plan: OnionPlan) -> None:
+        """Measure an onion service."""
+        directory = self._directory.child("onions")
+        directory.makedirs()
+        self.measuring.figures += await Onions(self._reactor, directory, plan, _say).measure()
+
 
 async def _measure(bench: Bench, plan: Plan, options: argparse.Namespace) -> None:
     if plan.keys:
@@ -265,6 +273,8 @@ async def _measure(bench: Bench, plan: Plan, options: argparse.Namespace) -> Non
         await bench.scale(plan.scale)
     if plan.attack is not None:
         await bench.attacks(plan.attack)
+    if plan.onion is not None:
+        await bench.onions(plan.onion)
     if plan.dht is not None:
         await bench.dht(plan.dht)
 
@@ -272,7 +282,7 @@ async def _measure(bench: Bench, plan: Plan, options: argparse.Namespace) -> Non
 def _check_complete(options: argparse.Namespace, plan: Plan, figures: Sequence[Figure]) -> None:
     """Raise if a line that was asked for has no figure of ours."""
     asked = {*plan.keys}
-    for more in (plan.scale, plan.attack, plan.dht):
+    for more in (plan.scale, plan.attack, plan.onion, plan.dht):
         asked |= set() if more is None else more.keys
     if options.short and options.only is None:
         # Its transfers are over sooner.

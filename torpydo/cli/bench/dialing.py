@@ -1,4 +1,4 @@
-"""Blocking connections to the benchmark's destination: straight, or through a SOCKS5 port.
+"""Blocking connections to the benchmark's destination: straight, or through a SOCKS5 port, which may know it by a name.
 
 The user name of SOCKS is the isolation: one circuit for a name, and another for another name.
 """
@@ -31,15 +31,17 @@ def _receive(connection: socket.socket, size: int) -> bytes:
 
 @attrs.frozen
 class Dialer:
-    """Opens connections to 127.0.0.1:*port*.
+    """Opens connections to *host*:*port*.
 
     :param socks_port: the proxy's; ``None`` goes straight
-    :param own_port: the destination's own, if *port* is that of something which forwards to it
+    :param own_port: the destination's own on this machine, if *port* is that of something which forwards to it
+    :param host: this machine, or a name that the proxy knows
     """
 
     port: int
     socks_port: int | None = None
     own_port: int | None = None
+    host: str = LOOPBACK
 
     def straight(self) -> Dialer:
         """The same destination with nothing in between."""
@@ -76,7 +78,7 @@ class Dialer:
         """
         with self._closing_on_failure(connection):
             if self.socks_port is None:
-                connection.connect((LOOPBACK, self.port))
+                connection.connect((self.host, self.port))
             else:
                 self._ask(connection)
 
@@ -86,10 +88,10 @@ class Dialer:
             yield
         except BlockingIOError:
             connection.close()
-            raise StreamFailed(f"no connection to {LOOPBACK}:{self.port} within {SILENCE} s") from None
+            raise StreamFailed(f"no connection to {self.host}:{self.port} within {SILENCE} s") from None
         except OSError as error:
             connection.close()
-            raise StreamFailed(f"no connection to {LOOPBACK}:{self.port}: {error}") from None
+            raise StreamFailed(f"no connection to {self.host}:{self.port}: {error}") from None
         except StreamFailed:
             connection.close()
             raise
@@ -104,11 +106,17 @@ class Dialer:
             raise StreamFailed("the proxy refused the user name")
 
     def _ask(self, connection: socket.socket) -> None:
-        connection.sendall(b"\x05\x01\x00\x01" + socket.inet_aton(LOOPBACK) + self.port.to_bytes(2, "big"))
+        connection.sendall(b"\x05\x01\x00" + self._where() + self.port.to_bytes(2, "big"))
         status, kind = struct.unpack("xBxB", _receive(connection, 4))
         if status:
             raise StreamFailed(f"the proxy answered with error {status}")
         _receive(connection, {1: 4, 4: 16}.get(kind, 4) + 2)
+
+    def _where(self) -> bytes:
+        if self.host == LOOPBACK:
+            return b"\x01" + socket.inet_aton(LOOPBACK)
+        name = self.host.encode("ascii")
+        return b"\x03" + bytes((len(name),)) + name
 
 
 def end(connection: socket.socket) -> None:

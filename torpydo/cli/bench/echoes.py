@@ -20,6 +20,7 @@ import attrs
 
 from torpydo.cli.bench.dialing import Dialer, reset
 from torpydo.cli.bench.server import ECHO
+from torpydo.cli.constants import LOOPBACK
 from torpydo.errors import StreamFailed, TorpydoError
 
 __all__ = ["Echoes", "echo", "echoes_beside", "trip"]
@@ -83,7 +84,7 @@ def echoes_beside(dialer: Dialer, users: Sequence[str], seconds: float) -> Itera
 
     :raises StreamFailed: if they cannot be connected
     """
-    options = [f"--server={dialer.port}", f"--seconds={seconds}"]
+    options = [f"--server={dialer.port}", f"--host={dialer.host}", f"--seconds={seconds}"]
     if dialer.socks_port is not None:
         options.append(f"--socks={dialer.socks_port}")
     process = subprocess.Popen(
@@ -149,11 +150,12 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m torpydo.cli.bench.echoes", allow_abbrev=False)
     parser.add_argument("users", nargs="+", metavar="USER", help="one echo for each")
     parser.add_argument("--server", type=int, required=True, metavar="PORT", help="of what leads to the destination")
+    parser.add_argument("--host", default=LOOPBACK, metavar="NAME", help="where that port is (default: this machine)")
     parser.add_argument("--socks", type=int, metavar="PORT", help="of the proxy (default: none)")
     parser.add_argument("--seconds", type=float, required=True, metavar="S")
     options = parser.parse_args(argv)
     try:
-        taken = _run(Dialer(options.server, options.socks), options.users, options.seconds)
+        taken = _run(Dialer(options.server, options.socks, host=options.host), options.users, options.seconds)
     except TorpydoError as error:
         print(error)
         return error.exit_status

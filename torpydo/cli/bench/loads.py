@@ -21,6 +21,7 @@ from torpydo.cli.bench.bulk import Downloads, Extent, dial_all, upload
 from torpydo.cli.bench.dialing import Dialer, end
 from torpydo.cli.bench.echoes import echo, echoes_beside, trip
 from torpydo.cli.bench.marks import Marks, percentile
+from torpydo.cli.constants import LOOPBACK
 from torpydo.errors import TorpydoError
 
 __all__ = ["LOADS", "Load", "Settings", "measure"]
@@ -126,18 +127,27 @@ def _rtt_loaded(load: Load) -> Samples:
         return {"rtt_loaded": median(trip(connection) for _ in range(load.settings.trips))}
 
 
+def _opening(load: Load, users: Sequence[str]) -> float:
+    """Milliseconds from the question for a stream to the answer, in the middle; a stream for each user."""
+    taken = []
+    for user in users:
+        connection = load.dialer.approach(user)
+        asked = time.monotonic()
+        load.dialer.request(connection)
+        taken.append((time.monotonic() - asked) * 1000)
+        end(connection)
+        time.sleep(CLOSED)
+    return median(taken)
+
+
 def _open_stream(load: Load) -> Samples:
     user = load.users("open")[0]
-    taken = []
     with echo(load.dialer, user):
-        for _ in range(load.settings.opens):
-            connection = load.dialer.approach(user)
-            asked = time.monotonic()
-            load.dialer.request(connection)
-            taken.append((time.monotonic() - asked) * 1000)
-            end(connection)
-            time.sleep(CLOSED)
-    return {"open_stream": median(taken)}
+        return {"open_stream": _opening(load, [user] * load.settings.opens)}
+
+
+def _new_user(load: Load) -> Samples:
+    return {"new_user": _opening(load, load.users("new", load.settings.opens))}
 
 
 def _fair20(load: Load) -> Samples:
@@ -158,6 +168,7 @@ LOADS: dict[str, Callable[[Load], Samples]] = {
     "rtt": _rtt,
     "rtt_loaded": _rtt_loaded,
     "open_stream": _open_stream,
+    "new_user": _new_user,
     "fair20": _fair20,
 }
 
@@ -186,6 +197,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m torpydo.cli.bench.loads", allow_abbrev=False)
     parser.add_argument("loads", nargs="+", metavar="LOAD", choices=sorted(LOADS))
     parser.add_argument("--server", type=int, required=True, metavar="PORT", help="of what leads to the destination")
+    parser.add_argument("--host", default=LOOPBACK, metavar="NAME", help="where that port is (default: this machine)")
     parser.add_argument("--own-port", type=int, metavar="PORT", help="of the destination itself (default: the same)")
     parser.add_argument("--socks", type=int, metavar="PORT", help="of the proxy (default: none)")
     parser.add_argument("--runs", type=int, default=3, metavar="N")
@@ -201,7 +213,7 @@ def main(argv: Sequence[str]) -> int:
     """Measure and print."""
     options = _options(argv)
     settings = Settings(Extent(options.seconds, options.bytes), options.trips, options.opens, options.settle)
-    dialer = Dialer(options.server, options.socks, options.own_port)
+    dialer = Dialer(options.server, options.socks, options.own_port, options.host)
     try:
         found = measure(options.loads, dialer, settings, options.runs)
     except TorpydoError as error:

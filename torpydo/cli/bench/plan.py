@@ -12,6 +12,8 @@ from torpydo.cli.bench.attacklines import ATTACK_KEYS
 from torpydo.cli.bench.dhtlines import DHT_KEYS
 from torpydo.cli.bench.dhtlookups import DHTPlan
 from torpydo.cli.bench.goals import KEYS
+from torpydo.cli.bench.onion import OnionPlan
+from torpydo.cli.bench.onionlines import ONION_KEYS
 from torpydo.cli.bench.scale import ScalePlan
 from torpydo.cli.bench.scalelines import SCALE_KEYS
 from torpydo.cli.bench.systems import Conditions
@@ -62,6 +64,8 @@ class Plan:
     """What is measured after the networks, if anything."""
     attack: AttackPlan | None
     """... and after that."""
+    onion: OnionPlan | None
+    """... and after that."""
     dht: DHTPlan | None
     """... and at the end."""
 
@@ -111,6 +115,15 @@ def _attack_of(options: argparse.Namespace) -> AttackPlan | None:
     return AttackPlan.short(keys) if options.short else AttackPlan(frozenset(keys))
 
 
+def _onion_of(options: argparse.Namespace) -> OnionPlan | None:
+    keys = [key for key in options.only or () if key in ONION_KEYS]
+    if options.onion:
+        keys = keys or list(ONION_KEYS)
+    if not keys:
+        return None
+    return OnionPlan.short(keys) if options.short else OnionPlan(frozenset(keys), options.runs)
+
+
 def _dht_of(options: argparse.Namespace) -> DHTPlan | None:
     keys = [key for key in options.only or () if key in DHT_KEYS]
     if options.dht:
@@ -134,13 +147,13 @@ def plan_of(options: argparse.Namespace) -> Plan:
     if options.dht and options.only is None:
         # It is no part of a network of processes.
         keys = ()
-    scale, attack, dht = _scale_of(options, conditions), _attack_of(options), _dht_of(options)
+    more = _scale_of(options, conditions), _attack_of(options), _onion_of(options), _dht_of(options)
     # Asked for by name they have a figure, even in a short run.
     long = options.only is not None and not set(LONG_KEYS).isdisjoint(keys)
     if options.short:
         seconds, size = (LONG, sys.maxsize) if long else (5.0, 2_000_000)
-        return Plan(conditions, keys, 1, seconds, size, 3, 3, 0.05, 2, 5, scale, attack, dht)
+        return Plan(conditions, keys, 1, seconds, size, 3, 3, 0.05, 2, 5, *more)
     if conditions.has_line:
-        return Plan(conditions, keys, options.runs, LONG, sys.maxsize, 15, 15, 3.0, 10, 200, scale, attack, dht)
+        return Plan(conditions, keys, options.runs, LONG, sys.maxsize, 15, 15, 3.0, 10, 200, *more)
     seconds = LONG if long else 3.0
-    return Plan(conditions, keys, options.runs, seconds, sys.maxsize, 200, 50, 0.5, 50, 500, scale, attack, dht)
+    return Plan(conditions, keys, options.runs, seconds, sys.maxsize, 200, 50, 0.5, 50, 500, *more)

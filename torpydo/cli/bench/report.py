@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from torpydo.cli.bench.attacklines import ATTACK_KEYS, ATTACKED
 from torpydo.cli.bench.figures import Figure
 from torpydo.cli.bench.goals import ALL_LINES, LINES, goal_of, reached
+from torpydo.cli.bench.onionlines import ONION_KEYS, ONION_TITLE
 from torpydo.cli.bench.scalelines import SCALE_KEYS
 
-__all__ = ["OURS", "aligned", "attack_table", "number", "scale_table", "seconds_lines", "table"]
+__all__ = ["OURS", "aligned", "attack_table", "number", "onion_table", "scale_table", "seconds_lines", "table"]
 
 OURS = "torpydo"
 TITLES = ("line", "unit", f"{OURS} (min, median, max)", "goal", "", "beside it: median")
@@ -43,8 +44,8 @@ def aligned(title: str, rows: Sequence[tuple[str, ...]]) -> list[str]:
 
 
 def table(figures: Sequence[Figure], *, judged: bool = True) -> list[str]:
-    """The lines of the table; conditions one after the other, and at the end what is about size and
-    about attacks.
+    """The lines of the table; conditions one after the other, and at the end what is about size, about attacks and
+    about onion services.
 
     :param judged: whether it says which goals were reached
     """
@@ -59,7 +60,8 @@ def table(figures: Sequence[Figure], *, judged: bool = True) -> list[str]:
             if by_system:
                 rows.append(_row(key, conditions, by_system, judged))
         lines += aligned(conditions, rows)
-    return lines + scale_table(figures, judged=judged) + attack_table(figures, judged=judged)
+    lines += scale_table(figures, judged=judged)
+    return lines + attack_table(figures, judged=judged) + onion_table(figures, judged=judged)
 
 
 def scale_table(figures: Sequence[Figure], *, judged: bool = True) -> list[str]:
@@ -74,9 +76,18 @@ def scale_table(figures: Sequence[Figure], *, judged: bool = True) -> list[str]:
 
 def attack_table(figures: Sequence[Figure], *, judged: bool = True) -> list[str]:
     """What is left beside attacks: a line for each key; nothing if there is none."""
-    attacked = sorted((one for one in figures if one.key in ATTACK_KEYS), key=lambda one: ATTACK_KEYS.index(one.key))
-    rows = [_row(figure.key, figure.conditions, {figure.system: figure}, judged) for figure in attacked]
-    return aligned(ATTACKED, [TITLES[:5] + ("",), *rows]) if rows else []
+    return _table_of(ATTACKED, ATTACK_KEYS, figures, judged)
+
+
+def onion_table(figures: Sequence[Figure], *, judged: bool = True) -> list[str]:
+    """What it takes to reach an onion service: a line for each key; nothing if there is none."""
+    return _table_of(ONION_TITLE, ONION_KEYS, figures, judged)
+
+
+def _table_of(title: str, keys: Sequence[str], figures: Sequence[Figure], judged: bool) -> list[str]:
+    ours = sorted((one for one in figures if one.key in keys), key=lambda one: keys.index(one.key))
+    rows = [_row(figure.key, figure.conditions, {figure.system: figure}, judged) for figure in ours]
+    return aligned(title, [TITLES[:5] + ("",), *rows]) if rows else []
 
 
 def seconds_lines(seconds: Mapping[str, Mapping[str, Sequence[float]]]) -> list[str]:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import attrs
-from twisted.internet.defer import Deferred
 
-from torpydo.apps.status import read_status
 from torpydo.cli.bench.systems import Place
 from torpydo.cli.bench.tasks import Tasks
 from torpydo.cli.network import ProcessNetwork
-from torpydo.cli.processes import free_port, wait_until
-from torpydo.errors import StateError, TorpydoError
+from torpydo.cli.processes import free_port
+from torpydo.errors import TorpydoError
 
 __all__ = ["TorpydoSystem"]
 
@@ -46,19 +44,10 @@ class TorpydoSystem:
         await network.until_listed(NODES)
         self.socks_port = free_port(self.place.randbelow)
         await network.start_client(self.socks_port, free_port(self.place.randbelow))
-        await wait_until(
-            self.place.reactor, lambda: Deferred.fromCoroutine(self._client_is_ready()), timeout=READY_TIME,
-            what="the client has no circuit", alive=self.check,
-        )  # fmt: skip
+        await network.until_status(
+            "client", lambda status: bool(status.get("ready")), READY_TIME, "the client has no circuit"
+        )
         await network.until_known(nodes)
-
-    async def _client_is_ready(self) -> bool:
-        try:
-            status = await read_status(self.place.reactor, self.place.directory.child("client").path)
-        except StateError:
-            # It does not answer yet.
-            return False
-        return bool(status.get("ready"))
 
     async def stop(self) -> None:
         """End everything."""
