@@ -168,6 +168,16 @@ class BenchTests(SynchronousTestCase):
         self.assertIn("attacked:", out)
         self.assert_nothing_is_left()
 
+    def test_an_onion_service(self) -> None:
+        """Reached by fresh clients, through the proxy, and again after its process was killed."""
+        keys = {"onion_first", "onion_download", "onion_publish"}
+        status, out, err = self.bench.run("--short", "--json=figures.json", "--only", *sorted(keys))
+        self.assertEqual(status, 0, err)
+        self.assertEqual({figure.key for figure in self.bench.figures}, keys)
+        self.assertTrue(all(figure.minimum > 0 for figure in self.bench.figures))
+        self.assertIn("onion services:", out)
+        self.assert_nothing_is_left()
+
 
 class UsageTests(SynchronousTestCase):
     """What needs no network."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import socket
+import time
 from typing import cast
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from torpydo.cli.bench.bulk import Extent
 from torpydo.cli.bench.dialing import Dialer
-from torpydo.cli.bench.loads import LOADS, Load, Settings
+from torpydo.cli.bench.loads import CLOSED, LOADS, Load, Settings
 from torpydo.cli.bench.marks import Marks
 from torpydo.errors import StreamFailed
 
@@ -26,6 +27,20 @@ class RefusingDialer:
         """Fail."""
         self.users.append(user)
         raise StreamFailed("no connection")
+
+
+class WillingDialer(RefusingDialer):
+    """Reaches a destination that closes every connection in order."""
+
+    def approach(self, user: str) -> socket.socket:
+        """Connect."""
+        self.users.append(user)
+        near, far = socket.socketpair()
+        far.close()
+        return near
+
+    def request(self, connection: socket.socket) -> None:
+        """It is there at once."""
 
 
 def load(dialer: RefusingDialer | None = None, *, seconds: float = 8.0, run: int = 0) -> Load:
@@ -52,6 +67,16 @@ class CircuitTests(SynchronousTestCase):
         """A circuit that has carried a run is not used in the next."""
         for name in ("download", "rtt", "rtt_loaded", "open_stream"):
             self.assertNotEqual(self.first_user(name, 0), self.first_user(name, 1))
+
+    def test_new_users_are_new(self) -> None:
+        """Each has a name of its own, in every run."""
+        slept: list[float] = []
+        self.patch(time, "sleep", slept.append)
+        dialer = WillingDialer()
+        for run in (0, 1):
+            self.assertGreaterEqual(LOADS["new_user"](load(dialer, run=run))["new_user"], 0.0)
+        self.assertEqual((len(dialer.users), len(set(dialer.users))), (6, 6))
+        self.assertEqual(slept, [CLOSED] * 6)
 
 
 class BulkTests(SynchronousTestCase):

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from torpydo.cli.bench.command import arguments
 from torpydo.cli.bench.goals import GOALS, KEYS
 from torpydo.cli.bench.loads import CLOSED, LOADS, STEADY
+from torpydo.cli.bench.onionlines import ONION_KEYS, ONION_LOADS
 from torpydo.cli.bench.plan import GROUPS, Plan, keys_measured, plan_of
 from torpydo.cli.bench.scalelines import CIRCUITS, SCALE_KEYS
 from torpydo.cli.bench.systems import Conditions
@@ -39,7 +40,7 @@ class KeyTests(SynchronousTestCase):
 
     def test_groups_are_of_loads(self) -> None:
         """Each load of a group exists."""
-        self.assertEqual({load for loads in GROUPS for load in loads}, set(LOADS))
+        self.assertEqual({load for loads in GROUPS for load in loads} | set(ONION_LOADS), set(LOADS))
 
 
 class GroupTests(SynchronousTestCase):
@@ -56,7 +57,7 @@ class GroupTests(SynchronousTestCase):
     def test_no_load_is_run_twice(self) -> None:
         """A load is in one group of a plan."""
         loads = [load for group in plan().load_groups for load in group]
-        self.assertEqual(sorted(loads), sorted(LOADS))
+        self.assertEqual(sorted(loads), sorted({load for group in GROUPS for load in group}))
 
     def test_circuits_need_no_load(self) -> None:
         """Building is measured without traffic."""
@@ -95,6 +96,38 @@ class ScalePlanTests(SynchronousTestCase):
         self.assertEqual(self.keys("--short"), set(SCALE_KEYS))
         self.assertEqual(self.keys("--short", "--only", "rtt"), set())
         self.assertEqual(self.keys("--short", "--delay=25"), set())
+
+
+class OnionPlanTests(SynchronousTestCase):
+    """Whether an onion service is measured, and which of its lines."""
+
+    def keys(self, *options: str) -> set[str]:
+        """The lines about it."""
+        onion = plan(*options).onion
+        return set() if onion is None else set(onion.keys)
+
+    def test_not_unless_asked_for(self) -> None:
+        """It has a network of its own, which takes its time; so it has in a short run."""
+        for options in ([], ["--short"], ["--only", "rtt"]):
+            self.assertEqual(self.keys(*options), set())
+
+    def test_all_after_the_lines(self) -> None:
+        """``--onion`` leaves out nothing else."""
+        self.assertEqual(self.keys("--onion"), set(ONION_KEYS))
+        self.assertIn("rtt", plan("--onion").keys)
+
+    def test_some_of_them_alone(self) -> None:
+        """Named by their keys, with or without ``--onion``; nothing else is measured then."""
+        for options in (["--only", "onion_rtt"], ["--onion", "--only", "onion_rtt"]):
+            asked = plan(*options)
+            self.assertEqual(self.keys(*options), {"onion_rtt"})
+            self.assertEqual((asked.keys, asked.scale, asked.attack), ((), None, None))
+
+    def test_how_often(self) -> None:
+        """As often as the other lines; a short run has one of each."""
+        for options, runs in ((["--runs=7"], 7), (["--runs=7", "--short"], 1)):
+            onion = plan("--onion", *options).onion
+            self.assertEqual(onion and onion.runs, runs)
 
 
 class OptionTests(SynchronousTestCase):
