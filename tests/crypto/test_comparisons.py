@@ -20,6 +20,8 @@ LENGTH = re.compile(r"_SIZE$")
 
 PUBLIC = {
     # Where a name is compared, and why everybody may know what it holds
+    ("apps/onionservice/demand.py", "seed"): "it stands in descriptors, and is not what is compared",
+    ("apps/onionservice/demand.py", "cookie"): "the client's own, which it has sent itself",
     ("cli/demo.py", "digest"): "the hash of a file that the demo itself has made",
     ("client/buildtimes.py", "document_hash"): "a checksum against torn files, without a key",
     ("directory/guards.py", "document_hash"): "a checksum against torn files, without a key",

@@ -110,6 +110,10 @@ class ServiceUnreachableFailure(_Both, errors.ServiceUnreachable, twisted_errors
     """An onion service does not answer."""
 
 
+class BootstrapFailure(_Both, errors.BootstrapError):
+    """A document with the first peers cannot be had."""
+
+
 class ListingFailure(_Both, errors.ListingError):
     """A pool's listing was refused."""
 
@@ -165,6 +169,7 @@ _TABLE: tuple[tuple[type[errors.TorpydoError], type[_Both]], ...] = (
     (errors.OnionNameError, OnionNameFailure),
     (errors.ServiceNotFound, ServiceNotFoundFailure),
     (errors.ServiceUnreachable, ServiceUnreachableFailure),
+    (errors.BootstrapError, BootstrapFailure),
     (errors.StreamError, StreamFailure),
     (errors.PoolURLError, PoolURLFailure),
     (errors.ConfigurationError, ConfigurationFailure),
