@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
+from random import Random
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -48,9 +49,10 @@ class LineTests(SynchronousTestCase):
         self.reactor = DyingReactor(self.directory)
 
     def place(self, conditions: Conditions) -> Place:
-        """Where a floor is started."""
-        lines = Distance(ChildProcesses(self.reactor, self.directory), lambda most: 7, conditions)
-        return Place(self.reactor, self.directory, lambda most: 7, float, conditions, lines, lines.check)
+        """Where a floor is started. Somebody else on this machine may have the first port that is drawn."""
+        randbelow = Random(7).randrange
+        lines = Distance(ChildProcesses(self.reactor, self.directory), randbelow, conditions)
+        return Place(self.reactor, self.directory, randbelow, float, conditions, lines, lines.check)
 
     def test_a_line_that_ends_is_named(self) -> None:
         """Whoever looks after it sees why, and nothing before."""
