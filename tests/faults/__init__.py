@@ -72,8 +72,12 @@ error pass, and makes an honest transfer.
     33  opened and reset        faults/test_streams::ManyTests  soak
     34  a day                   soak
     35  one long transfer       network/test_transfer::TransferTests  soak
-    36  onion services          there are none yet
-    37  DHT                     there is none yet
+    36  onion services          apps/onionservice/test_onionservice::ReplayTests
+                                apps/onionservice/test_onionservice::LossTests
+                                apps/onionservice/test_onionservice::LoadTests  apps/onionservice/test_load::FloodTests
+                                network/test_onions::TroubleTests  integration/test_onions::OnionTests
+    37  DHT                     dht/test_world::LiarTests  dht/test_world::UpkeepTests  dht/test_storage::RoomTests
+                                testing/test_dhtlookups::WorldTests  network/test_dht::PartitionTests
     38  evil applications       faults/test_proxies::EvilApplicationTests  apps/httpproxy/test_smuggling::SmugglingTests
                                 apps/socks/test_connection::RefusalTests  apps/test_destinations::JudgeTests
     39  signals, shutdown       integration/test_services::LineTests  integration/test_workers::EndTests  soak

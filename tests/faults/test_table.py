@@ -15,8 +15,6 @@ TESTS = Path(tests.faults.__file__).parent.parent
 FAULTS = 40
 WEAKNESSES = TESTS.parent / "docs" / "threat-model.rst"
 SOAKED = re.compile(r'number: str = "(\d+)"')
-LATER = {36, 37}
-"""Onion services and the DHT."""
 BY_TIME = {34}
 """The soak itself."""
 
@@ -48,11 +46,11 @@ class TableTests(SynchronousTestCase):
     """tests/faults/__init__.py."""
 
     def test_every_number(self) -> None:
-        """Each fault has a row, and a test or the soak, but for what there is not yet."""
+        """Each fault has a row, and a test or the soak."""
         table = rows()
         self.assertEqual(sorted(number for number in table if number), list(range(1, FAULTS + 1)))
         for number, row in table.items():
-            if number and number not in LATER:
+            if number:
                 self.assertRegex(row, r"test_\w+|soak", number)
 
     def test_every_name(self) -> None:

@@ -769,3 +769,23 @@ class TroubleTests(OnionTestCase):
         self.network.advance(90)
         self.assertTrue(service.is_reachable)
         self.echoes(service.name)
+
+    def test_two_hosts_with_one_key(self) -> None:
+        """Whoever was the last to say where it is has the visitors; when it is gone, the other has them again."""
+        other = self.network.success(self.network.add_client())
+        first = self.create((80, Factory.forProtocol(Echo)))
+        second: HostedService = self.network.success(
+            other.create_onion_service([(80, Factory.forProtocol(Echo))], private_key=KEY)
+        )
+        self.assertEqual(first.name, second.name)
+        self.echoes(first.name)
+        self.assertEqual((self.joined(first), self.joined(second)), (0, 1))
+        second.remove()
+        self.network.advance(5)
+        # The first one says it again within the hour; here it has a reason to do so now.
+        self.network.restart(self.node(first.introduction_points[0]))
+        self.network.settle()
+        self.network.advance(30)
+        self.visitor.new_identity()
+        self.echoes(first.name)
+        self.assertEqual(self.joined(first), 1)
