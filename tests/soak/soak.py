@@ -177,7 +177,8 @@ class Soak:
         await self._traffic.rest()
         await self._pause(REST)
         statuses = {node.name: await self._network.status(node) for node in self._network.nodes}
-        self._sample({name: int(status.get("links", 0)) for name, status in statuses.items()})
+        links = {name: int(one.get("links", 0)) + int(one.get("dht_links", 0)) for name, one in statuses.items()}
+        self._sample(links)
         if go_on:
             self._traffic.go()
 
