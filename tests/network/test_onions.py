@@ -11,7 +11,9 @@ import attrs
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionDone, ConnectionRefusedError
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
+from zope.interface import implementer
 
 from tests.network.base import Echo, NetworkTestCase, router_of
 from tests.testing.recorders import HalfRecorder, Recorder, Servers
@@ -42,6 +44,21 @@ OTHER = SigningKey(Secret(b"l" * 32))
 CLIENT = DHSecretKey(Secret(b"c" * 32))
 LOCAL = 8000
 """Where a local program listens."""
+
+
+@implementer(IStreamClientEndpoint)
+class Silent:
+    """A local program that never answers."""
+
+    asked = cancelled = 0
+
+    def connect(self, factory: object) -> Deferred[Any]:
+        """Like an endpoint's."""
+        self.asked += 1
+        return Deferred(self._cancel)
+
+    def _cancel(self, ignored: object) -> None:
+        self.cancelled += 1
 
 
 class OnionTestCase(NetworkTestCase):
@@ -535,17 +552,17 @@ class ForwardTests(OnionTestCase):
 
     def test_the_visitor_gives_up(self) -> None:
         """While the local program does not answer: the host gives up, too."""
-        silent = "10.0.3.99"
-        self.network.internet.ways.isolate(silent)
-        self.network.clients[0].guards[0].allow(silent, LOCAL)
-        service = self.create(f"80:{silent}:{LOCAL}", (81, Factory.forProtocol(Echo)))
+        silent = Silent()
+        service = self.create((80, silent), (81, Factory.forProtocol(Echo)))
         self.echoes(service.name, 81)
         opening = self.opening(service.name)
         self.network.advance(1)
         self.assertNoResult(opening)
+        self.assertEqual((silent.asked, silent.cancelled), (1, 0))
         opening.cancel()
-        self.failureResultOf(opening)
+        self.failureResultOf(opening, ConnectingCancelledError)
         self.network.advance(1)
+        self.assertEqual((silent.asked, silent.cancelled), (1, 1))
         (circuit,) = self.running(service)._meetings.circuits
         # That of the echo.
         self.assertEqual(circuit.streams, 1)
@@ -553,15 +570,14 @@ class ForwardTests(OnionTestCase):
 
     def test_removed_while_it_connects(self) -> None:
         """Nobody waits any more."""
-        silent = "10.0.3.99"
-        self.network.internet.ways.isolate(silent)
-        self.network.clients[0].guards[0].allow(silent, LOCAL)
-        service = self.create(f"80:{silent}:{LOCAL}")
+        silent = Silent()
+        service = self.create((80, silent))
         opening = self.opening(service.name)
         self.network.advance(1)
         service.remove()
         self.network.advance(1)
         self.failureResultOf(opening, TorpydoError)
+        self.assertEqual((silent.asked, silent.cancelled), (1, 1))
 
 
 class AuthorisationTests(OnionTestCase):
