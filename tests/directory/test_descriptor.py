@@ -24,18 +24,19 @@ from torpydo.errors import DescriptorError, LocalProtocolError
 from torpydo.tpdp import Address
 
 DESCRIPTORS = st.builds(
-    lambda ip, port, policy, family, nickname, bandwidth, protocols, sequence, published, keys, services: descriptor(
+    lambda ip, port, policy, family, name, bandwidth, protocols, sequence, published, keys, services, stamp: descriptor(
         "any",
         policy=policy,
         family=family,
         address=Address(ip, port),
-        nickname=nickname,
+        nickname=name,
         bandwidth=bandwidth,
         protocols=tuple(sorted(protocols)),
         sequence=sequence,
         published=published,
         onion_keys=tuple(map(DHPublicKey, keys)),
         services=Services(services),
+        stamp=stamp,
     ),
     st.binary(min_size=4, max_size=4) | st.binary(min_size=16, max_size=16),
     st.integers(1, 65535),
@@ -48,6 +49,7 @@ DESCRIPTORS = st.builds(
     st.integers(0, 2**43),
     st.lists(st.binary(min_size=32, max_size=32), min_size=1, max_size=2),
     st.integers(0, 255),
+    st.just(b"") | st.binary(min_size=24, max_size=24),
 )
 
 
@@ -80,9 +82,9 @@ class RoundTripTests(SynchronousTestCase):
     def test_golden(self) -> None:
         """The body is the array of the protocol document, byte for byte, behind the signature."""
         raw = document("golden", policy="accept *:443", bandwidth=5)
-        expected = "9e01c420" + node_id("golden").raw.hex() + "91c420" + "07" * 32
+        expected = "9f01c420" + node_id("golden").raw.hex() + "91c420" + "07" * 32
         expected += "c40414000101cd1770ac616363657074202a3a34343390aa6e6f6465676f6c64656e05a5302e312e309101"
-        expected += "cf" + (NOW * 1000).to_bytes(8, "big").hex() + "ce" + NOW.to_bytes(4, "big").hex() + "00"
+        expected += "cf" + (NOW * 1000).to_bytes(8, "big").hex() + "ce" + NOW.to_bytes(4, "big").hex() + "00c400"
         self.assertEqual(raw[64:].hex(), expected)
         node_id("golden").verify(Purpose.DESCRIPTOR, raw[64:], raw[:64])
 
@@ -107,9 +109,9 @@ class ServicesTests(SynchronousTestCase):
             self.assertEqual(parse_descriptor(sign_descriptor(made, key(0))).services, services)
 
     def test_the_byte(self) -> None:
-        """It is the last field, and its bits are those of the protocol document."""
+        """Its bits are those of the protocol document."""
         both = fields(document(services=Services.ONION | Services.DHT))
-        self.assertEqual((len(both), both[13]), (14, 3))
+        self.assertEqual(both[13], 3)
         self.assertEqual([int(one) for one in (Services.ONION, Services.DHT)], [1, 2])
 
     def test_an_older_encoder(self) -> None:
@@ -134,6 +136,16 @@ class ServicesTests(SynchronousTestCase):
 
 
 class SignTests(SynchronousTestCase):
+    def test_stamps_of_other_sizes(self) -> None:
+        """A stamp has 24 bytes, or there is none."""
+        for size in (1, 8, 23, 25):
+            self.assertRaises(DescriptorError, sign_descriptor, descriptor(stamp=bytes(size)), key(0))
+
+    def test_an_earlier_version(self) -> None:
+        """A document without the last field is one of a node without a stamp."""
+        raw = resign(fields(document())[:14], key(0), Purpose.DESCRIPTOR)
+        self.assertEqual(parse_descriptor(raw), descriptor())
+
     def test_foreign_key(self) -> None:
         """A node cannot sign for another."""
         self.assertRaises(LocalProtocolError, sign_descriptor, descriptor(1), key(2))
@@ -181,6 +193,7 @@ class RefusalTests(SynchronousTestCase):
             (8, 10**12 + 1), (9, "a" * 33), (9, "1 2"), (10, []), (10, [2, 1]),
             (10, [1, 1]), (10, [65536]), (10, list(range(9))),
             (11, 0), (11, 2**53 + 1), (12, -1), (12, 2**43 + 1), (12, "1"),
+            (13, -1), (13, 256), (14, bytes(1)), (14, bytes(23)), (14, bytes(25)), (14, "a" * 24), (14, None),
         ):  # fmt: skip
             self.assertTrue(refused(changed(place, value)), (place, value))
 
@@ -198,7 +211,8 @@ class RefusalTests(SynchronousTestCase):
     def test_size(self) -> None:
         """A document has at most 20 000 bytes; one more is refused."""
         raw = document()
-        room = MAX_DESCRIPTOR - len(raw) - 3
+        # Three bytes before the new field, and two more before an array of 16.
+        room = MAX_DESCRIPTOR - len(raw) - 5
         fits = resign([*fields(raw), bytes(room)], key(0), Purpose.DESCRIPTOR)
         self.assertEqual(len(fits), MAX_DESCRIPTOR)
         parse_descriptor(fits)

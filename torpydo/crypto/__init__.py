@@ -34,6 +34,15 @@ from torpydo.crypto.keys import (
     same,
 )
 from torpydo.crypto.passphrase import open_with_passphrase, seal_with_passphrase
+from torpydo.crypto.stamp import (
+    MAX_STAMP_BITS,
+    STAMP_SIZE,
+    Work,
+    claimed_bits,
+    find_stamp,
+    prove_work,
+    stamp_holds,
+)
 
 __all__ = [
     "AEGIS_OVERHEAD",
@@ -43,7 +52,9 @@ __all__ = [
     "CELL_JOINED",
     "KEY_SIZE",
     "MAC_SIZE",
+    "MAX_STAMP_BITS",
     "SIGNATURE_SIZE",
+    "STAMP_SIZE",
     "ZERO_NONCE",
     "BlindedKey",
     "DHPublicKey",
@@ -55,6 +66,7 @@ __all__ = [
     "Secret",
     "SigningKey",
     "VerifyKey",
+    "Work",
     "aegis_open",
     "aegis_seal",
     "aegis_supported",
@@ -62,11 +74,15 @@ __all__ = [
     "blind",
     "blind_public",
     "cell_nonce",
+    "claimed_bits",
     "document_hash",
+    "find_stamp",
     "open_sealed",
     "open_with_passphrase",
+    "prove_work",
     "record_nonce",
     "same",
     "seal",
     "seal_with_passphrase",
+    "stamp_holds",
 ]

@@ -14,7 +14,7 @@ from typing import Annotated, Final, Literal
 import attrs
 import msgspec
 
-from torpydo.crypto import KEY_SIZE, SIGNATURE_SIZE, DHPublicKey, NodeId, Purpose, SigningKey
+from torpydo.crypto import KEY_SIZE, SIGNATURE_SIZE, STAMP_SIZE, DHPublicKey, NodeId, Purpose, SigningKey
 from torpydo.directory.policy import MAX_TEXT, ExitPolicy
 from torpydo.errors import BadKey, BadSignature, ConfigurationError, DescriptorError, LocalProtocolError
 from torpydo.tpdp import Address
@@ -81,6 +81,7 @@ class DescriptorBody(msgspec.Struct, array_like=True, frozen=True, gc=False):
     sequence: Annotated[int, msgspec.Meta(ge=1, le=_MAX_SEQUENCE)]
     published: Annotated[int, msgspec.Meta(ge=0, le=_MAX_TIME)]
     services: Annotated[int, msgspec.Meta(ge=0, le=255)] = 0
+    stamp: Annotated[bytes, msgspec.Meta(max_length=STAMP_SIZE)] = b""
 
 
 @attrs.frozen
@@ -99,6 +100,7 @@ class Descriptor:
     :ivar sequence: rises with each descriptor of the node; milliseconds when it was signed
     :ivar published: seconds when it was signed
     :ivar services: what it does beside relaying
+    :ivar stamp: the work for its identity (``crypto.stamp``), empty for none; only pools see whether it holds
     """
 
     node_id: NodeId
@@ -113,6 +115,7 @@ class Descriptor:
     sequence: int
     published: int
     services: Services = Services.NONE
+    stamp: bytes = b""
 
     @property
     def name(self) -> str:
@@ -148,6 +151,7 @@ def sign_descriptor(descriptor: Descriptor, key: SigningKey) -> bytes:
             sequence=descriptor.sequence,
             published=descriptor.published,
             services=descriptor.services,
+            stamp=descriptor.stamp,
         )
     )
     document = key.sign(Purpose.DESCRIPTOR, body) + body
@@ -169,6 +173,8 @@ def decode_body(document: bytes) -> DescriptorBody:
         raise DescriptorError("a descriptor is malformed, or of a format this version does not know") from None
     if len(body.ip) not in (4, 16):
         raise DescriptorError("a descriptor's IP address has neither 4 nor 16 bytes")
+    if len(body.stamp) not in (0, STAMP_SIZE):
+        raise DescriptorError(f"a descriptor's stamp has neither 0 nor {STAMP_SIZE} bytes")
     return body
 
 
@@ -204,6 +210,7 @@ def open_descriptor(document: bytes, body: DescriptorBody) -> Descriptor:
         sequence=body.sequence,
         published=body.published,
         services=Services(body.services),
+        stamp=body.stamp,
     )
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "LISTING_LIFE",
     "MAX_LISTING",
     "MAX_NODES",
+    "STAMP_BITS",
     "TEST_NETWORK",
     "Listing",
     "ListingEntry",
@@ -47,6 +48,8 @@ GRACE: Final = 24 * 3600
 """Seconds after valid-until for which a listing is still used, with a warning."""
 TEST_NETWORK: Final = "test-network"
 """The parameter that lifts the rules which make no sense on one machine."""
+STAMP_BITS: Final = "stamp-bits"
+"""The parameter that says how much work a node's identity must have cost (SECURITY K1)."""
 
 _FORMAT: Final = 1
 _MAX_INTEGER: Final = 2**53

@@ -14,10 +14,10 @@ from typing import Final, Self
 
 import attrs
 
-from torpydo.crypto import NodeId, PoolId, document_hash
+from torpydo.crypto import MAX_STAMP_BITS, NodeId, PoolId, document_hash
 from torpydo.directory.agreement import POSITIONS, PoolView, path_share, view_of
 from torpydo.directory.descriptor import Descriptor, times_fit
-from torpydo.directory.listing import TEST_NETWORK, Listing, Parameter
+from torpydo.directory.listing import STAMP_BITS, TEST_NETWORK, Listing, Parameter
 from torpydo.directory.nodes import Document, ListedNode, Lottery, NodeMap
 from torpydo.directory.policy import ExitPolicy
 from torpydo.directory.poolurl import PoolURL
@@ -122,6 +122,16 @@ def _best_first(documents: list[Document]) -> list[Document]:
     if len(distinct) == 1:
         return documents[:1]
     return sorted(distinct, key=lambda document: (document.body.sequence, document.raw), reverse=True)
+
+
+def _agreed_stamp(documents: Sequence[Document], threshold: int) -> bytes | None:
+    """The stamp that counts. A pool looks whether one holds, and one pool alone might list one that does not."""
+    if len({document.body.stamp for document in documents}) == 1:
+        return documents[0].body.stamp
+    counts = Counter(document.body.stamp for document in documents)
+    [(stamp, count), *others] = counts.most_common(2)
+    # If a small threshold lets two through, neither has been agreed on.
+    return stamp if count >= threshold and not (others and others[0][1] >= threshold) else None
 
 
 def _claim(documents: Iterable[Document]) -> int:
@@ -260,7 +270,7 @@ class NetDir:
         }
         enough = {raw_id for raw_id in fitting if len(votes[raw_id].documents) >= needed}
         nodes = {
-            raw_id: ListedNode(raw_id, _best_first(current))
+            raw_id: ListedNode(raw_id, _best_first(current), stamp=_agreed_stamp(votes[raw_id].documents, needed))
             for raw_id in fitting
             if raw_id in enough
             and (current := [document for document in fitting[raw_id] if times_fit(document.body, now)])
@@ -298,6 +308,13 @@ class NetDir:
     def left_out(self) -> str:
         """Which nodes are of no use here, in words; empty if all are."""
         return f"{self.foreign} more speak only other versions of the protocol; update torpydo" if self.foreign else ""
+
+    @property
+    def stamp_bits(self) -> int:
+        """Bits that the stamps of nodes must have (SECURITY K1). What makes no sense asks for none."""
+        bits = self.parameters.get(STAMP_BITS, 0)
+        # The type is part of the value: True is not 1.
+        return bits if type(bits) is int and 0 <= bits <= MAX_STAMP_BITS else 0
 
     def get(self, node_id: NodeId) -> Descriptor | None:
         """The checked descriptor of *node_id*, or None."""

@@ -68,11 +68,13 @@ class ListedNode(msgspec.Struct, eq=False, gc=False):
     :ivar raw_id: its node id, as bytes: a :class:`NodeId` takes 0.04 ms to make
     :ivar documents: its descriptors, best first: normally one, at most one from each pool
     :ivar weight: how often it is chosen, relative to others
+    :ivar stamp: the one that enough pools have seen to hold; ``None`` while too few agree on one
     """
 
     raw_id: bytes
     documents: list[Document]
     weight: int = 1
+    stamp: bytes | None = b""
 
     @property
     def best(self) -> Document:
