@@ -26,7 +26,7 @@ from tests.directory.build import (
     url,
 )
 from torpydo.crypto import Purpose
-from torpydo.directory import Listing, ListingEntry, NetDir, Parameter, PoolURL, majority
+from torpydo.directory import STAMP_BITS, Listing, ListingEntry, NetDir, Parameter, PoolURL, majority
 from torpydo.directory.netdir import Destination
 from torpydo.errors import ConfigurationError
 from torpydo.tpdp import Address
@@ -49,6 +49,44 @@ def merge(
 
 def names(netdir: NetDir) -> set[str]:
     return {made.nickname for made in netdir.nodes.values()}
+
+
+class StampTests(SynchronousTestCase):
+    """What readers believe of stamps, which they do not look at themselves (SECURITY K1)."""
+
+    def stamp(self, contents: Mapping[object, Sequence[bytes]], **options: Any) -> bytes | None:
+        """The stamp that counts for node 0."""
+        return merge(contents, **options).nodes.listed[node_id(0).raw].stamp
+
+    def test_agreed(self) -> None:
+        """The stamp that enough pools give counts."""
+        raw = document(stamp=b"s" * 24)
+        self.assertEqual(self.stamp({"a": [raw], "b": [raw]}), b"s" * 24)
+        self.assertEqual(self.stamp({"a": [document()], "b": [document()], "c": [document()]}), b"")
+
+    def test_one_pool_alone(self) -> None:
+        """A pool that lists a stamp which it never looked at gives nobody another place."""
+        raw, forged = document(stamp=b"s" * 24), document(stamp=b"f" * 24, sequence=NOW * 1000 + 9)
+        self.assertEqual(self.stamp({"a": [raw], "b": [raw], "c": [forged]}), b"s" * 24)
+
+    def test_too_few(self) -> None:
+        """While too few agree there is none, and the node is used for all else."""
+        raw, newer = document(stamp=b"s" * 24), document(stamp=b"n" * 24, sequence=NOW * 1000 + 9)
+        netdir = merge({"a": [raw], "b": [newer]})
+        self.assertIsNone(netdir.nodes.listed[node_id(0).raw].stamp)
+        self.assertEqual(names(netdir), {"node0"})
+
+    def test_two_let_through(self) -> None:
+        """If a small threshold lets two through, neither was agreed on."""
+        raw, newer = document(stamp=b"s" * 24), document(stamp=b"n" * 24, sequence=NOW * 1000 + 9)
+        self.assertIsNone(self.stamp({"a": [raw], "b": [newer]}, threshold=1))
+
+    def test_bits(self) -> None:
+        """The parameter counts if it is a number of bits that a network may ask for."""
+        values: list[tuple[Parameter, int]] = [(0, 0), (8, 8), (24, 24), (25, 0), (-1, 0), (True, 0), ("8", 0)]
+        for value, bits in values:
+            self.assertEqual(network([], parameters={STAMP_BITS: value}).stamp_bits, bits, value)
+        self.assertEqual(network([]).stamp_bits, 0)
 
 
 class ThresholdTests(SynchronousTestCase):

@@ -13,14 +13,16 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 
 from tests.directory.build import NOW, descriptor, key
-from torpydo.crypto import NodeId, SigningKey
+from torpydo.crypto import NodeId, SigningKey, find_stamp, stamp_holds
 from torpydo.directory import Descriptor, HeartbeatAnswer, sign_descriptor, sign_heartbeat
-from torpydo.errors import LinkError
+from torpydo.errors import CryptoError, LinkError
 from torpydo.net import Later
 from torpydo.pool.admission import Admission
 from torpydo.pool.limits import PoolLimits
 from torpydo.pool.saving import SAVE_AFTER
+from torpydo.pool.stamps import Asking
 from torpydo.pool.store import NodeRecord, Store
+from torpydo.testing.members import cheap_work
 from torpydo.tpdp import Address
 
 POOL = key("pool")
@@ -103,6 +105,39 @@ class Probes:
 
 
 @attrs.define(eq=False)
+class Checks:
+    """Looks at stamps that a test answers, or at once; a try is a hash."""
+
+    asked: list[tuple[bytes, bytes]] = attrs.field(factory=list)
+    waiting: list[Deferred[bool]] = attrs.field(factory=list)
+    answer: bool = True
+    memory: bool = True
+
+    def __call__(self, node_id: bytes, stamp: bytes) -> Deferred[bool]:
+        self.asked.append((node_id, stamp))
+        result: Deferred[bool] = Deferred()
+        if not self.memory:
+            result.errback(CryptoError("there is not enough memory"))
+        elif self.answer:
+            result.callback(stamp_holds(node_id, stamp, cheap_work))
+        else:
+            self.waiting.append(result)
+        return result
+
+    def finish_all(self, holds: bool = True) -> None:
+        waiting, self.waiting = self.waiting, []
+        for result in waiting:
+            result.callback(holds)
+
+
+def stamp_of(name: object, bits: int, first: int = 0) -> bytes:
+    """A stamp of the node ``key(name)``."""
+    stamp = find_stamp(key(name).node_id.raw, bits, first, 100_000, cheap_work)
+    assert stamp is not None
+    return stamp
+
+
+@attrs.define(eq=False)
 class Node:
     """A node that sends heartbeats."""
 
@@ -136,6 +171,8 @@ class Pool:
 
     times: Times = attrs.field(factory=Times)
     probes: Probes = attrs.field(factory=Probes)
+    checks: Checks = attrs.field(factory=Checks)
+    asking: Asking = attrs.field(factory=Asking)
     store: Store = attrs.field(factory=lambda: Store.open(":memory:"))
     test_network: bool = False
     limits: PoolLimits = attrs.field(factory=PoolLimits)
@@ -155,10 +192,12 @@ class Pool:
             POOL.pool_id,
             self.store,
             self.probes,
+            self.checks,
             clock=self.times.clock.seconds,
             wall_clock=self.times.wall,
             later=self.later,
             limits=self.limits.in_test_network() if self.test_network else self.limits,
+            asking=self.asking,
             test_network=self.test_network,
             requested_delay=15.0,
             deprecation_delay=30.0,

@@ -24,6 +24,7 @@ from torpydo.net.slices import Later, Slices
 from torpydo.net.state import StateDirectory
 from torpydo.net.steadyclock import use_steady_clock
 from torpydo.net.streams import StreamCircuit, StreamTransport
+from torpydo.net.threads import in_thread
 from torpydo.net.turn import Turn
 from torpydo.net.waiting import Holder, Queue, Waiting
 
@@ -62,6 +63,7 @@ __all__ = [
     "fetch",
     "harden_process",
     "host_key",
+    "in_thread",
     "is_loopback_host",
     "keep_quiet",
     "lengthen_backlog",

@@ -26,6 +26,7 @@ from torpydo.pool.probes import Probe, Probes
 from torpydo.pool.refusal import PoolRefusal, Refused
 from torpydo.pool.roster import ListedNode, Roster
 from torpydo.pool.saving import Saving
+from torpydo.pool.stamps import Asking, StampCheck, Stamps
 from torpydo.pool.store import NodeRecord, Store
 
 __all__ = ["Admission"]
@@ -63,6 +64,8 @@ class Admission:
 
     :param store: where they survive a restart
     :param probe: opens a link to a node
+    :param check: tells whether a stamp holds
+    :param asking: how much work stamps must show
     :param clock: seconds that never go back: for life and death
     :param wall_clock: seconds since the epoch: for what is signed and stored
     :param later: calls something after so many seconds
@@ -79,11 +82,13 @@ class Admission:
         pool_id: PoolId,
         store: Store,
         probe: Probe,
+        check: StampCheck,
         *,
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
         later: Later,
         limits: PoolLimits,
+        asking: Asking,
         test_network: bool,
         requested_delay: float,
         deprecation_delay: float,
@@ -101,6 +106,7 @@ class Admission:
         self._stopped = False
         self.heartbeats = 0
         self._probes = Probes(probe, limits, clock=clock)
+        self._stamps = Stamps(check, asking, limits, wall_clock=wall_clock)
         self._lines = Buckets(clock, 10 / 60, 10)
         self._saving = Saving(store, later)
         self._roster = Roster(self._saving, limits.nodes)
@@ -131,9 +137,10 @@ class Admission:
         return sorted(listed, key=lambda node: node.record.node_id.raw)
 
     def stop(self) -> None:
-        """Cancel the probes, so that heartbeats which wait for one fail, and save what is not saved yet."""
+        """Cancel the checks, so that heartbeats which wait for one fail, and save what is not saved yet."""
         self._stopped = True
         self._probes.stop()
+        self._stamps.stop()
         self._saving.stop()
 
     # -- Heartbeats
@@ -199,6 +206,8 @@ class Admission:
         if is_private(descriptor.address.ip) and not self._test_network:
             why = f"{host} is not a public address; only a pool with --test-network lists it"
             raise Refused(refusal.FORBIDDEN, PoolRefusal.ADDRESS_PRIVATE, why)
+        if not self._stamps.suffices(descriptor.stamp, None if node is None else node.record.first_seen):
+            raise self._stamps.refuse(descriptor.stamp)
         newest = self._newest_of_too_many(descriptor)
         if newest is not None and (node is None or node.seniority() > newest.seniority()):
             most = self._limits.nodes_per_host
@@ -221,9 +230,11 @@ class Admission:
         """Probe a node that may not be listed before that succeeds."""
         descriptor = heartbeat.descriptor
         node_id = descriptor.node_id
-        if node_id in self._probes:
+        if node_id in self._probes or node_id in self._stamps:
             why = "the pool is still checking this node; try again later"
             raise Refused(refusal.BUSY, PoolRefusal.PROBES, why, 10.0)
+        # Before the probe: whoever has not worked for an identity cannot make the pool open links, or remember it.
+        await self._stamps.prove(descriptor)
         stranger = self._remember(heartbeat)
         wait = stranger.retry_at - self._clock()
         if wait > 0:
@@ -319,9 +330,14 @@ class Admission:
                 continue
             if node.record.listed and now - node.heard_at > self._deprecation_delay:
                 self._drop(node, "node {node} is dropped: no heartbeat")
+            elif node.record.listed and not self._has_stamp(node.descriptor, node.record):
+                self._drop(node, "node {node} is dropped: its stamp has too few bits")
             elif not node.record.listed and wall - node.record.last_heard > FORGET_AFTER:
                 self._roster.forget(node)
         self._probes.prune()
+
+    def _has_stamp(self, descriptor: Descriptor, record: NodeRecord) -> bool:
+        return self._stamps.suffices(descriptor.stamp, record.first_seen)
 
     def _opened(self, node: ListedNode) -> None:
         node.failures, node.probe_at = 0, self._clock() + PROBE_EVERY
@@ -336,7 +352,8 @@ class Admission:
         now, wall = self._clock(), self._wall_clock()
         for record, descriptor in sorted(self._roster.stored(), key=lambda pair: pair[0].first_seen):
             # The rules may have changed: a test network can become a public one.
-            fits = self._test_network or not is_private(descriptor.address.ip)
+            fits = self._has_stamp(descriptor, record)
+            fits = fits and (self._test_network or not is_private(descriptor.address.ip))
             fits = fits and self._roster.listed_on(descriptor.address.ip, record.node_id) < self._limits.nodes_per_host
             recent = wall - record.last_heard < RESTART_MEMORY
             age = min(max(wall - record.probed_at, 0.0), PROBE_EVERY)
@@ -351,4 +368,4 @@ class Admission:
 
 def _same_place(left: Descriptor, right: Descriptor) -> bool:
     """Whether a probe of one proves the other."""
-    return left.address == right.address and left.onion_keys == right.onion_keys
+    return (left.address, left.onion_keys, left.stamp) == (right.address, right.onion_keys, right.stamp)

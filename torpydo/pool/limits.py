@@ -57,6 +57,10 @@ class PoolLimits(Limits):
     probes_per_second: float = limit(100.0, "probes a second", "go to all addresses (N5)", least=0.1, lifted=True)
     probes_burst: int = limit(200, "probes", "go to all addresses at once (N5)", lifted=True)
 
+    # -- Stamps
+    stamps_running: int = limit(1, "stamps", "are checked at one time; each takes a core and 64 MiB meanwhile (K1)")
+    stamps_waiting: int = limit(64, "stamps", "wait for their turn: some seconds for the last (K1)", least=0)
+
     # -- Nodes
     nodes_per_host: int = limit(
         2, "nodes", "on one address are listed, those that were listed first (N5)", lifted=True

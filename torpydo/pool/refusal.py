@@ -12,6 +12,7 @@ BAD_REQUEST = 400
 FORBIDDEN = 403
 CONFLICT = 409
 UNREACHABLE = 422
+NO_STAMP = 428
 TOO_MANY = 429
 BUSY = 503
 
@@ -38,6 +39,10 @@ class PoolRefusal(Enum):
     PROBES_PER_HOST = "heartbeats of an address that was probed too often"
     PROBES = "heartbeats that would have needed one probe too many"
     UNREACHABLE = "heartbeats of nodes to which no link opens"
+
+    # -- Stamps
+    STAMP = "heartbeats of nodes whose stamp has too few bits, or is forged"
+    STAMPS = "heartbeats that would have needed a look at one stamp too many"
 
     # -- Nodes
     ADDRESS_PRIVATE = "heartbeats of nodes on private addresses"

@@ -17,10 +17,10 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from torpydo.crypto import KEY_SIZE, PoolId, Secret, SigningKey
-from torpydo.directory import MAX_NODES, TEST_NETWORK, PoolURL
+from torpydo.crypto import KEY_SIZE, MAX_STAMP_BITS, PoolId, Secret, SigningKey, stamp_holds
+from torpydo.directory import MAX_NODES, STAMP_BITS, TEST_NETWORK, Parameter, PoolURL
 from torpydo.errors import ConfigurationError, ListenError, LocalProtocolError, StateError, TorpydoError
-from torpydo.net import FileBudget, Refusals, StateDirectory
+from torpydo.net import FileBudget, Refusals, StateDirectory, in_thread
 from torpydo.pool.admission import Admission
 from torpydo.pool.limits import DEFAULT_LIMITS, PoolLimits
 from torpydo.pool.listener import Listener
@@ -28,6 +28,7 @@ from torpydo.pool.probes import Probe
 from torpydo.pool.publisher import FRESH_FOR, FRESH_FOR_TESTS, Publisher
 from torpydo.pool.refusal import PoolRefusal
 from torpydo.pool.site import PoolFactory
+from torpydo.pool.stamps import Asking, StampCheck
 from torpydo.pool.status import IndexReport, IndexStatus
 from torpydo.pool.store import Store
 from torpydo.pool.web import PoolResource
@@ -59,6 +60,7 @@ class PoolConfig:
     :ivar deprecation_delay: seconds without heartbeat after which a node is dropped
     :ivar gc_cycle: seconds between two looks for such nodes
     :ivar test_network: whether the rules are lifted that make no sense on one machine
+    :ivar stamp_bits: work that the stamps of nodes must show; 0: none (SECURITY K1)
     :ivar host_name: what stands in the URL when the endpoint listens on all addresses
     :ivar limits: what strangers may use of it
     :raises ConfigurationError: if a time makes no sense
@@ -71,6 +73,7 @@ class PoolConfig:
     deprecation_delay: float = attrs.field(default=30.0, validator=_positive)
     gc_cycle: float = attrs.field(default=10.0, validator=_positive)
     test_network: bool = False
+    stamp_bits: int = 0
     host_name: str = "localhost"
     limits: PoolLimits = DEFAULT_LIMITS
 
@@ -79,6 +82,8 @@ class PoolConfig:
             raise ConfigurationError(f"the requested delay must be {MIN_DELAY:.0f} to {MAX_DELAY:.0f} seconds")
         if self.deprecation_delay <= self.requested_delay:
             raise ConfigurationError("the deprecation delay must be longer than the requested delay")
+        if not 0 <= self.stamp_bits <= MAX_STAMP_BITS:
+            raise ConfigurationError(f"stamps have 0 to {MAX_STAMP_BITS} bits, not {self.stamp_bits}")
         if self.limits.nodes > MAX_NODES:
             raise ConfigurationError(f"--limit=nodes={self.limits.nodes}: a listing holds {MAX_NODES} nodes at most")
 
@@ -116,6 +121,7 @@ class PoolService(Service):
     :param reactor: keeps time
     :param config: what the operator chose
     :param probe: opens a link to a node
+    :param check: tells whether a stamp holds; by default a thread does
     :param wall_clock: seconds since the epoch
     :param rng: gives that many random bytes
     :param files: the file descriptors of the process; without it nobody counts them
@@ -132,11 +138,13 @@ class PoolService(Service):
         probe: Probe,
         wall_clock: Callable[[], float],
         rng: Callable[[int], bytes],
+        check: StampCheck | None = None,
         files: FileBudget | None = None,
     ) -> None:
         self._reactor = reactor
         self._config = config
         self._probe = probe
+        self._check = in_thread(reactor, stamp_holds) if check is None else check
         self._wall_clock = wall_clock
         self._rng = rng
         self._limits = config.limits_in_force
@@ -248,14 +256,20 @@ class PoolService(Service):
 
     def _wire(self, key: SigningKey, state: StateDirectory | None, store: Store) -> _Running:
         config, clock, wall_clock = self._config, self._reactor.seconds, self._wall_clock
+        asking = Asking.begin(config.stamp_bits, state, int(wall_clock()))
+        parameters: dict[str, Parameter] = {TEST_NETWORK: config.test_network}
+        if asking.bits:
+            parameters[STAMP_BITS] = asking.bits
         admission = Admission(
             key.pool_id,
             store,
             self._probe,
+            self._check,
             clock=clock,
             wall_clock=wall_clock,
             later=self._reactor.callLater,
             limits=self._limits,
+            asking=asking,
             test_network=config.test_network,
             requested_delay=config.requested_delay,
             deprecation_delay=config.deprecation_delay,
@@ -268,7 +282,7 @@ class PoolService(Service):
             clock=clock,
             wall_clock=wall_clock,
             later=self._reactor.callLater,
-            parameters={TEST_NETWORK: config.test_network},
+            parameters=parameters,
             fresh_for=FRESH_FOR_TESTS if config.test_network else FRESH_FOR,
         )
         resource = PoolResource(

@@ -39,7 +39,11 @@ PIECE: Final = 64 * 1024
 
 _PLAIN: Final = "text/plain; charset=utf-8"
 _BINARY: Final = "application/octet-stream"
-_REASONS: Final = {422: b"Unprocessable Content", 429: b"Too Many Requests"}
+_REASONS: Final = {
+    422: b"Unprocessable Content",
+    428: b"Precondition Required",
+    429: b"Too Many Requests",
+}
 """Of the statuses that Twisted has no words for."""
 
 

@@ -46,6 +46,7 @@ class Options(UsageOptions):
         ["requested-delay", None, 15.0, "Seconds that nodes are asked to leave between heartbeats.", float],
         ["deprecation-delay", None, 30.0, "Seconds without heartbeat after which a node is dropped.", float],
         ["gc-cycle", None, 10.0, "Seconds between two looks for such nodes.", float],
+        ["stamp-bits", None, 0, "Bits of work that a node's identity must have cost; each doubles it.", int],
         METRICS_OPTION,
     ]
     optFlags = [
@@ -87,6 +88,7 @@ class Options(UsageOptions):
                 deprecation_delay=self["deprecation-delay"],
                 gc_cycle=self["gc-cycle"],
                 test_network=bool(self["test-network"]),
+                stamp_bits=self["stamp-bits"],
                 host_name=_host_name(),
                 limits=PoolLimits.parse(self["limits"]),
             )

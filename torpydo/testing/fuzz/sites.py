@@ -28,6 +28,7 @@ from torpydo.pool.limits import PoolLimits
 from torpydo.pool.publisher import Publisher
 from torpydo.pool.refusal import PoolRefusal
 from torpydo.pool.site import PoolFactory
+from torpydo.pool.stamps import Asking
 from torpydo.pool.store import Store
 from torpydo.pool.web import PoolResource
 from torpydo.taps.metricsite import MetricsFactory
@@ -94,7 +95,9 @@ def _pool(clock: Clock) -> IProtocol | None:
         POOL.pool_id,
         _store(),
         lambda address, node_id: succeed(None),
+        lambda node_id, stamp: succeed(True),
         limits=limits,
+        asking=Asking(),
         test_network=True,
         requested_delay=15.0,
         deprecation_delay=30.0,
