@@ -64,8 +64,8 @@ class StampTests(SynchronousTestCase):
 
     def test_bits(self) -> None:
         """They are counted from the front of the proof; the number has none."""
-        for proof, bits in ((b"\x80" + bytes(15), 0), (b"\1" + bytes(15), 7), (bytes(15) + b"\1", 127), (bytes(16), 128)):
-            self.assertEqual(claimed_bits(bytes(8) + proof), bits)
+        for proof, bits in ((1 << 127, 0), (1 << 120, 7), (1, 127), (0, 128)):
+            self.assertEqual(claimed_bits(bytes(8) + proof.to_bytes(16, "big")), bits)
         self.assertEqual(claimed_bits(b""), 0)
 
     def test_every_flipped_bit(self) -> None:

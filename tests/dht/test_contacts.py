@@ -119,6 +119,19 @@ class TableTests(SynchronousTestCase):
             made.failed(many[0])
         self.assertEqual(set(made), {many[1], many[2]})
 
+    def test_stand(self) -> None:
+        """Who stands elsewhere has those that he had, as if he had met them there."""
+        made, place = table(60, network=b"n"), place_of(b"elsewhere")
+        before = list(made)
+        made.failed(before[0])
+        made.stand(place)
+        fresh = Contacts(place)
+        for one in before:
+            fresh.answered(one)
+        self.assertEqual(list(made), list(fresh))
+        self.assertEqual((made.place, made._networks), (place, fresh._networks))
+        self.assertTrue(all(one in made for one in made))
+
     def test_itself(self) -> None:
         """Nobody is its own contact."""
         made = table()

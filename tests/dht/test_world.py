@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from torpydo.dht import REPUBLISH, Found, Item, Put, PutAnswer, Verdict, distance
+from torpydo.dht import REPUBLISH, Contact, Found, Item, Put, PutAnswer, Verdict, distance, place_of
 from torpydo.testing.dhtworld import DHTWorld, Member
 
 
@@ -21,6 +21,50 @@ class World(SynchronousTestCase):
     def nearest(self, item: Item, count: int = 8) -> list[Member]:
         """Those who should keep it."""
         return sorted(self.world.members, key=lambda one: distance(one.contact.place, item.target))[:count]
+
+
+class MovedTests(World):
+    """Nodes that get another stamp, and stand elsewhere."""
+
+    size = 60
+
+    def move(self, member: Member) -> None:
+        """Everybody hears of it with the next listing."""
+        member.contact = Contact(member.node_id, place_of(member.node_id, b"s" * 24))
+
+    def test_one(self) -> None:
+        """It knows whom it knew, and keeps what it kept; others put it where it belongs with their next upkeep."""
+        item = self.world.item(1)
+        self.world.store(self.world.members[0], item)
+        one = self.nearest(item)[0]
+        known = set(one.core.contacts)
+        self.move(one)
+        one.core.contacts.stand(one.contact.place)
+        self.assertLessEqual(set(one.core.contacts), known)
+        self.assertGreater(len(one.core.contacts), len(known) // 2)
+        self.assertEqual(list(one.core.storage), [item])
+        self.world.upkeep()
+        for member in self.world.members:
+            places = {two.place for two in member.core.contacts if two.node_id == one.node_id}
+            self.assertLessEqual(places, {one.contact.place})
+
+    def test_all(self) -> None:
+        """When all have moved, and said again what they keep, every item is where it belongs."""
+        items = [self.world.item(number) for number in range(1, 6)]
+        for item in items:
+            self.world.store(self.world.members[0], item)
+        for member in self.world.members:
+            self.move(member)
+        for member in self.world.members:
+            member.core.contacts.stand(member.contact.place)
+        self.world.upkeep()
+        for member in self.world.members:
+            member.core.join([self.world.members[1].contact], self.world.random.randbytes, lambda: None)
+        self.world.run(*self.world.members)
+        self.world.upkeep(rejoined=True)
+        for item in items:
+            self.assertLessEqual(set(self.nearest(item)), set(self.world.holders(item)))
+            self.assertEqual(self.world.find(self.world.members[9], item.target), item)
 
 
 class LookupTests(World):

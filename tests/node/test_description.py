@@ -72,6 +72,14 @@ class DescriptionTests(SynchronousTestCase):
         self.assertTrue(self.description.update(ADDRESS, [OTHER, ONION]))
         self.assertEqual(self.last().onion_keys, (OTHER, ONION))
 
+    def test_new_stamp(self) -> None:
+        """And another stamp."""
+        self.description.update(ADDRESS, [ONION])
+        self.assertEqual(self.last().stamp, b"")
+        self.assertTrue(self.description.update(ADDRESS, [ONION], b"s" * 24))
+        self.assertEqual(self.last().stamp, b"s" * 24)
+        self.assertFalse(self.description.update(ADDRESS, [ONION], b"s" * 24))
+
     def test_sequence_rises(self) -> None:
         """Two within a millisecond, or with a clock that went back, still have rising sequences."""
         self.description.update(ADDRESS, [ONION])

@@ -215,7 +215,8 @@ class TroubleTests(HeartbeatsTestCase):
 
     def test_refusals(self) -> None:
         """Each refusal is said in our own words; what the pool writes is never repeated."""
-        for status, words in ((403, "private"), (409, "same key"), (422, "--advertise"), (429, "often"), (500, "500")):
+        said = {403: "private", 409: "same key", 422: "--advertise", 428: "work", 429: "often", 500: "500"}
+        for status, words in said.items():
             self.pools.status, self.pools.body = status, b"call 555-1234 \x1b[31m"
             with capturedLogs() as logged:
                 self.start().stop()

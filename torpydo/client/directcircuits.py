@@ -41,7 +41,7 @@ class DirectCircuits:
         return len(self._links)
 
     def network_changed(self, netdir: NetDir) -> bool:
-        """The listings say something new; tells whether somebody takes part who did not before."""
+        """The listings say something new; tells whether somebody takes part who did not before, or not there."""
         self._netdir = netdir
         return self.participants.network_changed(netdir)
 

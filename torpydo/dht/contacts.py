@@ -36,7 +36,7 @@ FAILURES: Final = 2
 
 
 def place_of(node_id: bytes, stamp: bytes = b"") -> bytes:
-    """Where a node stands, 32 bytes."""
+    """Where a node stands, 32 bytes. The proof in its stamp is part of it: nobody knows the place before the work."""
     return blake(node_id + stamp, Person.PLACE)
 
 
@@ -133,6 +133,15 @@ class Contacts:
                 del bucket.waiting[newcomer.node_id]
                 self._enter(bucket, newcomer)
                 return
+
+    def stand(self, place: bytes) -> None:
+        """Stand elsewhere: those who are in the table stay, in the rows where they belong now."""
+        before = list(self)
+        self.place = place
+        self._buckets.clear()
+        self._networks.clear()
+        for contact in before:
+            self.answered(contact)
 
     def forget(self, contact: Contact) -> None:
         """*contact* is none any more, whatever it answers."""

@@ -22,26 +22,26 @@ class Participants:
     def __init__(self, own: bytes = b"") -> None:
         self.own = own
         self._contacts: dict[bytes, Contact] = {}
+        self._stamps: dict[bytes, bytes] = {}
+        """Of each the stamp that its place is made of."""
 
     def __len__(self) -> int:
         return len(self._contacts)
 
     def network_changed(self, netdir: NetDir) -> bool:
-        """The listings say something new; tells whether somebody takes part who did not before."""
-        before = self._contacts
-        self._contacts = {
-            raw_id: self._known(raw_id, _network(body.ip, netdir.test_network))
-            for raw_id, node in netdir.nodes.listed.items()
-            if (body := node.best.body).services & Services.DHT
-        }
-        return any(raw_id not in before for raw_id in self._contacts)
-
-    def _known(self, raw_id: bytes, network: bytes) -> Contact:
-        """The contact of before, unless the node has moved."""
-        known = self._contacts.get(raw_id)
-        if known is None or known.network != network:
-            return Contact(raw_id, place_of(raw_id), network)
-        return known
+        """The listings say something new; tells whether somebody takes part who did not before, or not there."""
+        before, stamps = self._contacts, self._stamps
+        self._contacts, self._stamps = {}, {}
+        for raw_id, node in netdir.nodes.listed.items():
+            body, stamp = node.best.body, node.stamp
+            # Whether a stamp holds is not looked at here: the pools have done the work, and their signatures say so.
+            if stamp is None or not body.services & Services.DHT:
+                continue
+            known, network = before.get(raw_id), _network(body.ip, netdir.test_network)
+            if known is None or (stamps[raw_id], known.network) != (stamp, network):
+                known = Contact(raw_id, place_of(raw_id, stamp), network)
+            self._contacts[raw_id], self._stamps[raw_id] = known, stamp
+        return any(stamps.get(raw_id) != stamp for raw_id, stamp in self._stamps.items())
 
     def contact(self, raw_id: bytes) -> Contact | None:
         """A node by its id; ``None`` if it takes no part, or is this one."""

@@ -5,7 +5,7 @@ from torpydo.node.config import DEFAULT_BANDWIDTH, Advertised, NodeConfig
 from torpydo.node.draw import make_randbelow
 from torpydo.node.limits import NodeLimits
 from torpydo.node.refusal import NodeRefusal
-from torpydo.node.report import NodeReport, PoolStanding
+from torpydo.node.report import NodeReport, PoolStanding, StampStanding
 from torpydo.node.service import NodeService
 from torpydo.node.status import NodeStatus
 
@@ -20,5 +20,6 @@ __all__ = [
     "NodeService",
     "NodeStatus",
     "PoolStanding",
+    "StampStanding",
     "make_randbelow",
 ]

@@ -37,13 +37,13 @@ class Description:
     descriptor: Descriptor | None = None
     document: bytes | None = None
 
-    def update(self, address: Address, onion_keys: Sequence[DHPublicKey]) -> bool:
+    def update(self, address: Address, onion_keys: Sequence[DHPublicKey], stamp: bytes = b"") -> bool:
         """Sign a new descriptor if the last one is not right any more, or is getting old; tell whether it was."""
         last, now = self.descriptor, self._wall_clock()
         keys = tuple(onion_keys)
         if (
             last is not None
-            and (last.address, last.onion_keys) == (address, keys)
+            and (last.address, last.onion_keys, last.stamp) == (address, keys, stamp)
             and 0 <= now - last.published < REPUBLISH_AFTER
         ):
             return False
@@ -61,6 +61,7 @@ class Description:
             sequence=max(int(now * 1000), 1 if last is None else last.sequence + 1),
             published=int(now),
             services=self.services,
+            stamp=stamp,
         )
         self.document = sign_descriptor(descriptor, self._key)
         self.descriptor = descriptor

@@ -24,6 +24,7 @@ from torpydo.node.heartbeat import Heartbeats
 from torpydo.node.onionkeys import OnionKeys
 from torpydo.node.report import NodeReport, PoolStanding
 from torpydo.node.resolver import Resolver
+from torpydo.node.stamping import Stamping, StampSearch
 from torpydo.node.workers import Launch, Supervisor
 from torpydo.tpdp import Address, EndReason
 
@@ -39,8 +40,11 @@ RESOLVE_RETRY: Final = 30.0
 class LocalPart(Protocol):
     """What takes part in the DHT for this node."""
 
-    def start(self, node_id: bytes) -> None:
-        """Begin, as the node with that id."""
+    def start(self, node_id: bytes, stamp: bytes) -> None:
+        """Begin, as the node with that id and that stamp."""
+
+    def restamped(self, stamp: bytes) -> None:
+        """The node has another stamp, and with it another place."""
 
     def network_changed(self, netdir: NetDir) -> None:
         """The listings say something new."""
@@ -74,6 +78,7 @@ class Parts:
     _description: Description
     _heartbeats: Heartbeats
     _refresh: ListingRefresh
+    _stamping: Stamping
     _local: LocalPart | None = None
     _looker: LoopingCall = attrs.field(init=False)
     _here: Address | None = None
@@ -100,12 +105,14 @@ class Parts:
         rng: Callable[[int], bytes],
         fetch: Callable[..., Deferred[Fetched]],
         connect: Callable[..., Deferred[LinkProtocol]],
+        search: StampSearch,
         launch: Launch,
         files: FileBudget | None,
         local: LocalPart | None = None,
     ) -> Parts:
         """Read the keys and wire everything.
 
+        :param search: does the work for a stamp
         :param files: the file descriptors of this process; without it nobody counts them
         :param local: what takes part in the DHT; in a node with workers nothing does
         :raises StateError: if a key file cannot be used
@@ -143,6 +150,9 @@ class Parts:
             randbelow=randbelow,
             on_change=lambda netdir: parts._network_changed(netdir),
             fetch=fetch,
+        )
+        stamping = Stamping.open(
+            reactor, key.node_id, state, rng=rng, search=search, found=lambda: parts._restamped()
         )
         carrier: Carrier
         if config.workers == 1:
@@ -185,6 +195,7 @@ class Parts:
             description,
             heartbeats,
             refresh,
+            stamping,
             local,
         )
         return parts
@@ -194,7 +205,7 @@ class Parts:
     def start(self) -> None:
         """Begin with all that needs no address."""
         if self._local is not None:
-            self._local.start(self.node_id.raw)
+            self._local.start(self.node_id.raw, self._stamping.stamp)
         self.carrier.start()
         self._heartbeats.start()
         self._look_forever()
@@ -226,6 +237,7 @@ class Parts:
         # The protocol has no word for leaving: pools drop a node that they do not hear.
         self._heartbeats.stop()
         self._refresh.stop()
+        self._stamping.stop()
         if self._local is not None:
             self._local.stop()
         drained: Deferred[None] = succeed(None)
@@ -245,6 +257,12 @@ class Parts:
         self.carrier.network_changed(netdir)
         if self._local is not None:
             self._local.network_changed(netdir)
+        self._stamping.ask(netdir.stamp_bits)
+
+    def _restamped(self) -> None:
+        self._describe()
+        if self._local is not None:
+            self._local.restamped(self._stamping.stamp)
 
     def pool_id(self, url: PoolURL) -> PoolId | None:
         """The key that a pool without one in its URL showed first."""
@@ -275,6 +293,7 @@ class Parts:
             nodes=0 if netdir is None else len(netdir.nodes),
             listing_digest=None if netdir is None else netdir.digest,
             test_network=netdir is not None and netdir.test_network,
+            stamp=self._stamping.standing(),
         )
 
     def _with_age(self, standing: PoolStanding, url: PoolURL, now: float) -> PoolStanding:
@@ -346,5 +365,5 @@ class Parts:
         if self._address is None:
             return
         accepted = self._keys.accepted(self._wall_clock())
-        if self._description.update(self._address, [key.public for key in accepted]):
+        if self._description.update(self._address, [key.public for key in accepted], self._stamping.stamp):
             self._heartbeats.changed()

@@ -7,7 +7,25 @@ from __future__ import annotations
 
 import attrs
 
-__all__ = ["NodeReport", "PoolStanding"]
+__all__ = ["NodeReport", "PoolStanding", "StampStanding"]
+
+
+@attrs.frozen
+class StampStanding:
+    """How far the node is with the work that its pools ask for.
+
+    :ivar bits: of the stamp that it has
+    :ivar asked: bits that its pools ask for
+    :ivar working: whether it is looking for one with so many
+    :ivar tries: that it has made for that one
+    :ivar expected: tries that are needed on average; each is as likely to succeed as any other
+    """
+
+    bits: int = 0
+    asked: int = 0
+    working: bool = False
+    tries: int = 0
+    expected: int = 0
 
 
 @attrs.frozen
@@ -38,6 +56,7 @@ class NodeReport:
     :ivar exit_policy: the destinations that it opens
     :ivar onion_key_age: seconds; a new key is made every seven days
     :ivar descriptor_age: seconds since it was signed
+    :ivar stamp: the work for its identity
     :ivar listed_by: how many of its pools list it
     :ivar nodes: how many nodes it knows
     :ivar listing_digest: those who see the same network show the same
@@ -54,3 +73,4 @@ class NodeReport:
     nodes: int
     listing_digest: str | None
     test_network: bool
+    stamp: StampStanding = StampStanding()

@@ -18,12 +18,14 @@ from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from torpydo.crypto import find_stamp
 from torpydo.errors import ConfigurationError, ListenError, LocalProtocolError, TorpydoError
-from torpydo.net import Fetched, FileBudget, LinkProtocol, StateDirectory, connect_link, fetch
+from torpydo.net import Fetched, FileBudget, LinkProtocol, StateDirectory, connect_link, fetch, in_thread
 from torpydo.node.config import NodeConfig
 from torpydo.node.parts import LocalPart, Parts
 from torpydo.node.port import NodePort
 from torpydo.node.report import NodeReport
+from torpydo.node.stamping import StampSearch
 from torpydo.node.status import NodeStatus
 from torpydo.node.workers import Launch, launch_worker
 from torpydo.tpdp import Address
@@ -42,6 +44,7 @@ class NodeService(Service):
     :param rng: gives that many random bytes
     :param fetch: called like :func:`torpydo.net.fetch`
     :param connect: called like :func:`torpydo.net.connect_link`
+    :param search: does the work for a stamp; by default a thread does
     :param launch: starts the process of a worker
     :param files: the file descriptors of this process; without it nobody counts them
     :param local: what takes part in the DHT
@@ -58,6 +61,7 @@ class NodeService(Service):
         rng: Callable[[int], bytes] = os.urandom,
         fetch: Callable[..., Deferred[Fetched]] = fetch,
         connect: Callable[..., Deferred[LinkProtocol]] = connect_link,
+        search: StampSearch | None = None,
         launch: Launch = launch_worker,
         files: FileBudget | None = None,
         local: LocalPart | None = None,
@@ -68,6 +72,7 @@ class NodeService(Service):
         self._rng = rng
         self._fetch = fetch
         self._connect = connect
+        self._search = in_thread(reactor, find_stamp) if search is None else search
         self._launch = launch
         self._files = files
         self._local = local
@@ -225,6 +230,7 @@ class NodeService(Service):
                 rng=self._rng,
                 fetch=self._fetch,
                 connect=self._connect,
+                search=self._search,
                 launch=self._launch,
                 files=self._files,
                 local=self._local,

@@ -17,7 +17,7 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 
 from torpydo.apps.dht import NodeDHT
 from torpydo.client import Client, ClientLimits, World
-from torpydo.crypto import KEY_SIZE, NodeId, Secret, SigningKey
+from torpydo.crypto import KEY_SIZE, NodeId, Person, Secret, SigningKey, blake, find_stamp, stamp_holds
 from torpydo.directory import ExitPolicy, PoolURL
 from torpydo.net import LinkProtocol, connect_link, probe_link, use_steady_clock
 from torpydo.node import NodeConfig, NodeLimits, NodeService, NodeStatus, make_randbelow
@@ -36,6 +36,15 @@ HEARTBEAT: Final = 5.0
 Rng = Callable[[int], bytes]
 Progress = Callable[[int, str, str], object]
 """Called with percent, tag and summary."""
+
+
+def cheap_work(data: bytes) -> bytes:
+    """The proof of a stamp in a simulation: a hash, in the place of 64 MiB and a thread."""
+    return blake(data, Person.PLACE, size=16)
+
+
+def _cheap_search(node_id: bytes, bits: int, first: int, tries: int) -> Deferred[bytes | None]:
+    return succeed(find_stamp(node_id, bits, first, tries, cheap_work))
 
 
 @attrs.frozen
@@ -153,8 +162,12 @@ class Member:
 
 @attrs.define(eq=False)
 class PoolMember(Member):
-    """The pool index."""
+    """The pool index.
 
+    :ivar stamp_bits: work that it asks nodes for; counts from the next start
+    """
+
+    stamp_bits: int = 0
     service: PoolService | None = None
 
     @property
@@ -168,7 +181,7 @@ class PoolMember(Member):
         return PoolURL(self.ip, POOL_PORT, self.key().pool_id)
 
     def start(self) -> None:
-        """Listen; what an earlier life knew is forgotten."""
+        """Listen; what an earlier life knew is forgotten, unless there is a state directory."""
         reactor, rng = self.begin(), self.rng()
         config = PoolConfig(
             endpoint=TCP4ServerEndpoint(reactor, POOL_PORT, interface=self.ip),
@@ -178,6 +191,7 @@ class PoolMember(Member):
             deprecation_delay=4 * HEARTBEAT,
             gc_cycle=HEARTBEAT,
             test_network=True,
+            stamp_bits=self.stamp_bits,
         )
         self.service = PoolService(
             reactor,
@@ -185,6 +199,7 @@ class PoolMember(Member):
             probe=partial(probe_link, reactor, rng=rng),
             wall_clock=self.wall_clock,
             rng=self.with_key(rng),
+            check=lambda node_id, stamp: succeed(stamp_holds(node_id, stamp, cheap_work)),
         )
         self.service.startService()
 
@@ -250,6 +265,7 @@ class NodeMember(Member):
             wall_clock=self.wall_clock,
             rng=self.rng() if self.state_dir is None else self.with_key(self.rng()),
             connect=self.connect,
+            search=_cheap_search,
             local=self.dht,
         )
         self.service.startService()

@@ -66,6 +66,7 @@ class LocalNetwork:
     :param conditions: more of what all ways are like, instead of *latency*
     :param exits: how many of the nodes are exits; by default all
     :param dht: whether the nodes take part in the DHT
+    :param stamp_bits: work that the pool asks nodes for, of which a try is one hash here
     """
 
     def __init__(
@@ -78,13 +79,14 @@ class LocalNetwork:
         conditions: Conditions | None = None,
         exits: int | None = None,
         dht: bool = False,
+        stamp_bits: int = 0,
     ) -> None:
         if not 1 <= nodes <= MAX_NODES:
             raise SimulationError(f"a local network has 1 to {MAX_NODES} nodes, not {nodes}")
         self.reactor = SimulatedReactor(seed, conditions=conditions or Conditions(latency=latency))
         self._world = Surroundings(self.reactor, seed)
         self._hops = hops
-        self.pool = PoolMember("pool", "10.0.0.1", self._world)
+        self.pool = PoolMember("pool", "10.0.0.1", self._world, stamp_bits=stamp_bits)
         opened = ExitPolicy.parse(OPEN_POLICY)
         self.nodes = [
             NodeMember(

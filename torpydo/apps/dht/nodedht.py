@@ -76,25 +76,37 @@ class NodeDHT:
         self._upkeep: IDelayedCall | None = None
         self._looked_at: float | None = None
         self._cut_off = False
+        self._moved = False
         self._answered = 0
 
     # -- node.LocalPart
 
-    def start(self, node_id: bytes) -> None:
-        """Begin, as the node with that id."""
+    def start(self, node_id: bytes, stamp: bytes) -> None:
+        """Begin, as the node with that id and that stamp."""
         circuits = self._circuits = DirectCircuits(self._reactor, self._world, own=node_id)
         participant = Participant(
-            place_of(node_id), circuits.participants.contact, self._reactor.seconds, self._world.wall_clock
+            place_of(node_id, stamp), circuits.participants.contact, self._reactor.seconds, self._world.wall_clock
         )
         self._walks = Walks(
             self._reactor, participant, Questions(self._reactor, circuits.build), isolated=False, slow=SLOW
         )
-        self._looked_at, self._cut_off, self._answered = None, False, 0
+        self._looked_at, self._cut_off, self._moved, self._answered = None, False, False, 0
         self._upkeep = self._reactor.callLater(UPKEEP, self._keep_up)
+
+    def restamped(self, stamp: bytes) -> None:
+        """The node has another stamp, and stands elsewhere: begin anew there, with those that it knows."""
+        if self._walks is not None and self._circuits is not None:
+            self._walks.participant.contacts.stand(place_of(self._circuits.participants.own, stamp))
+            self._looked_at, self._moved = None, True
+            self._look_soon()
 
     def network_changed(self, netdir: Any) -> None:
         """The listings say something new: look at who has come."""
-        if self._circuits is not None and self._circuits.network_changed(netdir) and self._look is None:
+        if self._circuits is not None and self._circuits.network_changed(netdir):
+            self._look_soon()
+
+    def _look_soon(self) -> None:
+        if self._look is None:
             now = self._reactor.seconds()
             pause = SOON if self._looked_at is None else max(SOON, self._looked_at + LATER - now)
             self._look = self._reactor.callLater(pause, self._look_around)
@@ -159,10 +171,11 @@ class NodeDHT:
         assert self._walks is not None and self._circuits is not None
         if self._walks.silent >= CUT_OFF:
             self._cut_off = True
-        rejoined = self._cut_off and not self._walks.silent
+        rejoined = (self._cut_off or self._moved) and not self._walks.silent
         if rejoined:
-            self._cut_off = False
-            self.log.info("other nodes answer again; what is kept here is said to them")
+            if self._cut_off:
+                self.log.info("other nodes answer again; what is kept here is said to them")
+            self._cut_off = self._moved = False
         self._walks.participant.upkeep(self._world.rng, rejoined=rejoined)
         self._walks.go_on()
         since = math.inf if self._looked_at is None else self._reactor.seconds() - self._looked_at
