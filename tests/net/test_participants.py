@@ -6,13 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.directory.build import document, network, node_id
+from tests.directory.build import NOW, document, listing, network, node_id, url
 from torpydo.dht import WIDTH, distance, place_of
 from torpydo.directory import TEST_NETWORK, NetDir, Services
 from torpydo.net import Participants
 from torpydo.tpdp import Address
 
 BOTH = Services.ONION | Services.DHT
+FIRST = b"1" * 24
+SECOND = b"2" * 24
 
 
 def listed(*names: int, services: Services = BOTH, test_network: bool = False, **overrides: object) -> NetDir:
@@ -135,3 +137,39 @@ class NetworkTests(SynchronousTestCase):
             assert contact is not None
             networks.add(contact.network)
         self.assertEqual(len(networks), 2)
+
+
+class StampTests(SynchronousTestCase):
+    """Where those who take part stand (SECURITY K1)."""
+
+    def setUp(self) -> None:
+        self.participants = Participants()
+
+    def place(self) -> bytes | None:
+        """Where node 1 stands, as far as it takes part."""
+        contact = self.participants.contact(node_id(1).raw)
+        return None if contact is None else contact.place
+
+    def test_stamps(self) -> None:
+        """A node stands where its stamp leads, and moves with it; that is news, and nothing else of it is."""
+        self.assertTrue(self.participants.network_changed(listed(1, stamp=FIRST)))
+        before = self.participants.contact(node_id(1).raw)
+        self.assertEqual(self.place(), place_of(node_id(1).raw, FIRST))
+        self.assertFalse(self.participants.network_changed(listed(1, stamp=FIRST, nickname="other")))
+        self.assertIs(self.participants.contact(node_id(1).raw), before)
+        self.assertTrue(self.participants.network_changed(listed(1, stamp=SECOND)))
+        self.assertEqual(self.place(), place_of(node_id(1).raw, SECOND))
+        self.assertTrue(self.participants.network_changed(listed(1)))
+        self.assertEqual(self.place(), place_of(node_id(1).raw))
+
+    def test_disputed(self) -> None:
+        """While too few pools agree on the stamp nobody knows where the node stands, and it is left out."""
+        urls = [url(pool) for pool in "ab"]
+        one = document(1, services=BOTH, stamp=FIRST)
+        other = document(1, services=BOTH, stamp=SECOND, sequence=NOW * 1000 + 1)
+        listings = {urls[0]: listing("a", [one]), urls[1]: listing("b", [other])}
+        self.participants.network_changed(NetDir.merge(listings, urls, None, NOW))
+        self.assertIsNone(self.place())
+        listings[urls[0]] = listing("a", [other])
+        self.assertTrue(self.participants.network_changed(NetDir.merge(listings, urls, None, NOW)))
+        self.assertEqual(self.place(), place_of(node_id(1).raw, SECOND))

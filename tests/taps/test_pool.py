@@ -32,6 +32,7 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual(config.listen, "tcp:8080:interface=127.0.0.1")
         self.assertEqual((config.requested_delay, config.deprecation_delay, config.gc_cycle), (15.0, 30.0, 10.0))
         self.assertFalse(config.test_network)
+        self.assertEqual(config.stamp_bits, 0)
 
     def test_all(self) -> None:
         """Every option arrives."""
@@ -42,11 +43,13 @@ class OptionsTests(SynchronousTestCase):
             "--deprecation-delay=11.5",
             "--gc-cycle=3",
             "--test-network",
+            "--stamp-bits=12",
         )
         config = options.config(Reactor())
         self.assertEqual((config.listen, config.state_dir), ("tcp:9:interface=127.0.0.2", "/some/where"))
         self.assertEqual((config.requested_delay, config.deprecation_delay, config.gc_cycle), (5.0, 11.5, 3.0))
         self.assertTrue(config.test_network)
+        self.assertEqual(config.stamp_bits, 12)
 
     def test_limits(self) -> None:
         """Each is an option, the rest keep their defaults; all of them are named when one is misspelt."""
@@ -73,6 +76,9 @@ class OptionsTests(SynchronousTestCase):
             ["--deprecation-delay=nan"],
             ["--gc-cycle=-1"],
             ["--gc-cycle=inf"],
+            ["--stamp-bits=-1"],
+            ["--stamp-bits=25"],
+            ["--stamp-bits=many"],
             ["--limit=colour=red"],
             ["--limit=nodes-per-host=0"],
             ["--limit=nodes=40000"],

@@ -11,7 +11,7 @@ from typing import Final
 
 import attrs
 
-from torpydo.crypto import SIGNATURE_SIZE, PoolId, Purpose, Secret, SigningKey
+from torpydo.crypto import SIGNATURE_SIZE, STAMP_SIZE, PoolId, Purpose, Secret, SigningKey
 from torpydo.directory import (
     Descriptor,
     ExitPolicy,
@@ -22,6 +22,7 @@ from torpydo.directory import (
     NetDir,
     Parameter,
     PoolURL,
+    Services,
     choose_path,
     is_private,
     parse_descriptor,
@@ -117,6 +118,8 @@ def _descriptor_seeds() -> Iterable[bytes]:
         family=frozenset((node_key(0).node_id, node_key(1).node_id)),
         nickname="",
         protocols=(1, 2),
+        services=Services.ONION | Services.DHT,
+        stamp=bytes(range(STAMP_SIZE)),
     )
     for descriptor in (one, two):
         document = sign_descriptor(descriptor, NODE)

@@ -6,21 +6,25 @@ Most begin with a hash of the rest, so each is also read with the hash that it s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final, TypeVar
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
 from torpydo.cli.backupfile import Backup
 from torpydo.client.buildtimes import BuildTimes
 from torpydo.client.keeping import KeptTimes
-from torpydo.crypto import document_hash
+from torpydo.crypto import claimed_bits, document_hash
 from torpydo.directory import GuardSample, Listing, NetDir, PoolURL, VanguardSet, sign_listing
 from torpydo.errors import PathError, StateError
 from torpydo.net import StateDirectory
 from torpydo.net.listingcache import MAGIC as LISTING_MAGIC
 from torpydo.net.listingcache import CachedListing, ListingCache
 from torpydo.node.onionkeys import OnionKeys
+from torpydo.node.stamping import FILE as STAMP_FILE
+from torpydo.node.stamping import Stamping
+from torpydo.pool.stamps import Asking
 from torpydo.testing.fuzz.cursor import Cursor
 from torpydo.testing.fuzz.documents import make_document, make_listing, make_view
 from torpydo.testing.fuzz.fixed import NODE, NOW, POOL, fixed_rng
@@ -141,6 +145,25 @@ def _run_onion_keys(data: bytes) -> None:
             require(1 <= len(keys.accepted(float(NOW))) <= 2, "a node without an onion key")
 
 
+def _stamping(drawer: _Drawer, found: bytes | None = None) -> Stamping:
+    def search(*about: object) -> Deferred[bytes | None]:
+        return succeed(found)
+
+    return Stamping.open(Clock(), NODE.node_id, drawer, rng=fixed_rng(), search=search, found=lambda: None)
+
+
+def _run_stamp(data: bytes) -> None:
+    """A node's stamp, as it was kept, or as a pool keeps since when it asks for one."""
+    for content in (data, data[:21] + document_hash(data[:21] + NODE.node_id.raw + data[21:]) + data[21:]):
+        stamping = _read(content, _stamping)
+        require(stamping is not None, "a stamp that is torn stops a node")
+        require(stamping is None or len(stamping.stamp) in (0, 24), "a stamp that no descriptor can hold")
+    for bits in (0, 5, 24):
+        asking = _read(data, partial(Asking.begin, bits, now=float(NOW)))
+        require(asking is not None and asking.bits == bits, "a pool asks for something else")
+        require(asking is None or asking.since <= NOW, "nodes have time for ever")
+
+
 def _run_key(data: bytes) -> None:
     """A key of a node or a pool, which is never made anew when its file is torn (SECURITY X3)."""
     for content in (data, data + document_hash(data)):
@@ -218,6 +241,17 @@ def _onion_keys_seeds() -> Iterable[bytes]:
     return whole, whole[:-32], old, old[:-32]
 
 
+def _stamp_seeds() -> Iterable[bytes]:
+    stamp = bytes(range(8)) + b"\0\x1f" + bytes(range(14))
+
+    def work(drawer: _Drawer) -> None:
+        _stamping(drawer, stamp).ask(claimed_bits(stamp))
+
+    whole = _written(work, STAMP_FILE)
+    asked = _written(lambda drawer: Asking.begin(12, drawer, NOW - 100), "stamp.asked")
+    return whole, whole[:-1], whole[:21] + stamp, asked, asked[:-1]
+
+
 def _key_seeds() -> Iterable[bytes]:
     whole = _written(lambda drawer: drawer.write_key("node.key", NODE.seed), "node.key")
     return whole, whole[:-32], whole[:-1]
@@ -241,6 +275,7 @@ TARGETS: Final = (
     Target("file-build-times", _run_times, _times_seeds, 2048),
     Target("file-listing", _run_listing, _listing_seeds, 1024),
     Target("file-onion-keys", _run_onion_keys, _onion_keys_seeds, 256),
+    Target("file-stamp", _run_stamp, _stamp_seeds, 256),
     Target("file-key", _run_key, _key_seeds, 256),
     Target("file-backup", _run_backup, _backup_seeds, 512),
 )
