@@ -114,5 +114,7 @@ class StampTests(NetworkTestCase):
         assert kept is not None
         self.assertEqual(kept[-STAMP_SIZE:], before)
         network.nodes[0].start()
-        network.advance(10)
+        network.advance(1)
         self.assertEqual(self.stamp(network.nodes[0]), before)
+        network.advance(90)
+        self.check_places()

@@ -176,6 +176,12 @@ class GraceTests(AdmissionTestCase):
         self.accept(self.pool.node(0))
         self.refuse(self.pool.node(2), 428, "6 bits")
 
+    def test_not_for_newcomers(self) -> None:
+        """Time is for those that were listed before: a node that came with a stamp cannot go on without."""
+        self.pool.times.advance(1)
+        self.accept(self.pool.node(2, stamp=stamp_of(2, BITS)))
+        self.refuse(self.pool.node(2, sequence=NOW * 1000 + 1), 428, "6 bits")
+
     def test_time_is_up(self) -> None:
         """Who has worked stays, who has not is dropped then and refused."""
         self.accept(self.stamped(0))

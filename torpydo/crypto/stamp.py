@@ -62,7 +62,7 @@ def stamp_holds(node_id: bytes, stamp: bytes, work: Work = prove_work) -> bool:
     """
     if not stamp:
         return True
-    return len(stamp) == STAMP_SIZE and same(work(node_id + stamp[:_NUMBER_SIZE]), stamp[_NUMBER_SIZE:])
+    return same(work(node_id + stamp[:_NUMBER_SIZE]), stamp[_NUMBER_SIZE:])
 
 
 def find_stamp(node_id: bytes, bits: int, first: int, tries: int, work: Work = prove_work) -> bytes | None:
