@@ -79,7 +79,8 @@ class HeartbeatTests(SynchronousTestCase):
         """A descriptor of any size and its trailer is read; nothing longer or shorter is looked at."""
         self.assertEqual(MAX_HEARTBEAT, 20_072)
         raw = document()
-        largest = resign([*fields(raw), bytes(20_000 - len(raw) - 3)], key(0), Purpose.DESCRIPTOR)
+        # Three bytes before the new field, and two more before an array of 16.
+        largest = resign([*fields(raw), bytes(20_000 - len(raw) - 5)], key(0), Purpose.DESCRIPTOR)
         self.assertEqual(len(heartbeat(raw=largest)), MAX_HEARTBEAT)
         self.assertEqual(parse_heartbeat(heartbeat(raw=largest), POOL, NOW).document, largest)
         for size in (MAX_HEARTBEAT + 1, 72, 0):
