@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -136,6 +136,17 @@ class PauseTests(SynchronousTestCase):
                 self.assertLess(liveness.deadline, 300.0)
                 liveness.wants_padding(liveness.deadline, in_use=False)
             self.assertEqual(liveness.deadline, last + SILENCE)
+
+    @given(st.floats(0.0, 1e6), st.floats(0.5, 29.5))
+    @example(239.47904675000032 - 15.9621785, 15.9621785)
+    def test_whatever_the_clock_shows(self, start: float, later: float) -> None:
+        """At the moment that it asked for it is dead, however sums and differences are rounded."""
+        liveness = Liveness(random.Random(1).randbytes, start, padded=False)
+        heard_at = start + later
+        liveness.heard(heard_at)
+        while not liveness.is_dead(liveness.deadline):
+            self.assertLess(liveness.deadline, heard_at + SILENCE)
+            liveness.wants_padding(liveness.deadline, in_use=False)
 
     def test_the_moment_of_death(self) -> None:
         """It is looked at ninety seconds after the last byte, not with the next frame that is due."""

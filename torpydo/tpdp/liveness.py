@@ -58,7 +58,8 @@ class Liveness:
 
     def is_dead(self, now: float) -> bool:
         """Whether the peer has been silent for too long: it has left three PADDINGs unanswered."""
-        return now - self._heard_at >= SILENCE
+        # The same sum as that of the deadline: a difference may be less than SILENCE at that very moment.
+        return now >= self._heard_at + SILENCE
 
     def wants_padding(self, now: float, *, in_use: bool) -> bool:
         """The deadline has passed: tells whether a PADDING is to be sent.

@@ -40,14 +40,14 @@ class Worlds(SynchronousTestCase):
 class AcquaintanceTests(Worlds):
     """Everybody comes to know everybody."""
 
-    def test_two_hundred(self) -> None:
-        """Each knows one to begin with. It takes some seconds: that many whole tables exchange for most of an hour."""
-        world = self.world(200)
+    def test_sixty(self) -> None:
+        """Each knows one to begin with. Whole tables exchange for most of an hour."""
+        world = self.world(60)
         world.start()
         world.advance(HOUR * 2 / 3)
         self.assertGreater(world.acquainted(), 0.99)
         # A round has two visits at the most: eight quick ones, and then one in 40 seconds.
-        self.assertLess(world.dialled, 200 * 2 * (8 + HOUR * 2 / 3 / 40))
+        self.assertLess(world.dialled, 60 * 2 * (8 + HOUR * 2 / 3 / 40))
 
     def test_new_ones_are_met_soon(self) -> None:
         """While somebody is known who was not met, rounds are five times as frequent."""
