@@ -33,7 +33,7 @@ test: $(VENV)/.installed-test
 	@echo "torpydo: running the tests"
 ifeq ($(strip $(TEST_ARGS)),)
 	@$(BIN)/python -m pytest --quiet --numprocesses=auto --dist=worksteal --ignore=tests/integration
-	@$(BIN)/python -m pytest tests/integration
+	@$(BIN)/python -m pytest tests/integration --numprocesses=2 --dist=loadfile
 else
 	@$(BIN)/python -m pytest $(TEST_ARGS)
 endif

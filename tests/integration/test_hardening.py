@@ -75,7 +75,9 @@ class HardeningTests(SynchronousTestCase):
         socks = free_port()
         proxy = f"--socks=tcp:{socks}:interface={LOOPBACK}"
         client = self.twistd("client1", "hardened", f"--pool={url}", "--http=", proxy)
-        wait_for(lambda: " lists this node" in node.output and accepts(socks), "the node and the client work")
+        wait_for(lambda: " lists this node" in node.output or node.status is not None, "the node works")
+        wait_for(lambda: accepts(socks) or client.status is not None, "the client works")
+        self.assertEqual([(one.status, one.output) for one in (node, client) if one.status is not None], [])
         workers = children(node.pid)
         self.assertEqual(len(workers), 2)
         for pid in (pool.pid, node.pid, client.pid, *workers):
