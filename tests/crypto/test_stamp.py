@@ -6,12 +6,15 @@ from hashlib import sha256
 
 from hypothesis import given
 from hypothesis import strategies as st
+from nacl.exceptions import RuntimeError as NaClRuntimeError
+from nacl.pwhash import argon2id
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.crypto.stamps import vectors
 from tests.tpdp.vectors import load
 from torpydo.crypto import STAMP_SIZE, claimed_bits, find_stamp, prove_work, stamp_holds
 from torpydo.dht import place_of
+from torpydo.errors import CryptoError
 
 NODE = sha256(b"node").digest()
 
@@ -95,3 +98,13 @@ class StampTests(SynchronousTestCase):
         assert stamp is not None
         self.assertTrue(stamp_holds(NODE, stamp))
         self.assertEqual(prove_work(NODE + stamp[:8]), stamp[8:])
+
+    def test_no_memory(self) -> None:
+        """A machine that has no 64 MiB left says so."""
+
+        def kdf(*_: object, **__: object) -> bytes:
+            raise NaClRuntimeError("no memory")
+
+        self.patch(argon2id, "kdf", kdf)
+        error = self.assertRaises(CryptoError, prove_work, b"data")
+        self.assertIn("64 MiB", str(error))
