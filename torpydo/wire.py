@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from torpydo.errors import RemoteProtocolError
 
-__all__ = ["Malformed", "NeedMore", "Reader", "Writer"]
+__all__ = ["Malformed", "NeedMore", "Reader", "Writer", "add_length", "take_one"]
 
 
 class NeedMore(Exception):
@@ -153,3 +153,25 @@ class Writer:
     def getvalue(self) -> bytes:
         """Everything that was appended, joined."""
         return b"".join(self._parts)
+
+
+def add_length(data: bytes) -> bytes:
+    """Length u16 ‖ *data*: one of several that follow each other on a stream."""
+    return Writer().u16(len(data)).put(data).getvalue()
+
+
+def take_one(buffer: bytearray, most: int) -> bytes | None:
+    """Take the first of them off *buffer*; ``None`` if it is not whole yet.
+
+    :raises Malformed: if it is empty, or longer than *most* bytes
+    """
+    if len(buffer) < 2:
+        return None
+    size = int.from_bytes(buffer[:2], "big")
+    if not 1 <= size <= most:
+        raise Malformed(f"a message of {size} bytes")
+    if len(buffer) < 2 + size:
+        return None
+    data = bytes(buffer[2 : 2 + size])
+    del buffer[: 2 + size]
+    return data

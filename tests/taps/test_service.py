@@ -46,7 +46,7 @@ class OptionsTests(SynchronousTestCase):
     def test_defaults(self) -> None:
         """A pool and a port are all that must be given; the key is in the state directory."""
         config = self.parse(f"--pool={URL}", "--port=80")
-        self.assertEqual((config.pools, config.threshold, config.hops), ((URL,), None, 3))
+        self.assertEqual((config.pools, config.threshold), ((URL,), None))
         self.assertEqual((config.ports, config.clients, config.limits), (("80",), (), DEFAULT_LIMITS))
         self.assertEqual(config.state_dir, os.path.expanduser("~/.local/state/torpydo/service"))
         self.assertEqual(config.key_file, os.path.join(config.state_dir, KEY_FILE))
@@ -62,11 +62,11 @@ class OptionsTests(SynchronousTestCase):
         """Each option is used."""
         other = str(url("other", "127.0.0.2"))
         config = self.parse(
-            f"--pool={URL}", f"--pool={other}", f"--pool={URL}", "--pool-threshold=2", "--state-dir=/x", "--hops=5",
+            f"--pool={URL}", f"--pool={other}", f"--pool={URL}", "--pool-threshold=2", "--state-dir=/x",
             "--port=80:127.0.0.1:8000", "--port=22:unix:/run/ssh", "--port=81:8001", "--limit=memory=8M",
             f"--client={client_key_text(CLIENT)}", "--key-file=/k",
         )  # fmt: skip
-        self.assertEqual((config.pools, config.threshold, config.hops), ((URL, other), 2, 5))
+        self.assertEqual((config.pools, config.threshold), ((URL, other), 2))
         self.assertEqual(config.ports, ("80:127.0.0.1:8000", "22:unix:/run/ssh", "81:8001"))
         self.assertEqual((config.limits, config.clients), (ClientLimits(memory=8 << 20), (CLIENT,)))
 
@@ -86,8 +86,6 @@ class OptionsTests(SynchronousTestCase):
             ("key", ["--pool=http://192.0.2.1:80/", port]),
             ("--pool-threshold=2", [pool, port, "--pool-threshold=2"]),
             ("--pool-threshold=0", [pool, port, "--pool-threshold=0"]),
-            ("--hops=9", [pool, port, "--hops=9"]),
-            ("--hops=0", [pool, port, "--hops=0"]),
             ("--state-dir", [pool, port, "--state-dir="]),
             ("--port=80:127.0.0.1:8000", [pool]),
             ("'more' is not an option of a service", [pool, port, "more"]),
@@ -164,7 +162,7 @@ class HostTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
         self.client = ClientDouble()
-        self.config = ServiceConfig((URL,), 1, "/state", ("80", "81:8001"), "/key", (CLIENT,), 4)
+        self.config = ServiceConfig((URL,), 1, "/state", ("80", "81:8001"), "/key", (CLIENT,))
         self.host = OnionHost(self.reactor, self.config, self.start)
 
     def start(self, *arguments: Any, **options: Any) -> Any:
@@ -183,7 +181,7 @@ class HostTests(SynchronousTestCase):
         """All of them, and so does the service."""
         self.started()
         self.assertEqual(self.client.arguments, (self.reactor, (URL,), "/state"))
-        self.assertEqual(self.client.options, {"pool_threshold": 1, "hops": 4, "limits": DEFAULT_LIMITS})
+        self.assertEqual(self.client.options, {"pool_threshold": 1, "limits": DEFAULT_LIMITS})
         assert self.client.asked is not None
         ports, options = self.client.asked
         self.assertEqual((ports, options["key_file"], options["clients"]), (("80", "81:8001"), "/key", (CLIENT,)))

@@ -14,7 +14,7 @@ from torpydo.crypto import KEY_SIZE
 from torpydo.dht.contacts import WIDTH
 from torpydo.dht.items import Item
 from torpydo.dht.storage import Verdict
-from torpydo.wire import Malformed, NeedMore, Reader, Writer
+from torpydo.wire import Malformed, NeedMore, Reader, add_length, take_one
 
 __all__ = [
     "DHT_HOST",
@@ -148,7 +148,7 @@ class PutAnswer:
 
 def frame(data: bytes) -> bytes:
     """A message with its length."""
-    return Writer().u16(len(data)).put(data).getvalue()
+    return add_length(data)
 
 
 def take_frame(buffer: bytearray) -> bytes | None:
@@ -156,13 +156,4 @@ def take_frame(buffer: bytearray) -> bytes | None:
 
     :raises Malformed: if it is longer than any
     """
-    if len(buffer) < 2:
-        return None
-    size = int.from_bytes(buffer[:2], "big")
-    if not 1 <= size <= MAX_FRAME:
-        raise Malformed(f"a message of {size} bytes")
-    if len(buffer) < 2 + size:
-        return None
-    data = bytes(buffer[2 : 2 + size])
-    del buffer[: 2 + size]
-    return data
+    return take_one(buffer, MAX_FRAME)

@@ -23,7 +23,7 @@ from torpydo.peers.entries import Verdict
 from torpydo.peers.presence import MAX_RECORD, Presence
 from torpydo.peers.sources import STRANGERS
 from torpydo.peers.table import MAX_DIGEST, Table
-from torpydo.wire import Malformed, NeedMore, Reader, Writer
+from torpydo.wire import Malformed, NeedMore, Reader, Writer, add_length, take_one
 
 __all__ = ["MAX_FRAME", "Exchange", "Hello", "Records", "Want", "decode_message", "frame", "take_frame"]
 
@@ -143,8 +143,7 @@ def decode_message(data: bytes) -> Message:
 
 def frame(message: Message) -> bytes:
     """A message with its length."""
-    data = message.encode()
-    return Writer().u16(len(data)).put(data).getvalue()
+    return add_length(message.encode())
 
 
 def take_frame(buffer: bytearray) -> bytes | None:
@@ -152,16 +151,7 @@ def take_frame(buffer: bytearray) -> bytes | None:
 
     :raises Malformed: if it is longer than any
     """
-    if len(buffer) < 2:
-        return None
-    size = int.from_bytes(buffer[:2], "big")
-    if not 1 <= size <= MAX_FRAME:
-        raise Malformed(f"a message of {size} bytes")
-    if len(buffer) < 2 + size:
-        return None
-    data = bytes(buffer[2 : 2 + size])
-    del buffer[: 2 + size]
-    return data
+    return take_one(buffer, MAX_FRAME)
 
 
 class Step(Enum):

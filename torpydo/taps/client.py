@@ -28,7 +28,7 @@ from torpydo.apps.refusals import ProxyRefusal
 from torpydo.apps.socks import SocksFactory
 from torpydo.client import DEFAULT_LIMITS, Client, ClientLimits, ClientStatus
 from torpydo.directory import MAX_HOPS, is_loopback
-from torpydo.errors import CircuitError, ConfigurationError, ListenError, OnionNameError, TorpydoError
+from torpydo.errors import ConfigurationError, ListenError, OnionNameError, TorpydoError
 from torpydo.net import (
     FileBudget,
     Refusals,
@@ -44,6 +44,7 @@ from torpydo.taps.ending import EndingService
 from torpydo.taps.figures import Figure
 from torpydo.taps.metrics import METRICS_OPTION, metrics_services, metrics_where
 from torpydo.taps.networkoptions import THRESHOLD_OPTION, NetworkOptions
+from torpydo.taps.notready import tell_not_ready
 from torpydo.taps.process import ProcessService
 from torpydo.taps.servicefigures import client_figures
 from torpydo.taps.statussocket import Source, StatusService
@@ -307,13 +308,7 @@ class ClientService(Service):
         self.log.info("the client is ready")
 
     def _not_ready(self, failure: Failure) -> None:
-        if not failure.check(TorpydoError):
-            self.log.failure("the client is not ready", failure)
-        elif self.running:
-            # A log does not name the guard (SECURITY I1); who may ask for the status may know it.
-            named = failure.check(CircuitError) is not None
-            reason = "no circuit can be built, 'torpydo status' says why" if named else failure.getErrorMessage()
-            self.log.warn("the client is not ready and keeps trying: {reason}", reason=reason)
+        tell_not_ready(self.log, "client", failure, running=bool(self.running))
 
     def stopService(self) -> Deferred[None]:
         """Listen no more, tear what is open, close the client; done within 5 s."""

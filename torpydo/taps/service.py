@@ -20,14 +20,14 @@ from twisted.python.usage import UsageError
 
 from torpydo.apps.onionservice import HostedService, read_port
 from torpydo.client import Client, ClientLimits, ClientStatus
-from torpydo.directory import MAX_HOPS
-from torpydo.errors import CircuitError, ConfigurationError, TorpydoError
+from torpydo.errors import ConfigurationError, TorpydoError
 from torpydo.net import harden_process, keep_quiet, settle_collector, use_steady_clock
 from torpydo.onion import DHPublicKey, parse_client_key
 from torpydo.taps.ending import EndingService
 from torpydo.taps.figures import Figure
 from torpydo.taps.metrics import METRICS_OPTION, metrics_services, metrics_where
 from torpydo.taps.networkoptions import THRESHOLD_OPTION, NetworkOptions
+from torpydo.taps.notready import tell_not_ready
 from torpydo.taps.process import ProcessService
 from torpydo.taps.servicefigures import client_figures
 from torpydo.taps.statussocket import Source, StatusService
@@ -48,7 +48,6 @@ class ServiceConfig:
     :ivar ports: what has the streams of each port, such as ``80:127.0.0.1:8000``
     :ivar key_file: where the service's identity is
     :ivar clients: keys of those who may come; without any everybody may
-    :ivar hops: nodes in a circuit
     :ivar limits: what the client bounds
     """
 
@@ -58,7 +57,6 @@ class ServiceConfig:
     ports: tuple[str, ...]
     key_file: str
     clients: tuple[DHPublicKey, ...] = ()
-    hops: int = 3
     limits: ClientLimits = attrs.Factory(ClientLimits)
 
 
@@ -75,7 +73,6 @@ class Options(NetworkOptions):
         THRESHOLD_OPTION,
         ["state-dir", None, DEFAULT_STATE, "Where listings, the guard and the key are kept; made if it is missing."],
         ["key-file", None, None, f"The service's identity; made if it is missing. By default {KEY_FILE} in state-dir."],
-        ["hops", None, 3, f"Nodes in a circuit, 1 to {MAX_HOPS}.", int],
         METRICS_OPTION,
     ]
 
@@ -111,8 +108,6 @@ class Options(NetworkOptions):
         :raises UsageError: if one of them cannot be used
         """
         pools, threshold = self.network()
-        if not 1 <= self["hops"] <= MAX_HOPS:
-            raise UsageError(f"--hops={self['hops']}: a circuit has 1 to {MAX_HOPS} nodes")
         if not self["ports"]:
             raise UsageError("which program? give --port=80:127.0.0.1:8000 for one that listens on port 8000 here")
         ports = [read_port(port)[0] for port in self["ports"]]
@@ -126,7 +121,6 @@ class Options(NetworkOptions):
             ports=tuple(self["ports"]),
             key_file=self["key-file"] or os.path.join(state_dir, KEY_FILE),
             clients=tuple(self["clients"]),
-            hops=self["hops"],
             limits=self.client_limits(),
         )
 
@@ -172,7 +166,6 @@ class OnionHost(Service):
             config.pools,
             config.state_dir,
             pool_threshold=config.threshold,
-            hops=config.hops,
             limits=config.limits,
         )
         try:
@@ -190,13 +183,7 @@ class OnionHost(Service):
         self.log.info("{summary}", summary=summary)
 
     def _not_ready(self, failure: Failure) -> None:
-        if not failure.check(TorpydoError):
-            self.log.failure("the client is not ready", failure)
-        elif self.running:
-            # A log does not name the guard (SECURITY I1); who may ask for the status may know it.
-            named = failure.check(CircuitError) is not None
-            reason = "no circuit can be built, 'torpydo status' says why" if named else failure.getErrorMessage()
-            self.log.warn("the service is not ready and keeps trying: {reason}", reason=reason)
+        tell_not_ready(self.log, "service", failure, running=bool(self.running))
 
     def status(self) -> ClientStatus | None:
         """The client at this moment; ``None`` while it does not run."""

@@ -54,20 +54,14 @@ class ClientDHT:
         :param newest: wait until all who should keep it were heard, for the one with the highest sequence
         """
         found: Deferred[Item | None] = Deferred(lambda _: None)
-        participant = self._walks.participant
-        least = participant.high_water(target)
 
         def done(item: Item | None) -> None:
             if not found.called:
-                found.callback(item if item is not None and item.sequence >= least else None)
-
-        def first(item: Item) -> None:
-            if not newest and item.sequence >= least:
-                done(item)
+                found.callback(item)
 
         # Those of the listings are the closest that there are: who is named besides is not worth a circuit.
         start = self._client.participants.closest(target)
-        participant.find(target, done, start=start, first=first, most=WIDTH)
+        self._walks.participant.find(target, done, start=start, first=None if newest else done, most=WIDTH)
         self._walks.go_on()
         return found
 
