@@ -42,8 +42,24 @@ class WriterTests(SynchronousTestCase):
             self.assertRaises(OverflowError, Writer().integer, -1, size)
 
 
+    def test_many_at_once(self) -> None:
+        """They are what they would be one by one, and none is cut."""
+        values = (0, 1, 2**64 - 1)
+        self.assertEqual(Writer().u64s(values).getvalue(), Writer().u64(0).u64(1).u64(2**64 - 1).getvalue())
+        for wrong in (-1, 2**64):
+            self.assertRaises(OverflowError, Writer().u64s, (1, wrong))
+
+
 class ReaderTests(SynchronousTestCase):
     """Reading."""
+
+    @given(st.lists(st.integers(0, 2**64 - 1)))
+    def test_many_at_once(self, values: list[int]) -> None:
+        """They come back; one more is not there, and nothing was taken then."""
+        reader = Reader(Writer().u64s(values).getvalue())
+        self.assertRaises(NeedMore, reader.u64s, len(values) + 1)
+        self.assertEqual(reader.u64s(len(values)), tuple(values))
+        reader.finish()
 
     @given(st.lists(st.sampled_from(SIZES).flatmap(lambda n: st.tuples(st.integers(0, (1 << 8 * n) - 1), st.just(n)))))
     def test_integers_round_trip(self, values: list[tuple[int, int]]) -> None:

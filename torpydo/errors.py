@@ -240,3 +240,9 @@ class ServiceNotFound(StreamError):
 
 class ServiceUnreachable(StreamError):
     """An onion service has this name, and it does not answer."""
+
+
+class ItemError(TorpydoError):
+    """No node has the item that was looked for, or keeps the one that was put."""
+
+    exit_status = 3

@@ -7,6 +7,9 @@ early, or raises :class:`Malformed`. Called by crypto, tpdp, directory and the p
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Sequence
+
 from torpydo.errors import RemoteProtocolError
 
 __all__ = ["Malformed", "NeedMore", "Reader", "Writer", "add_length", "take_one"]
@@ -83,6 +86,10 @@ class Reader:
         """Take an unsigned integer of eight bytes."""
         return self.integer(8)
 
+    def u64s(self, count: int) -> tuple[int, ...]:
+        """Take so many unsigned integers of eight bytes: many times faster than one by one."""
+        return struct.unpack(f">{count}Q", self.view(8 * count))
+
     def until_zero(self) -> bytes:
         """Take the bytes before the next one that is 0, and that one too; it is not part of the value."""
         rest = bytes(self._data[self._position :])
@@ -149,6 +156,16 @@ class Writer:
     def u64(self, value: int) -> Writer:
         """Append an unsigned integer of eight bytes."""
         return self.integer(value, 8)
+
+    def u64s(self, values: Sequence[int]) -> Writer:
+        """Append unsigned integers of eight bytes.
+
+        :raises OverflowError: if one does not fit
+        """
+        try:
+            return self.put(struct.pack(f">{len(values)}Q", *values))
+        except struct.error:
+            raise OverflowError("an integer that does not fit in eight bytes") from None
 
     def getvalue(self) -> bytes:
         """Everything that was appended, joined."""

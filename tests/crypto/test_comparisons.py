@@ -20,17 +20,15 @@ LENGTH = re.compile(r"_SIZE$")
 
 PUBLIC = {
     # Where a name is compared, and why everybody may know what it holds
-    ("apps/onionservice/demand.py", "seed"): "it stands in descriptors, and is not what is compared",
-    ("apps/onionservice/demand.py", "cookie"): "the client's own, which it has sent itself",
     ("cli/demo.py", "digest"): "the hash of a file that the demo itself has made",
-    ("client/buildtimes.py", "document_hash"): "a checksum against torn files, without a key",
-    ("directory/guards.py", "document_hash"): "a checksum against torn files, without a key",
+    ("crypto/kdf.py", "document_hash"): "a checksum against torn files, without a key",
     ("directory/netdir.py", "digest"): "the hash of public listings",
-    ("directory/vanguards.py", "document_hash"): "a checksum against torn files, without a key",
     ("net/fetch.py", "tags"): "the entity tag of a public listing",
     ("net/listingcache.py", "document_hash"): "a checksum against torn files, without a key",
     ("net/listings.py", "digest"): "the hash of public listings",
+    ("node/introductions.py", "seed"): "a table of the seeds that the same service has told; all its clients know them",
     ("node/onionservices.py", "_cookies"): "a table, looked up by a keyed hash of what is wanted",
+    ("peers/kept.py", "document_hash"): "a checksum against torn files, without a key",
     ("node/onionservices.py", "cookie"): "the same",
     ("tpdp/link.py", "AUTH"): "the number of a frame command",
 }

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from torpydo.crypto import Person, Purpose, blake, document_hash
+from torpydo.crypto import Person, Purpose, blake, document_hash, with_hash, without_hash
 
 
 class TableTests(SynchronousTestCase):
@@ -18,7 +18,8 @@ class TableTests(SynchronousTestCase):
     def test_persons(self) -> None:
         """Each derivation has the person that the protocol names."""
         names = "hello message seed reply forward backward bind ratchet aegis document".split()
-        names += "blind blindnonce name puzzle outer inner entry target place presence known".split() + ["entry id"]
+        names += "blind blindnonce sequence name puzzle outer inner entry".split() + ["entry id"]
+        names += "target place presence known".split()
         self.assertEqual({person.value for person in Person}, {f"tpdp1 {name}".encode() for name in names})
 
     def test_purposes(self) -> None:
@@ -59,3 +60,14 @@ class BlakeTests(SynchronousTestCase):
         """A document's name is 32 bytes under a person of its own."""
         self.assertEqual(document_hash(b"listing"), blake(b"listing", Person.DOCUMENT))
         self.assertEqual(len(document_hash(b"")), 32)
+
+    @given(st.binary(max_size=64), st.integers(0, 95), st.integers(1, 255))
+    def test_a_torn_file_is_known_as_one(self, body: bytes, place: int, change: int) -> None:
+        """What was written is read; with any byte changed, or an end missing, nothing is."""
+        whole = with_hash(body)
+        self.assertEqual(without_hash(whole), body)
+        changed = bytearray(whole)
+        changed[place % len(whole)] ^= change
+        for torn in (bytes(changed), whole[: place % len(whole)]):
+            with self.assertRaises(ValueError):
+                without_hash(torn)

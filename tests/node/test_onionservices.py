@@ -1,125 +1,12 @@
-"""Tests of torpydo.node.onionservices: introductions and joined circuits through nodes on a simulated internet."""
+"""Tests of torpydo.node.onionservices: joined circuits through nodes on a simulated internet."""
 
 from __future__ import annotations
 
-from twisted.trial.unittest import SynchronousTestCase
-
-from tests.node.network import Traveller, World
+from tests.node.network import Traveller
+from tests.node.onions import Onions
 from tests.tpdp.meeting import COOKIE, handshake
-from torpydo.crypto import SigningKey
-from torpydo.net import Buckets
 from torpydo.testing import Conditions
-from torpydo.tpdp import (
-    Address,
-    EndReason,
-    IntroduceStatus,
-    MessageType,
-    Said,
-    StreamConnected,
-    StreamEnded,
-    StreamRequested,
-)
-
-KEY = SigningKey(b"i" * 32)
-HELLO = bytes(range(256)) * 2
-
-
-class Onions(SynchronousTestCase):
-    """Four nodes; the last is where things meet."""
-
-    def setUp(self) -> None:
-        self.world = World()
-        self.relays = [self.world.relay() for _ in range(4)]
-        self.world.publish()
-        self.point = self.relays[-1]
-
-    def circuit(self, first: int = 0, host: str = "198.51.100.1") -> Traveller:
-        """One that ends at the point."""
-        other = self.relays[(first + 1) % 3]
-        return self.world.traveller(self.relays[first], other, self.point, host=host).build()
-
-    def said(self, traveller: Traveller) -> list[tuple[MessageType, bytes]]:
-        """What the point has told it."""
-        return [(event.kind, event.data) for event in traveller.of_kind(Said)]
-
-    def say(self, traveller: Traveller, kind: MessageType, data: bytes) -> Traveller:
-        """Begin a conversation."""
-        traveller.circuit.end.say(kind, data)
-        traveller.send()
-        return traveller
-
-    def introduced(self, key: SigningKey = KEY) -> Traveller:
-        """A service's circuit to its introduction point."""
-        service = self.circuit(1)
-        service.circuit.establish_intro(key)
-        service.send()
-        return service
-
-    def circuits(self) -> list[int]:
-        """Circuits at each node."""
-        return [relay.router.status().circuits for relay in self.relays]
-
-
-class IntroductionTests(Onions):
-    """ESTABLISH_INTRO and INTRODUCE1."""
-
-    def test_an_introduction(self) -> None:
-        """It comes to the service as it was sent, and the client is told."""
-        service = self.introduced()
-        self.assertEqual(self.said(service), [(MessageType.INTRO_ESTABLISHED, b"")])
-        client = self.say(self.circuit(), MessageType.INTRODUCE1, KEY.public + HELLO)
-        self.assertEqual(self.said(client), [(MessageType.INTRODUCE_ACK, bytes((IntroduceStatus.OK,)))])
-        self.assertEqual(self.said(service)[1:], [(MessageType.INTRODUCE2, HELLO)])
-
-    def test_nobody_there(self) -> None:
-        """A key that no service has proven, and one whose circuit is gone."""
-        unknown = [(MessageType.INTRODUCE_ACK, bytes((IntroduceStatus.UNKNOWN,)))]
-        self.assertEqual(
-            self.said(self.say(self.circuit(), MessageType.INTRODUCE1, KEY.public + HELLO)), unknown
-        )
-        self.introduced().destroy()
-        self.assertEqual(
-            self.said(self.say(self.circuit(), MessageType.INTRODUCE1, KEY.public + HELLO)), unknown
-        )
-
-    def test_a_proof_of_another_circuit(self) -> None:
-        """What a service has proven on one circuit proves nothing on another: that one is destroyed (SECURITY O8)."""
-        first, second = self.circuit(1), self.circuit(2)
-        first.circuit.establish_intro(KEY)
-        control = first.circuit.end._control[-1]
-        self.say(second, MessageType.ESTABLISH_INTRO, control[7:])
-        self.assertTrue(second.destroyed)
-        self.assertEqual(self.point.refused(), {"circuits_broken": 1})
-
-    def test_a_service_moves(self) -> None:
-        """The same key on another circuit: the new one counts, the old one is destroyed."""
-        old, new = self.introduced(), self.introduced()
-        self.assertTrue(old.destroyed)
-        self.say(self.circuit(), MessageType.INTRODUCE1, KEY.public + HELLO)
-        self.assertEqual(self.said(new)[1:], [(MessageType.INTRODUCE2, HELLO)])
-        self.assertEqual(self.point.refused(), {"introduction_replaced": 1})
-
-    def test_a_flood(self) -> None:
-        """One service gets no more than the limit, another one is not touched by that (SECURITY O5)."""
-        self.point.router._onions._introductions = Buckets(self.world.reactor.seconds, 1.0, 5)
-        service, other = self.introduced(), self.introduced(SigningKey(b"o" * 32))
-        status = []
-        for _ in range(8):
-            client = self.say(self.circuit(), MessageType.INTRODUCE1, KEY.public + HELLO)
-            status.append(self.said(client)[0][1][0])
-            client.destroy()
-        self.assertEqual(status, [IntroduceStatus.OK] * 5 + [IntroduceStatus.TOO_MANY] * 3)
-        self.assertEqual(len(self.said(service)), 6)
-        self.assertEqual(self.point.refused(), {"introductions_too_fast": 3})
-        self.say(self.circuit(), MessageType.INTRODUCE1, SigningKey(b"o" * 32).public + HELLO)
-        self.assertEqual(len(self.said(other)), 2)
-
-    def test_too_many_services(self) -> None:
-        """One too many is destroyed, the others stay."""
-        self.point.restrict(introduction_points=2)
-        services = [self.introduced(SigningKey(bytes([number]) * 32)) for number in range(3)]
-        self.assertEqual([service.destroyed for service in services], [False, False, True])
-        self.assertEqual(self.point.refused(), {"introduction_points": 1})
+from torpydo.tpdp import Address, EndReason, MessageType, StreamConnected, StreamEnded, StreamRequested
 
 
 class RendezvousTests(Onions):

@@ -14,16 +14,16 @@ from torpydo.wire import Malformed
 
 COOKIE = bytes(range(20))
 KEY = secret(77)
-MEETING = Meeting(node(4), COOKIE, 9, b"n" * 16)
+MEETING = Meeting(node(4), COOKIE)
 
 
 class IntroductionTests(SynchronousTestCase):
     """The handshake between a client and a service."""
 
-    @given(st.binary(min_size=20, max_size=20), st.integers(0, 2**32 - 1))
-    def test_both_come_to_the_same_keys(self, cookie: bytes, effort: int) -> None:
+    @given(st.binary(min_size=20, max_size=20))
+    def test_both_come_to_the_same_keys(self, cookie: bytes) -> None:
         """The service learns where the client waits, and both have the same keys."""
-        meeting = Meeting(node(4), cookie, effort, b"n" * 16)
+        meeting = Meeting(node(4), cookie)
         client = Introduction.start(NAME, KEY.public, secret(1), meeting)
         self.assertEqual(len(client.message), 512)
         introduced = Introduced.open(NAME, KEY, client.message)

@@ -60,6 +60,13 @@ class NameTests(SynchronousTestCase):
             self.assertIn(words, str(error))
             self.assertNotIn(body[:8], str(error))
 
+    def test_letters_that_look_alike(self) -> None:
+        """Not even those that are ASCII's in capitals: a long s, a dotless i; nor the sign of the kelvin."""
+        name = next(one for seed in range(99) if {"s", "i", "k"} <= {*(one := str(name_of(bytes([seed]) * 32)))[:56]})
+        for letter, other in (("s", "\u017f"), ("i", "\u0131"), ("k", "\u212a")):
+            error = self.assertRaises(OnionNameError, OnionName.parse, name.replace(letter, other, 1))
+            self.assertIn("letters a-z and digits 2-7", str(error))
+
     def test_a_name_of_no_key(self) -> None:
         """A point of low order with the right checksum is nobody's name."""
         low = OnionName.__new__(OnionName)

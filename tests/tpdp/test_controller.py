@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
+from itertools import product
 from random import Random
 
 import attrs
@@ -12,7 +13,14 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from torpydo.tpdp.constants import ACK_INTERVAL, WINDOW_MAX, WINDOW_MIN, WINDOW_START
-from torpydo.tpdp.controller import ALLOWED_BYTES, ALLOWED_DELAY, ALLOWED_SHARE, PROBE_INTERVAL, Controller
+from torpydo.tpdp.controller import (
+    ALLOWED_BYTES,
+    ALLOWED_DELAY,
+    ALLOWED_SHARE,
+    JOINED_DELAY,
+    PROBE_INTERVAL,
+    Controller,
+)
 
 RATE = 12_500_000.0
 """Bytes a second: 100 Mbit/s."""
@@ -179,14 +187,29 @@ class TargetTests(SynchronousTestCase):
 
     def test_converges(self) -> None:
         """On any line it is used within 3 s, and not more waits than what is allowed."""
-        for rate in (2.5e6, RATE, 40e6):
-            for trip in (0.02, TRIP):
-                path = Path(rate=rate, trip=trip)
-                flow = path.add(Flow())
-                path.run(3.0)
-                self.assertGreater(self.used(path, flow, 5.0), 0.95, (rate, trip))
-                allowed = trip * ALLOWED_SHARE + ALLOWED_DELAY + (ALLOWED_BYTES + 2 * ACK_INTERVAL) / rate
-                self.assertLess(flow.queueing, 1.5 * allowed, (rate, trip))
+        for rate, trip, delay in product((2.5e6, RATE, 40e6), (0.02, TRIP), (ALLOWED_DELAY, JOINED_DELAY)):
+            path = Path(rate=rate, trip=trip)
+            flow = path.add(Flow(controller=Controller(delay=delay)))
+            path.run(3.0)
+            self.assertGreater(self.used(path, flow, 5.0), 0.95, (rate, trip, delay))
+            allowed = trip * ALLOWED_SHARE + delay + (ALLOWED_BYTES + 2 * ACK_INTERVAL) / rate
+            self.assertLess(flow.queueing, 1.5 * allowed, (rate, trip, delay))
+            self.assertGreater(flow.queueing, 0.5 * allowed, (rate, trip, delay))
+
+    def test_a_joined_circuit_beside_another(self) -> None:
+        """It may keep more waiting, so where a queue takes no turns it gets more, on a fast line much more.
+
+        A node's queues take turns; see docs/protocol, Flow control.
+        """
+        for trip, (rate, least) in product((0.02, TRIP), ((RATE, 1 / 3), (40e6, 1 / 6))):
+            path = Path(rate=rate, trip=trip)
+            joined, other = path.add(Flow(controller=Controller(delay=JOINED_DELAY))), path.add(Flow())
+            path.run(16.0)
+            before = joined.got, other.got
+            path.run(20.0)
+            shares = joined.got - before[0], other.got - before[1]
+            self.assertGreater(min(shares), least * sum(shares), (trip, rate, shares))
+            self.assertGreater(joined.got, other.got)
 
     def test_jitter(self) -> None:
         """Some of it costs nothing."""

@@ -59,9 +59,9 @@ class PayloadTests(SynchronousTestCase):
         names = (
             "EXTEND EXTENDED BEGIN CONNECTED DATA CLOSE_WRITE END WINDOW RESOLVE RESOLVED PING PONG DROP"
             " ESTABLISH_INTRO INTRO_ESTABLISHED INTRODUCE1 INTRODUCE_ACK INTRODUCE2"
-            " ESTABLISH_RENDEZVOUS RENDEZVOUS_ESTABLISHED RENDEZVOUS1 RENDEZVOUS2"
+            " ESTABLISH_RENDEZVOUS RENDEZVOUS_ESTABLISHED RENDEZVOUS1 RENDEZVOUS2 INTRO_PUZZLE"
         )
-        self.assertEqual({kind.name: kind.value for kind in Type}, dict(zip(names.split(), range(1, 23), strict=True)))
+        self.assertEqual({kind.name: kind.value for kind in Type}, dict(zip(names.split(), range(1, 24), strict=True)))
 
     @given(st.lists(MESSAGES, max_size=6), st.integers(0, 40))
     def test_round_trip(self, messages: list[tuple[Type, int, bytes]], fill: int) -> None:
@@ -100,7 +100,7 @@ class PayloadTests(SynchronousTestCase):
 
     def test_unknown_types_are_refused(self) -> None:
         """Every number that is no type."""
-        for kind in range(23, 256):
+        for kind in range(24, 256):
             for stream in (0, 1):
                 self.assertRaises(Malformed, decode_payload, encode_message(kind, stream))
 

@@ -20,7 +20,7 @@ from torpydo.crypto.boxes import (
     record_nonce,
     seal,
 )
-from torpydo.crypto.kdf import Person, Purpose, blake, document_hash
+from torpydo.crypto.kdf import Person, Purpose, blake, document_hash, with_hash, without_hash
 from torpydo.crypto.keys import (
     KEY_SIZE,
     SIGNATURE_SIZE,
@@ -85,4 +85,6 @@ __all__ = [
     "seal",
     "seal_with_passphrase",
     "stamp_holds",
+    "with_hash",
+    "without_hash",
 ]

@@ -68,6 +68,10 @@ class BlindedKey:
         product = crypto_core_ed25519_scalar_mul(challenge, bytes(self._scalar))
         return point + crypto_core_ed25519_scalar_add(nonce, product)
 
+    def derive(self, data: bytes, person: Person, size: int = 32) -> bytes:
+        """Bytes for *data* that nobody else can compute, other ones each day."""
+        return blake(data, person, key=self._prefix, size=size)
+
 
 def blind(key: SigningKey, period: int) -> BlindedKey:
     """The key with which the service of *key* signs in *period*."""

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from enum import Enum
 from hashlib import blake2b
+from typing import Final
+
+_HASH_SIZE: Final = 32
 
 
 class Person(Enum):
@@ -24,6 +27,7 @@ class Person(Enum):
     DOCUMENT = b"tpdp1 document"
     BLIND = b"tpdp1 blind"
     BLIND_NONCE = b"tpdp1 blindnonce"
+    SEQUENCE = b"tpdp1 sequence"
     NAME = b"tpdp1 name"
     PUZZLE = b"tpdp1 puzzle"
     OUTER = b"tpdp1 outer"
@@ -60,3 +64,19 @@ def blake(data: bytes, person: Person, key: bytes = b"", size: int = 32) -> byte
 def document_hash(data: bytes) -> bytes:
     """The 32-byte name of a signed document: the ETag of a listing, the hash of a descriptor in a heartbeat."""
     return blake(data, Person.DOCUMENT)
+
+
+def with_hash(body: bytes) -> bytes:
+    """What a file holds so that a torn one is known as one: hash(32) ‖ body."""
+    return document_hash(body) + body
+
+
+def without_hash(data: bytes) -> bytes:
+    """The body that :func:`with_hash` was given.
+
+    :raises ValueError: if the hash does not fit
+    """
+    body = data[_HASH_SIZE:]
+    if document_hash(body) != data[:_HASH_SIZE]:
+        raise ValueError("the hash does not fit")
+    return body

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IDelayedCall
 from torpydo.net import Queue
 from torpydo.node.exits import ExitStreams
 from torpydo.node.neighbours import Neighbour
-from torpydo.tpdp import TransitCircuit
+from torpydo.tpdp import Introduce1, TransitCircuit
 
 __all__ = ["RoutedCircuit", "Way"]
 
@@ -40,6 +40,7 @@ class RoutedCircuit:
     :ivar timer: for the next hop's answer
     :ivar streams: made for the first stream
     :ivar place: the key or the cookie under which it stands in a table of onion services
+    :ivar introduction: what its client wants to have passed on, while that waits
     :ivar partner: the circuit that it is joined with
     :ivar sent_back: bytes of cells that were given to the link to the previous hop so far
     :ivar sent_on: the same for the next hop
@@ -55,14 +56,17 @@ class RoutedCircuit:
     timer: IDelayedCall | None = None
     streams: ExitStreams | None = None
     place: bytes = b""
+    introduction: Introduce1 | None = None
     partner: RoutedCircuit | None = None
     sent_back: int = 0
     sent_on: int = 0
 
     @property
     def queued(self) -> int:
-        """Bytes that wait in the links and in the streams."""
+        """Bytes that wait in the links and in the streams, and for the service of an introduction."""
         waiting = self.previous.link.core.queued(self.previous_id)
+        if self.introduction is not None:
+            waiting += len(self.introduction.message)
         if self.next is not None:
             waiting += self.next.link.core.queued(self.next_id)
         return waiting if self.streams is None else waiting + self.streams.held
@@ -74,6 +78,8 @@ class RoutedCircuit:
         if self.next is not None:
             waiting = self.next.link.core.queued(self.next_id)
             yield "on", waiting, self.sent_on - waiting
+        if self.introduction is not None:
+            yield "introduction", len(self.introduction.message), 0
         if self.streams is not None:
             yield from self.streams.queues()
 

@@ -20,7 +20,6 @@ from typing import Any, Final, TextIO
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
-from twisted.logger import globalLogPublisher
 from twisted.python.reflect import namedAny
 
 from torpydo.directory import ExitPolicy, PoolURL
@@ -76,7 +75,6 @@ class Node:
         self._rng = rng
         self._pools: list[tuple[str, int, str | None]] = []
         self._observer = ConsoleObserver("node", sys.stdout if out is None else out)
-        self._log = False
         self._service: NodeService | None = None
 
     def set_pool_index(self, host: str, port: int, key: str | None = None) -> None:
@@ -90,11 +88,7 @@ class Node:
 
     def set_log(self, flag: bool) -> None:
         """Say on the console what happens, or not."""
-        if flag and not self._log:
-            globalLogPublisher.addObserver(self._observer)
-        elif self._log and not flag:
-            globalLogPublisher.removeObserver(self._observer)
-        self._log = flag
+        self._observer.listen(flag)
 
     def start(self) -> Deferred[None]:
         """Listen, and tell the pools.

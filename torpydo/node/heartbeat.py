@@ -49,7 +49,7 @@ _REASONS: Final = {
     409: "it has a later descriptor or heartbeat; does another node use the same key, or did the clock go back?",
     413: "the descriptor is too large; make the exit policy or the family shorter",
     422: "it cannot open a link to the advertised address; check --advertise, --listen and the firewall in between",
-    428: "it asks for more work than this node's stamp has; torpydo status says how far the node is with that",
+    428: "it asks for more work than this node's stamp has, or the stamp does not hold; see torpydo status",
     429: "it was asked too often",
     503: "it is busy",
 }

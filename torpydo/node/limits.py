@@ -93,7 +93,17 @@ class NodeLimits(Limits):
     introduction_points: int = limit(1000, "services", "are introduced by the node")
     introductions_per_second: float = limit(25.0, "introductions a second", "are passed to one service (O5)")
     introductions_burst: int = limit(200, "introductions", "are passed to one service at once (O5)")
-    introductions_queue: int = limit(256 << 10, "bytes", "of introductions wait for one service")
+    introductions_waiting: int = limit(64, "introductions", "wait for their turn at one service: the highest efforts")
+    introductions_wait: float = limit(
+        2.5, "seconds", "one of them waits, about as long as all of them take to be passed", least=0.1
+    )
+    introductions_queue: int = limit(256 << 10, "bytes", "that were passed to one service wait in its link")
+    introductions_remembered: int = limit(
+        262_144,
+        "introductions",
+        "with an effort are remembered, so that each counts once; when there are more, those to the service with the"
+        " most are forgotten",
+    )
     rendezvous: int = limit(4000, "clients", "wait for their service")
     rendezvous_wait: float = limit(60.0, "seconds", "a client may wait for its service")
     questions_per_second: float = limit(

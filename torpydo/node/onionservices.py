@@ -1,16 +1,17 @@
 """What a node does for onion services: introduction points, and rendezvous (docs/protocol-onion, Conversations).
 
 It keeps two tables and joins circuits; what it passes on it cannot read. A service's circuit stands in the first table
-under the key of the introduction point, a client's waits in the second under its cookie. Called by router.
+under the key of the introduction point (introductions), a client's waits in the second under its cookie. Called by
+router.
 ::
 
-    ESTABLISH_INTRO ──> table ──(INTRODUCE1 of anybody)──> INTRODUCE2 to the service, INTRODUCE_ACK to the other
+    ESTABLISH_INTRO, INTRO_PUZZLE, INTRODUCE1 ──> introductions
     ESTABLISH_RENDEZVOUS ──> table ──(RENDEZVOUS1 with its cookie)──> RENDEZVOUS2 to the client, both joined
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import attrs
@@ -18,18 +19,18 @@ from twisted.internet.interfaces import IDelayedCall
 
 from torpydo.crypto import KEY_SIZE
 from torpydo.errors import RemoteProtocolError
-from torpydo.net import Buckets
 from torpydo.node.bounds import Bounds
 from torpydo.node.circuit import RoutedCircuit, Way
+from torpydo.node.introductions import Introductions
 from torpydo.node.refusal import NodeRefusal
-from torpydo.tpdp import COOKIE_SIZE, IntroduceStatus, MessageType, Said
+from torpydo.tpdp import COOKIE_SIZE, EndEvent, MessageType, Said
 
 __all__ = ["OnionServices"]
 
 
 @attrs.define(eq=False)
 class OnionServices:
-    """The two tables of a process.
+    """Both tables of a process.
 
     :param flush: sends what was said on a circuit
     :param end: destroys a circuit for a reason
@@ -39,44 +40,45 @@ class OnionServices:
     _bounds: Bounds
     _flush: Callable[[RoutedCircuit], None]
     _end: Callable[[RoutedCircuit, NodeRefusal], None]
-    _intros: dict[bytes, RoutedCircuit] = attrs.field(factory=dict)
     _cookies: dict[bytes, tuple[RoutedCircuit, float]] = attrs.field(factory=dict)
-    _introductions: Buckets = attrs.field(init=False)
     _timer: IDelayedCall | None = None
+    _introductions: Introductions = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        limits = self._bounds.limits
-        self._introductions = Buckets(
-            self._reactor.seconds, limits.introductions_per_second, limits.introductions_burst
-        )
+        self._introductions = Introductions(self._reactor, self._bounds, self._say, self._flush, self._end)
 
     @property
     def introduction_points(self) -> int:
         """How many services are introduced here."""
-        return len(self._intros)
+        return len(self._introductions)
 
     @property
     def waiting(self) -> int:
         """How many clients wait for a service."""
         return len(self._cookies)
 
-    def said(self, circuit: RoutedCircuit, event: Said) -> None:
-        """The builder of *circuit* begins a conversation.
+    def said(self, circuit: RoutedCircuit, events: Sequence[EndEvent]) -> None:
+        """The builder of *circuit* begins a conversation, or goes on.
 
         :raises TorpydoError: at anything that is not right; the circuit must be destroyed then
         """
-        _HANDLERS[event.kind](self, circuit, event.data)
+        for event in events:
+            assert isinstance(event, Said)
+            # Its first word may have ended it.
+            if circuit.way is not Way.GONE:
+                _HANDLERS[event.kind](self, circuit, event.data)
 
     def gone(self, circuit: RoutedCircuit) -> None:
         """*circuit* is destroyed."""
         place, circuit.place = circuit.place, b""
-        if len(place) == KEY_SIZE and self._intros.get(place) is circuit:
-            del self._intros[place]
+        if len(place) == KEY_SIZE:
+            self._introductions.gone(circuit, place)
         elif len(place) == COOKIE_SIZE:
             self._cookies.pop(place, None)
 
     def stop(self) -> None:
         """The node stops."""
+        self._introductions.stop()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -84,36 +86,6 @@ class OnionServices:
     def _say(self, circuit: RoutedCircuit, kind: MessageType, data: bytes = b"") -> None:
         assert circuit.transit.end is not None
         circuit.transit.end.say(kind, data)
-
-    # -- Introductions
-
-    def _establish_intro(self, circuit: RoutedCircuit, data: bytes) -> None:
-        key = circuit.transit.intro_key(data).raw
-        before = self._intros.get(key)
-        if before is None and len(self._intros) >= self._bounds.limits.introduction_points:
-            self._end(circuit, NodeRefusal.INTRODUCTION_POINTS)
-            return
-        self._intros[key] = circuit
-        circuit.place = key
-        self._say(circuit, MessageType.INTRO_ESTABLISHED)
-        if before is not None:
-            # The same service on another circuit: it has given up the first, whose end did not come through yet.
-            self._end(before, NodeRefusal.INTRODUCTION_REPLACED)
-
-    def _introduce(self, circuit: RoutedCircuit, data: bytes) -> None:
-        status = self._introduced(data[:KEY_SIZE], data[KEY_SIZE:])
-        self._say(circuit, MessageType.INTRODUCE_ACK, bytes((status,)))
-
-    def _introduced(self, key: bytes, message: bytes) -> IntroduceStatus:
-        service = self._intros.get(key)
-        if service is None:
-            return IntroduceStatus.UNKNOWN
-        if not self._introductions.take(key) or service.queued > self._bounds.limits.introductions_queue:
-            self._bounds.refuse(NodeRefusal.INTRODUCTIONS_TOO_FAST)
-            return IntroduceStatus.TOO_MANY
-        self._say(service, MessageType.INTRODUCE2, message)
-        self._flush(service)
-        return IntroduceStatus.OK
 
     # -- Rendezvous
 
@@ -157,9 +129,10 @@ class OnionServices:
 
 
 _HANDLERS: Final[dict[MessageType, Callable[[OnionServices, RoutedCircuit, bytes], None]]] = {
-    MessageType.ESTABLISH_INTRO: OnionServices._establish_intro,
-    MessageType.INTRODUCE1: OnionServices._introduce,
+    MessageType.ESTABLISH_INTRO: lambda onions, circuit, data: onions._introductions.establish(circuit, data),
+    MessageType.INTRO_PUZZLE: lambda onions, circuit, data: onions._introductions.set_puzzle(circuit, data),
+    MessageType.INTRODUCE1: lambda onions, circuit, data: onions._introductions.introduce(circuit, data),
     MessageType.ESTABLISH_RENDEZVOUS: OnionServices._establish_rendezvous,
     MessageType.RENDEZVOUS1: OnionServices._join,
 }
-"""What takes each opening of a conversation."""
+"""What takes each thing that a builder says in a conversation."""

@@ -278,8 +278,8 @@ class Router:
         if circuit.way is not Way.NONE:
             raise RemoteProtocolError("a stream while the circuit is being extended")
         if isinstance(events[0], Said):
-            # There is one on a circuit, and then no stream.
-            self._onions.said(circuit, events[0])
+            # There is one conversation on a circuit, and then no stream.
+            self._onions.said(circuit, events)
         else:
             self._streams(circuit).receive(events)
 

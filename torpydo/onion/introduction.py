@@ -14,7 +14,6 @@ import attrs
 from torpydo.crypto import KEY_SIZE, DHPublicKey, DHSecretKey, NodeId, Secret
 from torpydo.errors import BadKey
 from torpydo.onion.names import OnionName
-from torpydo.onion.puzzle import NONCE_SIZE
 from torpydo.tpdp import (
     COOKIE_SIZE,
     OPTION_VERSIONS,
@@ -27,37 +26,29 @@ from torpydo.tpdp import (
     encode_options,
     open_hello,
 )
-from torpydo.wire import Malformed, NeedMore, Reader, Writer
+from torpydo.wire import Malformed, NeedMore, Reader
 
 __all__ = ["Introduced", "Introduction", "Meeting"]
 
 OPTION_MEETING: Final = 16
 """Cookie ‖ node id of the rendezvous node."""
-OPTION_EFFORT: Final = 17
-"""Effort u32 ‖ nonce: the solution of a puzzle, with that cookie."""
 VERSION: Final = bytes((PROTOCOL_VERSION,))
 
 
 @attrs.frozen
 class Meeting:
-    """Where a client waits, and what it has done to be heard.
+    """Where a client waits.
 
     :ivar node_id: of the rendezvous node. A service goes to nodes of its listing only: a client could send it anywhere
     :ivar cookie: 20 bytes by which it knows the client
-    :ivar effort: of the puzzle's solution
-    :ivar nonce: that solution
     """
 
     node_id: NodeId
     cookie: bytes = attrs.field(repr=False)
-    effort: int = 0
-    nonce: bytes = bytes(NONCE_SIZE)
 
     def encode(self) -> bytes:
         """The 464 bytes of options."""
-        meeting = self.cookie + self.node_id.raw
-        effort = Writer().u32(self.effort).put(self.nonce).getvalue()
-        return encode_options({OPTION_VERSIONS: VERSION, OPTION_MEETING: meeting, OPTION_EFFORT: effort})
+        return encode_options({OPTION_VERSIONS: VERSION, OPTION_MEETING: self.cookie + self.node_id.raw})
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
@@ -68,17 +59,15 @@ class Meeting:
         options = decode_options(data)
         if PROTOCOL_VERSION not in options.get(OPTION_VERSIONS, b""):
             raise Malformed("no version in common")
-        where, effort = Reader(options.get(OPTION_MEETING, b"")), Reader(options.get(OPTION_EFFORT, b""))
+        where = Reader(options.get(OPTION_MEETING, b""))
         try:
             cookie, node_id = where.take(COOKIE_SIZE), NodeId(where.take(KEY_SIZE))
-            meeting = cls(node_id, cookie, effort.u32(), effort.take(NONCE_SIZE))
         except NeedMore:
             raise Malformed("an introduction is too short") from None
         except BadKey:
             raise Malformed("a rendezvous node whose id is no key") from None
         where.finish()
-        effort.finish()
-        return meeting
+        return cls(node_id, cookie)
 
 
 @attrs.frozen

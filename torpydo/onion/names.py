@@ -54,16 +54,17 @@ class OnionName:
 
         :raises OnionNameError: if it is none, with the reason
         """
-        text = host.rstrip(".").lower()
-        if not text.endswith(SUFFIX):
+        text = host.rstrip(".")
+        if not text.lower().endswith(SUFFIX):
             raise OnionNameError(f"an onion service's name ends in {SUFFIX}")
-        label = text.removesuffix(SUFFIX).rpartition(".")[2]
+        label = text[: -len(SUFFIX)].rpartition(".")[2]
         if len(label) != LENGTH:
             raise OnionNameError(
                 f"an onion service's name has {LENGTH} characters before {SUFFIX}, not {len(label)}; was it cut off?"
             )
         try:
-            raw = b32decode(label.upper())
+            # Bytes: some letters of other alphabets are ASCII's in capitals.
+            raw = b32decode(label.encode("ascii").upper())
         except ValueError:
             raise OnionNameError("an onion service's name has letters a-z and digits 2-7 only") from None
         key, checksum, version = raw[:KEY_SIZE], raw[KEY_SIZE:-1], raw[-1:]
@@ -105,7 +106,7 @@ def parse_client_key(text: str) -> DHPublicKey:
     :raises ConfigurationError: if it is none
     """
     try:
-        raw = b32decode(text.upper() + "====")
+        raw = b32decode(text.encode("ascii").upper() + b"====")
     except ValueError:
         raw = b""
     if len(raw) != KEY_SIZE:

@@ -83,6 +83,10 @@ MESSAGE_HEADER = 7
 # -- Onion services (protocol-onion, section Conversations).
 COOKIE_SIZE = 20
 """Bytes of a rendezvous cookie."""
+NONCE_SIZE = 16
+"""Bytes of a puzzle's solution."""
+SEED_SIZE = 32
+"""Bytes of a puzzle's seed."""
 
 # -- Flow control (section Flow control).
 ACK_INTERVAL = 32 * 1024
@@ -106,6 +110,9 @@ BULK_THRESHOLD = 4 * 1024
 """Bytes that must wait before a forward cell is BULK."""
 EXIT_READ = 4 * (BULK_SIZE - BACKWARD_OVERHEAD - MESSAGE_HEADER) - 2 * (MESSAGE_HEADER + ACK_RANDOM)
 """Bytes that fill four backward BULK cells, two of which close an interval: what an exit reads at a time (*ours*)."""
+ORIGIN_READ = 4 * (BULK_SIZE - FORWARD_OVERHEAD - MESSAGE_HEADER) - 2 * (MESSAGE_HEADER + ACK_RANDOM)
+"""The same for forward cells, and for both directions of a joined circuit: what a builder reads at a time (*ours*). A
+little more would be a small cell and a second record for each read, at each node of the way."""
 END_TIME = 60.0
 """Seconds, or the circuit's round trip if that is longer, in which END is answered (*ours*; SECURITY F8)."""
 MAX_STREAMS = 1000
@@ -150,4 +157,4 @@ class IntroduceStatus(IntEnum):
     UNKNOWN = 1
     """No service has this introduction point, or not any more."""
     TOO_MANY = 2
-    """It has given the service as many as it takes for now."""
+    """It gives the service as many as it takes for now, and others have made more effort."""

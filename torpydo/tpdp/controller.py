@@ -3,7 +3,7 @@
 Source: docs/protocol, section Flow control. The window aims at what the path holds when its queues are empty, and a
 little more, so that no node ever waits for the sender::
 
-    target = rate · (shortest round trip · (1 + ALLOWED_SHARE) + ALLOWED_DELAY) + ALLOWED_BYTES
+    target = rate · (shortest round trip · (1 + ALLOWED_SHARE) + delay) + ALLOWED_BYTES
 
 The constant part makes circuits that share a queue share it evenly, the others cover the moments in which a process of
 the path has no processor, or a kernel sends in bursts. At first the window doubles with each round trip until a queue
@@ -22,6 +22,9 @@ ALLOWED_DELAY: Final = 0.004
 """Seconds for which its bytes may wait besides: what the processes of a path on one machine wait for each other ..."""
 ALLOWED_SHARE: Final = 1 / 8
 """... and this part of the shortest round trip."""
+JOINED_DELAY: Final = 0.016
+"""Instead of ALLOWED_DELAY, on a joined circuit, whose bytes go through twice as many processes: where less waits, each
+of them is woken for a few cells, and that costs it more than the cells do."""
 ROUND: Final = 0.02
 """Seconds of a round at the least: rates of shorter ones are those of single writes."""
 PROBE_INTERVAL: Final = 10.0
@@ -35,6 +38,7 @@ QUEUE_SHOWS: Final = 0.008
 class Controller:
     """One circuit, one direction. Times are in seconds, sizes in bytes.
 
+    :param delay: seconds for which bytes may wait whatever the path
     :ivar size: the window
     """
 
@@ -51,11 +55,13 @@ class Controller:
         "_shortest",
         "_starting",
         "_was_limited",
+        "delay",
         "size",
     )
 
-    def __init__(self, size: int = WINDOW_START) -> None:
+    def __init__(self, size: int = WINDOW_START, delay: float = ALLOWED_DELAY) -> None:
         self.size = size
+        self.delay = delay
         self._starting = True
         self._shortest = 0.0
         self._heard_at = 0.0
@@ -134,7 +140,7 @@ class Controller:
         rate = self._acknowledged / seconds
         waits = self._rtt - self._shortest
         if self._limited:
-            target = rate * (self._shortest * (1 + ALLOWED_SHARE) + ALLOWED_DELAY) + ALLOWED_BYTES
+            target = rate * (self._shortest * (1 + ALLOWED_SHARE) + self.delay) + ALLOWED_BYTES
             if self._starting:
                 self._starting = self._waits(self._rtt) < 1
                 if not self._starting:

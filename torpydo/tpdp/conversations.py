@@ -1,18 +1,20 @@
 """What a client or a service says to the last hop of a circuit without streams (docs/protocol-onion).
 
-A circuit has one conversation at most. Which messages belong to it and which may follow which stands in two tables;
+A circuit has one conversation at most. Which messages belong to it and which may follow which stands in tables;
 whatever is not in them destroys the circuit. Called by origin and transit.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Self
+
+import attrs
 
 from torpydo.crypto import KEY_SIZE, SIGNATURE_SIZE, Purpose, SigningKey, VerifyKey
 from torpydo.errors import BadKey, RemoteProtocolError
-from torpydo.tpdp.constants import COOKIE_SIZE, HANDSHAKE_SIZE
+from torpydo.tpdp.constants import COOKIE_SIZE, HANDSHAKE_SIZE, NONCE_SIZE, SEED_SIZE
 from torpydo.tpdp.messages import Type
-from torpydo.wire import Malformed
+from torpydo.wire import Malformed, Reader, Writer
 
 OPENINGS: Final[dict[Type, frozenset[Type]]] = {
     Type.ESTABLISH_INTRO: frozenset({Type.INTRO_ESTABLISHED}),
@@ -21,6 +23,9 @@ OPENINGS: Final[dict[Type, frozenset[Type]]] = {
     Type.RENDEZVOUS1: frozenset(),
 }
 """What begins a conversation, and what the last hop may answer."""
+
+LATER: Final[dict[Type, frozenset[Type]]] = {Type.ESTABLISH_INTRO: frozenset({Type.INTRO_PUZZLE})}
+"""What the builder may say in a conversation that began so, any number of times."""
 
 NEXT: Final[dict[Type, frozenset[Type]]] = {
     Type.INTRO_ESTABLISHED: frozenset({Type.INTRODUCE2}),
@@ -31,16 +36,19 @@ NEXT: Final[dict[Type, frozenset[Type]]] = {
 }
 """What the last hop may say after each of its messages."""
 
+PROOF_SIZE: Final = 4 + NONCE_SIZE
+
 SIZES: Final[dict[Type, int]] = {
     Type.ESTABLISH_INTRO: KEY_SIZE + SIGNATURE_SIZE,
     Type.INTRO_ESTABLISHED: 0,
-    Type.INTRODUCE1: KEY_SIZE + HANDSHAKE_SIZE,
+    Type.INTRODUCE1: KEY_SIZE + PROOF_SIZE + HANDSHAKE_SIZE,
     Type.INTRODUCE_ACK: 1,
-    Type.INTRODUCE2: HANDSHAKE_SIZE,
+    Type.INTRODUCE2: PROOF_SIZE + 4 + HANDSHAKE_SIZE,
     Type.ESTABLISH_RENDEZVOUS: COOKIE_SIZE,
     Type.RENDEZVOUS_ESTABLISHED: 0,
     Type.RENDEZVOUS1: COOKIE_SIZE + HANDSHAKE_SIZE,
     Type.RENDEZVOUS2: HANDSHAKE_SIZE,
+    Type.INTRO_PUZZLE: SEED_SIZE,
 }
 """Bytes of data in each."""
 
@@ -74,3 +82,68 @@ def decode_establish_intro(data: bytes, bind: bytes) -> VerifyKey:
         raise RemoteProtocolError("ESTABLISH_INTRO names no key") from None
     key.verify(Purpose.INTRODUCTION, bind, data[KEY_SIZE:])
     return key
+
+
+@attrs.frozen
+class Proof:
+    """What a client says it has done to be heard: effort u32 ‖ nonce.
+
+    :ivar effort: that the nonce is to prove; without any, nobody looks at the nonce
+    """
+
+    effort: int = 0
+    nonce: bytes = bytes(NONCE_SIZE)
+
+    def encode(self) -> bytes:
+        """20 bytes."""
+        return Writer().u32(self.effort).put(self.nonce).getvalue()
+
+    @classmethod
+    def read(cls, reader: Reader) -> Self:
+        """Take it."""
+        return cls(reader.u32(), reader.take(NONCE_SIZE))
+
+
+@attrs.frozen
+class Introduce1:
+    """INTRODUCE1: introduction key ‖ proof ‖ client message.
+
+    :ivar message: 512 bytes that only the service can open
+    """
+
+    key: bytes = attrs.field(repr=False)
+    proof: Proof
+    message: bytes = attrs.field(repr=False)
+
+    def encode(self) -> bytes:
+        """The data of the message."""
+        return self.key + self.proof.encode() + self.message
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """Read data of the right size: any are one."""
+        reader = Reader(data)
+        return cls(reader.take(KEY_SIZE), Proof.read(reader), reader.take(HANDSHAKE_SIZE))
+
+
+@attrs.frozen
+class Introduce2:
+    """INTRODUCE2: proof ‖ refused u32 ‖ client message.
+
+    :ivar refused: 1 + the highest effort of those that the node has dropped since the last of these; 0 if none was
+    :ivar message: 512 bytes
+    """
+
+    proof: Proof
+    refused: int
+    message: bytes = attrs.field(repr=False)
+
+    def encode(self) -> bytes:
+        """The data of the message."""
+        return Writer().put(self.proof.encode()).u32(self.refused).put(self.message).getvalue()
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """Read data of the right size: any are one."""
+        reader = Reader(data)
+        return cls(Proof.read(reader), reader.u32(), reader.take(HANDSHAKE_SIZE))

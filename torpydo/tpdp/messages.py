@@ -42,6 +42,7 @@ class Type(IntEnum):
     RENDEZVOUS_ESTABLISHED = 20
     RENDEZVOUS1 = 21
     RENDEZVOUS2 = 22
+    INTRO_PUZZLE = 23
 
 
 STREAM_TYPES = frozenset(

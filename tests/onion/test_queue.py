@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from torpydo.apps.onionservice.queue import IntroductionQueue
+from torpydo.onion import IntroductionQueue
+
+
+def make(
+    most: int = 2500, *, patience: float = 10.0, per_second: float = 250.0, burst: float = 25.0
+) -> IntroductionQueue[str]:
+    """One as a service has it by default."""
+    return IntroductionQueue(most, patience, per_second, burst)
 
 
 def take_all(queue: IntroductionQueue[str], now: float) -> str:
@@ -22,9 +29,9 @@ class QueueTests(SynchronousTestCase):
 
     def test_highest_effort_first(self) -> None:
         """Of equals the last one: its client is the likeliest to be there still."""
-        queue: IntroductionQueue[str] = IntroductionQueue()
+        queue = make()
         for name, effort in zip("abcdef", (0, 7, 0, 9, 7, 0), strict=True):
-            queue.put(name, effort, 1.0)
+            self.assertIsNone(queue.put(name, effort, 1.0))
         self.assertEqual(queue.highest, 9)
         self.assertEqual(queue.take(1.0), ("d", 9))
         self.assertEqual(take_all(queue, 1.0), "ebfca")
@@ -32,32 +39,48 @@ class QueueTests(SynchronousTestCase):
 
     def test_full(self) -> None:
         """The lowest effort is dropped, of equals the oldest; one that is itself the lowest does not come in."""
-        queue: IntroductionQueue[str] = IntroductionQueue(3)
-        for name, effort in zip("abcde", (5, 1, 1, 8, 5), strict=True):
-            queue.put(name, effort, 1.0)
+        queue = make(3)
+        dropped = [queue.put(name, effort, 1.0) for name, effort in zip("abcdef", (5, 1, 1, 8, 5, 0), strict=True)]
+        self.assertEqual(dropped, [None, None, None, ("b", 1), ("c", 1), ("f", 0)])
         self.assertEqual(len(queue), 3)
-        queue.put("f", 0, 1.0)
         self.assertEqual(take_all(queue, 1.0), "dea")
-
-    def test_by_default(self) -> None:
-        """2500 wait, and no more (SECURITY O5)."""
-        queue: IntroductionQueue[str] = IntroductionQueue()
-        for _ in range(3000):
-            queue.put("x", 0, 1.0)
-        self.assertEqual(len(queue), 2500)
 
     def test_too_late(self) -> None:
         """Those who have waited longer than a client waits are dropped when it is their turn."""
-        queue: IntroductionQueue[str] = IntroductionQueue()
+        queue = make()
         queue.put("a", 9, 0.0)
         queue.put("b", 8, 0.1)
         queue.put("c", 0, 5.0)
         self.assertEqual(take_all(queue, 10.05), "bc")
         self.assertEqual(len(queue), 0)
 
+    def test_all_that_are_too_late(self) -> None:
+        """They can be asked for, wherever they stand."""
+        queue = make(patience=2.0)
+        for name, effort, at in (("a", 9, 0.0), ("b", 8, 0.1), ("c", 0, 0.0), ("d", 3, 1.0)):
+            queue.put(name, effort, at)
+        self.assertEqual(queue.drop_late(1.9), [])
+        self.assertEqual(queue.drop_late(2.0), [("c", 0), ("a", 9)])
+        self.assertEqual(take_all(queue, 2.0), "bd")
+
+    def test_one_that_leaves(self) -> None:
+        """It waits no more; the others keep their turns."""
+        queue = make()
+        for name, effort in zip("abc", (2, 3, 2), strict=True):
+            queue.put(name, effort, 1.0)
+        self.assertEqual((queue.remove("b"), queue.remove("b")), (3, None))
+        self.assertEqual(take_all(queue, 1.0), "ca")
+
+    def test_all_leave(self) -> None:
+        """They are given back."""
+        queue = make()
+        for name in "abc":
+            queue.put(name, 1, 1.0)
+        self.assertEqual((queue.clear(), len(queue), queue.take(1.0)), (["a", "b", "c"], 0, None))
+
     def test_how_fast(self) -> None:
-        """250 a second at the most, a tenth of a second's worth at once after a pause."""
-        queue: IntroductionQueue[str] = IntroductionQueue(10_000, patience=100.0)
+        """So many a second at the most, and so many at once after a pause."""
+        queue = make(10_000, patience=100.0)
         for _ in range(2000):
             queue.put("x", 0, 50.0)
         self.assertEqual(len(take_all(queue, 50.0)), 25)
@@ -71,7 +94,7 @@ class QueueTests(SynchronousTestCase):
 
     def test_slower_than_one_a_second(self) -> None:
         """One at a time."""
-        queue: IntroductionQueue[str] = IntroductionQueue(per_second=0.5)
+        queue = make(per_second=0.5, burst=0.05)
         for name in "ab":
             queue.put(name, 0, 0.0)
         self.assertEqual(take_all(queue, 0.0), "b")
@@ -81,7 +104,7 @@ class QueueTests(SynchronousTestCase):
     @given(st.lists(st.integers(0, 5)), st.integers(0, 6))
     def test_counting(self, efforts: list[int], least: int) -> None:
         """How many wait with at least some effort."""
-        queue: IntroductionQueue[str] = IntroductionQueue()
+        queue = make()
         for effort in efforts:
             queue.put("x", effort, 0.0)
         self.assertEqual(queue.waiting(least), sum(effort >= least for effort in efforts))
