@@ -71,7 +71,7 @@ def name_of(public: bytes) -> str:
 def point(number: int) -> bytes:
     """An introduction point of a descriptor."""
     keys = [identity_of(made(f"point/{number}/{what}")) for what in ("node", "key")]
-    return b"".join(keys) + public_of(made(f"point/{number}/service"))
+    return b"".join(keys) + public_of(made(f"point/{number}/service")) + made(f"point/{number}/seed")
 
 
 def descriptor(
@@ -93,8 +93,8 @@ def descriptor(
     while not entries or len(entries) % 16:
         draws.append(made(f"entry/{sequence}/{len(entries)}", 56))
         entries.append(draws[-1])
-    body = b"\x01" + (77).to_bytes(4, "big") + made("puzzle") + bytes((points,)) + b"".join(map(point, range(points)))
-    inner = seal(body + bytes(1024 - len(body)), blake(context + cookie, "tpdp1 inner", key=service))
+    body = b"\x01" + (77).to_bytes(4, "big") + bytes((points,)) + b"".join(map(point, range(points)))
+    inner = seal(body + bytes(1536 - len(body)), blake(context + cookie, "tpdp1 inner", key=service))
     outer = public_of(ephemeral) + bytes((len(entries),)) + b"".join(sorted(entries)) + inner
     return seal(outer, blake(context, "tpdp1 outer", key=service)), draws
 
@@ -108,7 +108,7 @@ def introduction(service: bytes, key: bytes) -> dict[str, str]:
     """A whole handshake between a client and a service."""
     x, y = made("client"), made("service")
     cookie, node = made("cookie", 20), identity_of(made("rendezvous"))
-    options = option(1, b"\x01") + option(16, cookie + node) + option(17, (9).to_bytes(4, "big") + made("nonce", 16))
+    options = option(1, b"\x01") + option(16, cookie + node)
     first, second = agree(public_of(key), x), agree(public_of(y), x)
     head = b"TPDP/1 service"
     hello = blake(head + service + public_of(key) + public_of(x), "tpdp1 hello", key=first)
@@ -120,10 +120,31 @@ def introduction(service: bytes, key: bytes) -> dict[str, str]:
     reply = public_of(y) + seal(reply_options + bytes(464 - len(reply_options)), blake(b"", "tpdp1 reply", key=seed))
     found = {
         "service_key": key, "client_ephemeral": x, "service_ephemeral": y, "cookie": cookie, "node_id": node,
-        "nonce": made("nonce", 16), "client_message": message, "relay_message": reply,
+        "client_message": message, "relay_message": reply,
         "forward": blake(b"", "tpdp1 forward", key=seed), "backward": blake(b"", "tpdp1 backward", key=seed),
     }  # fmt: skip
     return {name: value.hex() for name, value in found.items()}
+
+
+def proof(seed: bytes, message: bytes, effort: int) -> bytes:
+    """The first number from 0 on that proves an effort."""
+    number = 0
+    while True:
+        nonce = number.to_bytes(16, "big")
+        if int.from_bytes(blake(seed + message + nonce, "tpdp1 puzzle", size=8), "big") * effort < 1 << 64:
+            return nonce
+        number += 1
+
+
+def introduce(message: bytes) -> dict[str, Any]:
+    """What a client says to an introduction point, and what that says to the service."""
+    key, seed = identity_of(made("point/0/key")), made("point/0/seed")
+    proven = (1000).to_bytes(4, "big") + proof(seed, message, 1000)
+    found = {
+        "key": key, "seed": seed, "nonce": proven[4:],
+        "introduce1": key + proven + message, "introduce2": proven + (301).to_bytes(4, "big") + message,
+    }  # fmt: skip
+    return {"effort": 1000, "refused": 301, **{name: value.hex() for name, value in found.items()}}
 
 
 def vectors() -> dict[str, Any]:
@@ -146,13 +167,14 @@ def vectors() -> dict[str, Any]:
             "sequence": sequence, "clients": [secret.hex() for secret in secrets], "value": value.hex(),
             "draws": [draw.hex() for draw in draws], "points": [point(number).hex() for number in range(points)],
         })  # fmt: skip
+    introduced = introduction(service, made("service key"))
     return {
         "blinding": blindings,
         "descriptor": {
-            "service": service.hex(), "blinded": day.hex(), "effort": 77, "puzzle": made("puzzle").hex(),
-            "cases": descriptors,
+            "service": service.hex(), "blinded": day.hex(), "effort": 77, "cases": descriptors,
         },
-        "introduction": {"service": service.hex(), **introduction(service, made("service key"))},
+        "introduction": {"service": service.hex(), **introduced},
+        "introduce": introduce(bytes.fromhex(introduced["client_message"])),
     }  # fmt: skip
 
 

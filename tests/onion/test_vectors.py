@@ -13,11 +13,14 @@ from torpydo.onion import (
     IntroductionPoint,
     Meeting,
     OnionName,
-    Puzzle,
+    Proof,
     ServiceDescriptor,
     open_descriptor,
+    proves,
     seal_descriptor,
+    solve,
 )
+from torpydo.tpdp import Introduce1, Introduce2
 
 
 def raw(text: str) -> bytes:
@@ -51,8 +54,9 @@ class VectorTests(SynchronousTestCase):
         for case in found["cases"]:
             points = []
             for one in map(raw, case["points"]):
-                points.append(IntroductionPoint(NodeId(one[:32]), VerifyKey(one[32:64]), DHPublicKey(one[64:])))
-            document = ServiceDescriptor(tuple(points), Puzzle(raw(found["puzzle"]), found["effort"]))
+                keys = NodeId(one[:32]), VerifyKey(one[32:64]), DHPublicKey(one[64:96])
+                points.append(IntroductionPoint(*keys, one[96:]))
+            document = ServiceDescriptor(tuple(points), found["effort"])
             clients = [DHSecretKey(Secret(raw(secret))) for secret in case["clients"]]
             draws = iter(map(raw, case["draws"]))
             value = seal_descriptor(
@@ -67,7 +71,7 @@ class VectorTests(SynchronousTestCase):
         """Both messages, and the keys of both ends."""
         case = self.vectors["introduction"]
         name, key = OnionName(VerifyKey(raw(case["service"]))), DHSecretKey(Secret(raw(case["service_key"])))
-        meeting = Meeting(NodeId(raw(case["node_id"])), raw(case["cookie"]), 9, raw(case["nonce"]))
+        meeting = Meeting(NodeId(raw(case["node_id"])), raw(case["cookie"]))
         client = Introduction.start(name, key.public, DHSecretKey(Secret(raw(case["client_ephemeral"]))), meeting)
         self.assertEqual(client.message.hex(), case["client_message"])
         keys, reply = Introduced.open(name, key, client.message).answer(
@@ -76,3 +80,15 @@ class VectorTests(SynchronousTestCase):
         self.assertEqual(reply.hex(), case["relay_message"])
         self.assertEqual((keys.forward.hex(), keys.backward.hex()), (case["forward"], case["backward"]))
         self.assertEqual(client.finish(reply), keys)
+
+    def test_introduce(self) -> None:
+        """What the node and the service are told, and the proof of effort, which is the first from 0 on."""
+        case = self.vectors["introduce"]
+        message, seed = raw(self.vectors["introduction"]["client_message"]), raw(case["seed"])
+        proof = Proof(case["effort"], raw(case["nonce"]))
+        self.assertEqual(solve(seed, message, case["effort"], bytes(16), 100_000), proof.nonce)
+        self.assertTrue(proves(seed, message, proof))
+        first, second = raw(case["introduce1"]), raw(case["introduce2"])
+        self.assertEqual(Introduce1.decode(first), Introduce1(raw(case["key"]), proof, message))
+        self.assertEqual(Introduce2.decode(second), Introduce2(proof, case["refused"], message))
+        self.assertEqual((Introduce1.decode(first).encode(), Introduce2.decode(second).encode()), (first, second))

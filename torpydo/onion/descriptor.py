@@ -35,7 +35,7 @@ from torpydo.crypto import (
 )
 from torpydo.errors import BadKey, DecryptionFailed, LocalProtocolError, ServiceNotFound
 from torpydo.onion.names import OnionName
-from torpydo.onion.puzzle import Puzzle
+from torpydo.tpdp import SEED_SIZE
 from torpydo.wire import Malformed, NeedMore, Reader, Writer
 
 __all__ = ["MAX_CLIENTS", "MAX_POINTS", "IntroductionPoint", "ServiceDescriptor", "open_descriptor", "seal_descriptor"]
@@ -46,7 +46,7 @@ MAX_CLIENTS: Final = 32
 """Clients that may have a key of their own."""
 STEP: Final = 16
 """Entries come in multiples of this (SECURITY O7)."""
-INNER: Final = 1024
+INNER: Final = 1536
 """Bytes of the inner layer before it is sealed."""
 COOKIE: Final = 32
 ID: Final = 8
@@ -61,27 +61,34 @@ class IntroductionPoint:
     :ivar node_id: of the node; clients go to nodes of their listing only
     :ivar key: by which that node knows the service
     :ivar service_key: that introductions by it are sealed for
+    :ivar seed: of its puzzles, 32 bytes; another one now and then
     """
 
     node_id: NodeId
     key: VerifyKey
     service_key: DHPublicKey
+    seed: bytes = attrs.field(
+        validator=[attrs.validators.min_len(SEED_SIZE), attrs.validators.max_len(SEED_SIZE)]
+    )
 
 
 @attrs.frozen
 class ServiceDescriptor:
-    """What a service tells those who know its name."""
+    """What a service tells those who know its name.
+
+    :ivar effort: that it suggests; 0 asks for nothing
+    """
 
     points: tuple[IntroductionPoint, ...]
-    puzzle: Puzzle
+    effort: int
 
     def encode(self) -> bytes:
-        """The body: format u8 ‖ effort u32 ‖ seed ‖ count u8 ‖ for each point node id ‖ key ‖ service key."""
+        """The body: format u8 ‖ effort u32 ‖ count u8 ‖ for each point node id ‖ key ‖ service key ‖ seed."""
         if not 1 <= len(self.points) <= MAX_POINTS:
             raise LocalProtocolError(f"a service has 1 to {MAX_POINTS} introduction points, not {len(self.points)}")
-        writer = Writer().u8(FORMAT).u32(self.puzzle.effort).put(self.puzzle.seed).u8(len(self.points))
+        writer = Writer().u8(FORMAT).u32(self.effort).u8(len(self.points))
         for point in self.points:
-            writer.put(point.node_id.raw).put(point.key.raw).put(point.service_key.raw)
+            writer.put(point.node_id.raw).put(point.key.raw).put(point.service_key.raw).put(point.seed)
         return writer.getvalue()
 
     @classmethod
@@ -94,20 +101,21 @@ class ServiceDescriptor:
         try:
             if reader.u8() != FORMAT:
                 raise Malformed("a service's descriptor of a format that is not known")
-            effort, seed, count = reader.u32(), reader.take(KEY_SIZE), reader.u8()
+            effort, count = reader.u32(), reader.u8()
             if not 1 <= count <= MAX_POINTS:
                 raise Malformed(f"a service's descriptor with {count} introduction points")
             points = tuple(_read_point(reader) for _ in range(count))
         except NeedMore:
             raise Malformed("a service's descriptor is too short") from None
         reader.zeros()
-        return cls(points, Puzzle(seed, effort))
+        return cls(points, effort)
 
 
 def _read_point(reader: Reader) -> IntroductionPoint:
     raw = [reader.take(KEY_SIZE) for _ in range(3)]
+    seed = reader.take(SEED_SIZE)
     try:
-        return IntroductionPoint(NodeId(raw[0]), VerifyKey(raw[1]), DHPublicKey(raw[2]))
+        return IntroductionPoint(NodeId(raw[0]), VerifyKey(raw[1]), DHPublicKey(raw[2]), seed)
     except BadKey:
         raise Malformed("an introduction point with a key that is none") from None
 

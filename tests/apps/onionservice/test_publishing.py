@@ -24,7 +24,12 @@ class PublisherTests(SynchronousTestCase):
         self.told: list[bool] = []
         self.sequence = 0
         self.salts: tuple[bytes, ...] = (b"",)
-        self.publisher = Publisher(self.clock, self.store, self.items, self.told.append)
+        self.outdone: list[Item] = []
+        self.pause = 900
+        self.publisher = Publisher(
+            self.clock, self.store, self.items, self.told.append,
+            outdone=self.outdone.append, randbelow=lambda count: min(self.pause, count - 1),
+        )  # fmt: skip
         self.addCleanup(self.publisher.stop)
 
     def items(self) -> Sequence[Item]:
@@ -36,14 +41,38 @@ class PublisherTests(SynchronousTestCase):
         self.clock.pump([1.0] * seconds)
 
     def test_changes(self) -> None:
-        """A second after the first of several, and once an hour."""
+        """A second after the first of several, and once an hour or so, never at equal times."""
         self.publisher.soon()
         self.clock.advance(0.5)
         self.publisher.soon()
         self.clock.advance(0.5)
-        self.pass_time(4000)
-        self.assertEqual(self.store.puts, [1, 3601])
-        self.assertEqual(self.told, [True, True])
+        self.pass_time(3599)
+        self.pause = 0
+        self.pass_time(1)
+        self.pause = 10**6
+        self.pass_time(8000)
+        self.assertEqual(self.store.puts, [1, 3601, 3601 + 2700, 3601 + 2700 + 4500])
+        self.assertEqual(self.told, [True] * 4)
+
+    def test_nothing_to_say(self) -> None:
+        """It is looked for again an hour later; nobody is told anything of it."""
+        self.salts = ()
+        self.publisher.soon()
+        self.pass_time(1000)
+        self.assertEqual((self.store.puts, self.told), ([], []))
+        self.salts = (b"",)
+        self.pass_time(3000)
+        self.assertEqual((self.store.puts, self.told), ([3601], [True]))
+
+    def test_a_spread(self) -> None:
+        """A change is stored later, at random."""
+        self.publisher._spread = 30
+        for self.pause, seconds in ((0, 1), (12, 13), (99, 31)):
+            self.store.puts.clear()
+            changed = self.clock.seconds()
+            self.publisher.soon()
+            self.pass_time(31)
+            self.assertEqual(self.store.puts, [changed + seconds])
 
     def test_nobody_kept_it(self) -> None:
         """Again after half a minute, then after more, up to five minutes; then once an hour as before."""
@@ -114,6 +143,44 @@ class PublisherTests(SynchronousTestCase):
         self.store.slow.pop().callback(8)
         self.pass_time(1)
         self.assertEqual(len(self.store.puts), 2)
+
+    def newer(self) -> Item:
+        """One of the same owner that counts more."""
+        (item,) = self.items()
+        return Item.make(SERVICE, SERVICE.public, item.salt, 100, 10, b"newer")
+
+    def test_a_newer_one(self) -> None:
+        """After the first, and after one that nobody kept, it is looked for, and told of; not after others."""
+        newer = self.newer()
+        self.publisher.soon()
+        self.pass_time(1)
+        self.assertEqual((self.store.gets, self.outdone), (1, []))
+        self.publisher.soon()
+        self.pass_time(1)
+        self.assertEqual(self.store.gets, 1)
+        self.store.items[newer.target] = newer
+        self.store.holders = 0
+        self.publisher.soon()
+        self.pass_time(1)
+        self.assertEqual((self.store.gets, self.outdone), (2, [newer]))
+        # That of another day is the first again.
+        self.store.holders = 8
+        self.salts = (b"another day",)
+        self.publisher.soon()
+        self.pass_time(1)
+        self.assertEqual((self.store.gets, self.outdone), (3, [newer]))
+
+    def test_looking_in_vain(self) -> None:
+        """Neither silence nor an error ends anything, and one is under way at the most."""
+        self.store.silent = True
+        self.store.holders = 0
+        self.publisher.soon()
+        self.pass_time(50)
+        self.assertEqual((len(self.store.puts), self.store.gets), (2, 1))
+        self.pass_time(50)
+        self.assertEqual((len(self.store.puts), self.store.gets), (3, 2))
+        self.publisher.stop()
+        self.assertEqual((self.outdone, self.clock.getDelayedCalls()), ([], []))
 
     def test_stop(self) -> None:
         """Nothing goes on: no timer, no storing; nobody is told."""

@@ -1,12 +1,13 @@
-"""When descriptors are stored: a moment after each change, once an hour, and sooner if nobody kept them.
+"""When descriptors are stored: a moment after each change, about once an hour, and sooner if nobody kept them.
 
-Called by service, which makes them.
+The first one under each key, and one that nobody kept, is looked for afterwards: if the clock has gone back since the
+service ran last, there may be one that counts more. Called by service, which makes them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, TimeoutError
 from twisted.internet.interfaces import IDelayedCall
@@ -19,8 +20,11 @@ from torpydo.errors import TorpydoError
 
 __all__ = ["Publisher"]
 
-EVERY: Final = 3600.0
-"""Seconds after which descriptors are stored again."""
+T = TypeVar("T")
+
+EVERY: Final = (2700, 4500)
+"""Least and most seconds after which descriptors are stored again. They differ each time: from equal pauses a holder
+could measure within a day, to a millionth, how fast a clock runs, and know all services of one machine by that."""
 SOON: Final = 1.0
 """Seconds from a change to the storing of what it changed: several come together."""
 FIRST_PAUSE: Final = 30.0
@@ -31,10 +35,13 @@ PATIENCE: Final = 60.0
 
 
 class Publisher:
-    """Has the descriptors of one service stored.
+    """Has descriptors of one service stored.
 
-    :param items: makes them, the one of today first; none if there is nothing to say
-    :param stored: called with whether somebody has kept the one of today
+    :param items: makes them; none if there is nothing to say at present
+    :param stored: called with whether somebody has kept the first of them
+    :param outdone: called with an item of the same owner that counts more than the one that was stored
+    :param randbelow: a uniform integer below its argument
+    :param spread: seconds by which a change is stored later at the most
     """
 
     log = Logger()
@@ -45,20 +52,30 @@ class Publisher:
         store: DescriptorStore,
         items: Callable[[], Sequence[Item]],
         stored: Callable[[bool], None],
+        *,
+        outdone: Callable[[Item], None],
+        randbelow: Callable[[int], int],
+        spread: int = 0,
     ) -> None:
         self._reactor = reactor
         self._store = store
         self._items = items
         self._told = stored
+        self._outdone = outdone
+        self._randbelow = randbelow
+        self._spread = spread
         self._call: IDelayedCall | None = None
         self._storing: Deferred[Any] | None = None
+        self._looking: dict[bytes, Deferred[Any]] = {}
+        # The targets of the last items.
+        self._known: set[bytes] = set()
         self._again = False
         self._failures = 0
         self._stopped = False
 
     def soon(self) -> None:
         """Something has changed."""
-        self._within(SOON)
+        self._within(SOON + self._randbelow(self._spread + 1))
 
     def stop(self) -> None:
         """Store nothing any more."""
@@ -67,6 +84,8 @@ class Publisher:
             self._call.cancel()
         if self._storing is not None:
             self._storing.cancel()
+        for looking in list(self._looking.values()):
+            looking.cancel()
 
     def _within(self, seconds: float) -> None:
         """Store in so many seconds, or when it would have been done anyway."""
@@ -83,21 +102,26 @@ class Publisher:
             self._again = True
             return
         items = self._items()
+        least, most = EVERY
+        self._within(least + self._randbelow(most - least + 1))
         if not items:
             return
-        self._within(EVERY)
         puts = [self._store.put(item).addTimeout(PATIENCE, self._reactor) for item in items]
         self._storing = DeferredList(puts, consumeErrors=True)
-        self._storing.addCallback(self._stored)
+        self._storing.addCallback(self._stored, items)
 
-    def _stored(self, results: Sequence[tuple[bool, Any]]) -> None:
+    def _stored(self, results: Sequence[tuple[bool, Any]], items: Sequence[Item]) -> None:
         self._storing = None
         if self._stopped:
             return
         kept = [success and result > 0 for success, result in results]
         for success, result in results:
             if not success:
-                self._note(result)
+                self._note(result, "stored")
+        for item, was_kept in zip(items, kept, strict=True):
+            if not was_kept or item.target not in self._known:
+                self._look_for(item)
+        self._known = {item.target for item in items}
         if all(kept):
             self._failures = 0
         else:
@@ -108,8 +132,26 @@ class Publisher:
             self.soon()
         self._told(kept[0])
 
-    def _note(self, failure: Failure) -> None:
+    def _look_for(self, item: Item) -> None:
+        if item.target in self._looking:
+            return
+        looking = self._store.get(item.target, newest=True)
+        # Before it is asked what came of it, which may be known already.
+        self._looking[item.target] = looking
+        looking.addTimeout(PATIENCE, self._reactor)
+        looking.addBoth(self._looked, item.target)
+        looking.addCallback(self._found, item).addErrback(self._note, "looked for")
+
+    def _looked(self, result: T, target: bytes) -> T:
+        del self._looking[target]
+        return result
+
+    def _found(self, found: Item | None, item: Item) -> None:
+        if found is not None and found.sequence > item.sequence and not self._stopped:
+            self._outdone(found)
+
+    def _note(self, failure: Failure, what: str) -> None:
         if failure.check(TorpydoError, TimeoutError, CancelledError):
-            self.log.debug("a descriptor was not stored: {why}", why=failure.getErrorMessage())
+            self.log.debug("a descriptor was not {what}: {why}", what=what, why=failure.getErrorMessage())
         else:
-            self.log.failure("a descriptor was not stored", failure)
+            self.log.failure("a descriptor was not {what}", failure, what=what)
