@@ -37,6 +37,17 @@ class DeadlineTests(NetworkTestCase):
         assert isinstance(error, CircuitBuildError)
         self.assertEqual((error.hop, error.why), (2, "no answer within 10 s"))
 
+    def test_a_hop_that_is_gone(self) -> None:
+        """The second is blamed when the third is being asked, which has nothing to do with it; the guard is not."""
+        for dead, seconds in ((1, 0.09), (0, 0.04)):
+            outcome = self.build(seconds)
+            self.assertEqual(outcome, [])
+            self.network.kill(next(node for node in self.network.nodes if node.node_id == self.path[dead]))
+            self.network.advance(1)
+            [error] = outcome
+            assert isinstance(error, CircuitBuildError)
+            self.assertEqual(error.hop, 2, error)
+
     def test_each_hop_has_its_own_time(self) -> None:
         """All of them together may take longer than one."""
         self.network.internet.ways.set(Conditions(latency=1.4))

@@ -333,7 +333,7 @@ class BuildTests(EvilTestCase):
         self.evil[0].be_good()
 
     def test_flipped_extend(self) -> None:
-        """A flipped bit on the way to the second hop."""
+        """A flipped bit on the way to the second hop, which tears the circuit; the third never heard of it."""
         self.evil[0].forward = flip(500)
-        self.fails(3)
+        self.fails(2)
         self.evil[0].be_good()

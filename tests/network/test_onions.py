@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import tempfile
@@ -13,14 +14,17 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionDone, ConnectionRefusedError
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tests.network.base import Echo, NetworkTestCase, router_of
 from tests.testing.recorders import HalfRecorder, Recorder, Servers
-from torpydo.apps.onionservice import HostedService, OnionAddress, OnionService
+from torpydo.apps.onionservice import HostedService, OnionAddress, OnionService, PointLife, ServiceLimits
 from torpydo.apps.onionservice.joined import IDLE, LOOK
 from torpydo.apps.onionservice.publishing import SOON
 from torpydo.client import Circuit, Client
+from torpydo.directory import Descriptor
 from torpydo.errors import (
     CircuitError,
     ConfigurationError,
@@ -179,7 +183,12 @@ class CreateTests(OnionTestCase):
         """The visitor is told that nobody listens there, and the service serves on."""
         service = self.create((80, Factory.forProtocol(Echo)))
         error = self.refused(ConnectRefused, service.name, 81)
+        # Not the node where the two have met.
+        self.assertTrue(str(error).startswith("the onion service has nobody at port 81"), error)
         self.assertIsInstance(error, ConnectionRefusedError)
+        # It was the service that refused it, and no node.
+        self.assertIn("the onion service has nobody at port 81", str(error))
+        self.assertNotIn("node", str(error))
         self.echoes(service.name)
         self.assertEqual(self.joined(service), 1)
 
@@ -194,6 +203,30 @@ class CreateTests(OnionTestCase):
 
         service = self.create((80, Picky()))
         self.refused(ConnectRefused, service.name)
+
+    def test_a_factory_that_breaks(self) -> None:
+        """A fault of a program costs the stream that met it: not the circuit, and not the link to the guard."""
+
+        class Broken(Factory[Protocol]):
+            noisy = False
+
+            def buildProtocol(self, addr: object) -> Protocol:
+                raise ZeroDivisionError
+
+        @implementer(IStreamClientEndpoint)
+        class BrokenEndpoint:
+            def connect(self, factory: object) -> Deferred[Any]:
+                raise ZeroDivisionError
+
+        service = self.create((80, Factory.forProtocol(Echo)), (81, Broken()), (82, BrokenEndpoint()))
+        open_before = self.echoes(service.name)
+        for port in (81, 82):
+            self.refused(ConnectRefused, service.name, port)
+            self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        open_before.tcp.write(b" again")
+        self.network.advance(1)
+        self.assertEqual((bytes(open_before.data), open_before.lost), (b"hello again", []))
+        self.assertEqual(self.joined(service), 1)
 
     def test_a_new_key(self) -> None:
         """Without one each service is another; the result has it, and with it the service is the same again."""
@@ -231,6 +264,20 @@ class CreateTests(OnionTestCase):
         self.network.advance(15)
         self.assertEqual(len(said), count)
 
+    def test_progress_that_cannot_be_said(self) -> None:
+        """A pipe that nobody reads any more, say: it is logged, and the service finds new introduction points."""
+
+        def progress(*words: object) -> None:
+            raise BrokenPipeError
+
+        service = self.create((80, Factory.forProtocol(Echo)), progress=progress)
+        for node_id in {*service.introduction_points}:
+            self.network.restart(self.node(node_id))
+        self.network.settle()
+        self.network.advance(60)
+        self.assertEqual((len(service.introduction_points), service.is_reachable), (3, True))
+        self.assertGreater(len(self.flushLoggedErrors(BrokenPipeError)), 2)
+
     def test_wrong(self) -> None:
         """Typed errors, and nothing runs because of them."""
         factory = Factory.forProtocol(Echo)
@@ -247,6 +294,35 @@ class CreateTests(OnionTestCase):
             self.assertRaises(ConfigurationError, self.host.host_onion_service, ports, **options)
         self.failureResultOf(self.host.create_onion_service(["80"], key_file="/no/such/directory/key"), StateError)
         self.assertEqual(self.host.onions._services, {})
+
+    def test_limits(self) -> None:
+        """They are the service's, however it is made; those that cannot be are refused before anything runs."""
+        limits = ServiceLimits(idle=20.0, waiting=7)
+        service = self.create((80, Factory.forProtocol(Echo)), limits=limits)
+        self.assertEqual(self.running(service)._queue.most, 7)
+        self.echoes(service.name).tcp.loseConnection()
+        self.network.advance(15)
+        self.assertEqual(self.joined(service), 1)
+        self.network.advance(30)
+        self.assertEqual(self.joined(service), 0)
+        endpoint = self.host.onion_endpoint(80, private_key=OTHER, limits=limits)
+        self.network.success(endpoint.listen(Factory.forProtocol(Echo)))
+        other = self.host.onions._services[bytes(OTHER.public)]
+        self.assertEqual(self.running(other)._queue.most, 7)
+        unlimited = self.create((80, Factory.forProtocol(Echo)), key=None)
+        self.assertEqual(self.running(unlimited)._queue.most, ServiceLimits().waiting)
+        wrong: list[dict[str, Any]] = [
+            {"waiting": 0},
+            {"per_second": 0.0},
+            {"per_second": math.inf},
+            {"circuits": -1},
+            {"idle": 0.0},
+            {"idle": math.nan},
+            {"life": PointLife((2, 1))},
+            {"life": PointLife(introductions=(0, 5))},
+        ]
+        for values in wrong:
+            self.assertRaises(ConfigurationError, ServiceLimits, **values)
 
     def test_one_key_twice(self) -> None:
         """One client runs no two services with one key; the first goes on."""
@@ -314,6 +390,19 @@ class RemoveTests(OnionTestCase):
         started = self.network.reactor.seconds()
         self.create((80, Factory.forProtocol(Echo)))
         self.echoes(service.name)
+        stranger = self.network.success(self.network.add_client())
+        self.echoes(service.name, client=stranger)
+        self.assertLess(self.network.reactor.seconds() - started, 30)
+
+    def test_it_starts_again_with_another_clock(self) -> None:
+        """Set back by an hour: all holders have a newer descriptor, and the service comes after it."""
+        service = self.create((80, Factory.forProtocol(Echo)))
+        self.echoes(service.name)
+        service.remove()
+        onions, world = self.host.onions, self.host.onions._world
+        onions._world = attrs.evolve(world, wall_clock=lambda: world.wall_clock() - 3600)
+        started = self.network.reactor.seconds()
+        self.create((80, Factory.forProtocol(Echo)))
         stranger = self.network.success(self.network.add_client())
         self.echoes(service.name, client=stranger)
         self.assertLess(self.network.reactor.seconds() - started, 30)
@@ -568,6 +657,43 @@ class ForwardTests(OnionTestCase):
         self.assertEqual(circuit.streams, 1)
         self.echoes(service.name, 81)
 
+    def test_what_waits_for_a_silent_program_is_counted(self) -> None:
+        """What visitors send along with their questions is memory of the host (SECURITY F6)."""
+        service = self.create((80, Silent()), (81, Factory.forProtocol(Echo)))
+        self.echoes(service.name, 81)
+        self.network.advance(5)
+        opening = [self.opening(service.name, first_data=bytes(300))]
+        self.network.advance(3)
+        self.assertEqual(self.host.status().queued, 300)
+        opening += [self.opening(service.name, first_data=bytes(30_000)) for _ in range(20)]
+        self.network.advance(3)
+        self.assertGreater(self.host.status().queued, 20 * 15_000)
+        for one in opening:
+            one.cancel()
+            self.failureResultOf(one)
+        self.network.advance(3)
+        self.assertEqual(self.host.status().queued, 0)
+
+    def test_connected_although_it_was_given_up(self) -> None:
+        """An endpoint that cannot be cancelled: the connection is of no use to anybody, and is torn."""
+
+        @implementer(IStreamClientEndpoint)
+        class Stubborn:
+            def connect(self, factory: Any) -> Deferred[Any]:
+                self.factory = factory
+                return Deferred()
+
+        stubborn = Stubborn()
+        service = self.create((80, stubborn))
+        opening = self.opening(service.name)
+        self.network.advance(1)
+        opening.cancel()
+        self.failureResultOf(opening, ConnectingCancelledError)
+        self.network.advance(1)
+        transport = StringTransport()
+        stubborn.factory.buildProtocol(None).makeConnection(transport)
+        self.assertTrue(transport.disconnecting or transport.disconnected)
+
     def test_removed_while_it_connects(self) -> None:
         """Nobody waits any more."""
         silent = Silent()
@@ -600,6 +726,87 @@ class AuthorisationTests(OnionTestCase):
     def test_no_name(self) -> None:
         """A key for what is no name."""
         self.assertRaises(OnionNameError, self.visitor.onions.authorise, "short.torpydo", CLIENT)
+
+
+class ClosedTests(OnionTestCase):
+    """A client that was closed, and one that is not ready yet."""
+
+    def told(self, opening: Deferred[Any]) -> None:
+        """It ends at once with what has happened and what to do."""
+        failed = self.failureResultOf(opening, CircuitError).value
+        self.assertIsInstance(failed, ConnectError)
+        self.assertIn("closed", str(failed))
+        self.assertIn("make another one", str(failed))
+
+    def test_a_visit(self) -> None:
+        """It is no matter of the service, whether it is known or was ever asked for."""
+        service = self.create((80, Factory.forProtocol(Echo)))
+        self.echoes(service.name)
+        self.network.success(self.visitor.close())
+        self.told(self.opening(service.name))
+        self.told(self.opening(str(OnionName.of(OTHER))))
+
+    def test_a_first_visit(self) -> None:
+        """A client that was closed before it knew of any service has nothing left that runs."""
+        self.network.success(self.visitor.close())
+        self.told(self.opening(str(OnionName.of(OTHER))))
+        later = self.visitor.create_onion_service([(80, Factory.forProtocol(Echo))], private_key=OTHER)
+        self.failureResultOf(later, ConfigurationError)
+        looking = self.visitor.onions.dht.get(bytes(32))
+        self.assertIn("closed", str(self.failureResultOf(looking, CircuitError).value))
+        self.assertEqual(list(self.network.clients[1].reactor.getDelayedCalls()), [])
+
+    def test_at_any_moment(self) -> None:
+        """Whatever is under way for the visitor, it ends with that and leaves no timer."""
+        service = self.create((80, Factory.forProtocol(Echo)), (81, Silent()))
+        self.running(service)._demand.effort = 1 << 14
+        self.running(service)._publisher.soon()
+        self.network.advance(5)
+        self.network.internet.ways.set(Conditions(latency=0.02))
+        for step in range(12):
+            member = len(self.network.clients)
+            visitor: Client = self.network.success(self.network.add_client())
+            opening = self.opening(service.name, 81, client=visitor)
+            looking = visitor.onions.dht.get(bytes([step]) * 32)
+            self.network.advance(0.04 * step * step)
+            self.assertNoResult(opening)
+            closing = visitor.close()
+            self.told(opening)
+            if not looking.called or isinstance(looking.result, Failure):
+                self.failureResultOf(looking, CircuitError)
+            self.network.success(closing)
+            self.assertEqual(list(self.network.clients[member].reactor.getDelayedCalls()), [], step)
+        self.assertGreater(self.joined(service), 0)
+
+    def test_after_a_new_identity(self) -> None:
+        """Whoever waits for a circuit that nobody else is to have is told as well."""
+        service = self.create((80, Factory.forProtocol(Echo)))
+        opening = self.opening(service.name)
+        self.visitor.new_identity()
+        closing = self.visitor.close()
+        self.told(opening)
+        self.network.success(closing)
+
+    def test_before_it_is_ready(self) -> None:
+        """A visit waits, as every other stream does, until the client knows any node."""
+        service = self.create((80, Factory.forProtocol(Echo)))
+        made: list[Client] = []
+        start = Client.start
+
+        def note(*arguments: Any, **options: Any) -> Client:
+            made.append(start(*arguments, **options))
+            return made[0]
+
+        self.patch(Client, "start", note)
+        starting = self.network.add_client()
+        self.assertNoResult(starting)
+        self.echoes(service.name, client=made[0])
+        self.successResultOf(starting)
+
+    def test_nobody_answers(self) -> None:
+        """That none of the nodes answers who would know says nothing of the service."""
+        self.network.partition(self.network.clients[1])
+        self.refused(ServiceUnreachable, str(OnionName.of(OTHER)))
 
 
 class IsolationTests(OnionTestCase):
@@ -710,6 +917,77 @@ class IsolationTests(OnionTestCase):
         for circuit in self.everything:
             circuit._streams.last_used -= IDLE
         self.network.advance(LOOK + 1)
+
+
+class HopsTests(OnionTestCase):
+    """How long the circuits are that a service and its visitors build."""
+
+    nodes = 9
+
+    def lengths(self, hops: int) -> set[tuple[int, ...]]:
+        """Of circuits to introduction points, to the DHT, and to visitors, of a host with so many hops; and those of a
+        visitor with as many.
+        """
+        self.host = self.network.success(self.network.add_client(hops=hops))
+        visitor: Client = self.network.success(self.network.add_client(hops=hops))
+        dht, circuit_to = set(), self.host.circuit_to
+
+        def note(node_id: Any) -> Deferred[Circuit]:
+            def built(circuit: Circuit) -> Circuit:
+                dht.add(len(circuit.path))
+                return circuit
+
+            return circuit_to(node_id).addCallback(built)
+
+        self.patch(self.host, "circuit_to", note)
+        service = self.create((80, Factory.forProtocol(Echo)), key=None)
+        self.echoes(service.name, client=visitor)
+        running = self.running(service)
+        points = {len(point.conversation._circuit.path) for point in running._points._points}
+        visits = {len(circuit.path) for circuit in visitor.onions._connector._joined._open.values()}
+        meetings = {len(circuit.path) for circuit in running._meetings.circuits}
+        service.remove()
+        return {tuple(points), tuple(dht), tuple(visits), tuple(meetings)}
+
+    def test_hops(self) -> None:
+        """Those of the client, but never fewer than three, and one more where the other side chooses the end."""
+        self.assertEqual(self.lengths(1), {(3,), (4,)})
+        self.assertEqual(self.lengths(3), {(3,), (4,)})
+        self.assertEqual(self.lengths(5), {(5,), (6,)})
+
+    def test_the_most(self) -> None:
+        """There are no more than eight."""
+        self.assertEqual(self.lengths(8), {(8,)})
+
+
+class VanishedTests(OnionTestCase):
+    """Nodes that stay connected, and nothing comes through to them or from them any more."""
+
+    nodes = 9
+
+    def test_an_introduction_point(self) -> None:
+        """Half a minute later there is another one instead, and whoever comes then has not to wait for the old one."""
+        service = self.create((80, Factory.forProtocol(Echo)))
+        on_the_way = {node.node_id for one in self.points(service) for node in one[:-1]}
+        gone = next(one[-1].node_id for one in self.points(service) if one[-1].node_id not in on_the_way)
+        self.network.partition(self.node(gone))
+        self.network.advance(35)
+        self.assertNotIn(gone, service.introduction_points)
+        self.assertEqual(len(service.introduction_points), 3)
+        self.network.heal()
+        self.echoes(service.name)
+
+    def points(self, service: HostedService) -> list[tuple[Descriptor, ...]]:
+        """The paths to its introduction points."""
+        return [point.conversation._circuit.path for point in self.running(service)._points._points]
+
+    def test_whoever_lives_is_left_alone(self) -> None:
+        """Not even slow ways end a circuit that can be used."""
+        service = self.create((80, Factory.forProtocol(Echo)))
+        before = self.points(service)
+        self.network.internet.ways.set(Conditions(latency=0.7))
+        self.network.advance(200)
+        self.assertEqual(self.points(service), before)
 
 
 class TroubleTests(OnionTestCase):

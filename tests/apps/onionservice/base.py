@@ -16,6 +16,7 @@ from torpydo.apps.onionservice import OnionConnector, OnionService
 from torpydo.client import Client, Conversation, IncomingStream
 from torpydo.crypto import NodeId
 from torpydo.dht import Item
+from torpydo.node import NodeLimits
 from torpydo.onion import (
     DHSecretKey,
     IntroduceStatus,
@@ -23,6 +24,7 @@ from torpydo.onion import (
     IntroductionPoint,
     Meeting,
     OnionName,
+    Proof,
     Secret,
     SigningKey,
     open_descriptor,
@@ -31,6 +33,7 @@ from torpydo.testing import LocalNetwork
 from torpydo.testing.members import NodeMember
 
 START = 1_699_960_000
+NOTHING = Proof()
 
 
 class MemoryStore:
@@ -78,10 +81,13 @@ class Services(SynchronousTestCase):
     skew = 0.0
     nodes = 8
     latency = 0.0
+    limits = NodeLimits()
 
     def setUp(self) -> None:
         self.network = LocalNetwork(nodes=self.nodes, latency=self.latency)
         self.addCleanup(self.network.close)
+        for node in self.network.nodes:
+            node.limits = self.limits
         self.network.start()
         self.store = MemoryStore(self.network.reactor)
         self.random = random.Random(5)
@@ -147,10 +153,10 @@ class Services(SynchronousTestCase):
         key = DHSecretKey(Secret(self.random.randbytes(32)))
         return Introduction.start(name, point.service_key, key, Meeting(where, cookie)).message
 
-    def introduce(self, point: IntroductionPoint, message: bytes) -> IntroduceStatus:
+    def introduce(self, point: IntroductionPoint, message: bytes, proof: Proof = NOTHING) -> IntroduceStatus:
         """Have *message* passed on, by a client of the network; what the introduction point said."""
         asking: Conversation = self.network.success(self.network.client.conversation(point.node_id))
-        status: IntroduceStatus = self.network.success(asking.introduce(point.key.raw, message))
+        status: IntroduceStatus = self.network.success(asking.introduce(point.key.raw, message, proof))
         asking.close()
         self.network.advance(1)
         return status

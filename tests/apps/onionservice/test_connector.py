@@ -5,18 +5,31 @@ from __future__ import annotations
 import gc
 from typing import Any
 
+import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import Factory
 
 from tests.apps.onionservice.base import Services
-from tests.network.base import Echo
+from tests.network.base import Echo, router_of
 from tests.onion.build import document
 from tests.testing.recorders import Recorder
-from torpydo.apps.onionservice import OnionService, ServiceLimits
-from torpydo.client import IncomingStream
+from torpydo.apps.onionservice import OnionService, ServiceLimits, joined
+from torpydo.apps.onionservice import connector as connecting
+from torpydo.apps.onionservice.connector import FRESH, LOOKUPS
+from torpydo.client import Conversation, IncomingStream
 from torpydo.dht import Item
-from torpydo.errors import ConnectTimeout, ServiceUnreachable
-from torpydo.onion import LEAST_EFFORT, OnionName, Puzzle, Secret, SigningKey, blind, seal_descriptor
+from torpydo.errors import ConnectTimeout, NodeOverloaded, ServiceNotFound, ServiceUnreachable
+from torpydo.onion import (
+    LEAST_EFFORT,
+    OnionName,
+    Proof,
+    Secret,
+    ServiceDescriptor,
+    SigningKey,
+    blind,
+    proves,
+    seal_descriptor,
+)
 
 KEY = SigningKey(Secret(b"k" * 32))
 
@@ -85,6 +98,47 @@ class WaitingTests(Services):
             self.assertEqual(service.circuits, 2 * number + 2)
 
 
+class CrowdedTests(Services):
+    """More streams than a circuit takes."""
+
+    def test_another_circuit(self) -> None:
+        """The next streams come on another one, and the first goes on until its own have ended."""
+        self.patch(joined, "STREAMS", 3)
+        service = self.service()
+        connector = self.connects(self.network.client, idle=5.0)
+        said = [self.echoes(service.name, connector=connector) for _ in range(7)]
+        self.assertEqual(service.circuits, 3)
+        self.assertEqual([one.lost for one in said], [[]] * 7)
+        for one in said[:6]:
+            one.tcp.loseConnection()
+        self.network.advance(7)
+        self.assertEqual((service.circuits, said[6].lost), (1, []))
+
+
+class ManyNamesTests(Services):
+    """Names that somebody makes up, on a page full of them: each costs the lookup of three periods."""
+
+    def test_some_at_a_time(self) -> None:
+        """The others wait, and go on when those have ended or were given up."""
+        self.store.silent = True
+        names = [OnionName.of(SigningKey(Secret(bytes([number]) * 32))) for number in range(40)]
+        opening = [self.open(name) for name in names]
+        self.assertEqual(self.store.gets, LOOKUPS)
+        for one in opening[: LOOKUPS // 2]:
+            one.cancel()
+            self.failureResultOf(one, CancelledError)
+        self.assertEqual(self.store.gets, LOOKUPS + LOOKUPS // 2)
+        # One of those who wait gives up.
+        opening[-1].cancel()
+        self.failureResultOf(opening[-1], CancelledError)
+        self.store.silent = False
+        self.network.advance(61)
+        for one in opening[LOOKUPS // 2 : -1]:
+            self.failureResultOf(one, ServiceNotFound, ServiceUnreachable)
+        service = self.service()
+        self.echoes(service.name)
+
+
 class ClosingTests(Services):
     """Circuits that nobody uses."""
 
@@ -122,6 +176,52 @@ class ClosingTests(Services):
             said.tcp.loseConnection()
             self.network.advance(1)
         self.assertEqual((service.circuits, kept.lost), (2, []))
+
+    def test_too_many_circuits_with_streams(self) -> None:
+        """Whoever comes is let in: the one on which nothing was opened for longest makes room, used or not."""
+        service = self.service(limits=ServiceLimits(circuits=2))
+        said = []
+        for isolation in range(3):
+            said.append(self.echoes(service.name, isolation=isolation))
+            self.network.advance(1)
+        self.assertEqual([len(one.lost) for one in said], [1, 0, 0])
+        self.assertEqual(service.circuits, 2)
+
+    def test_too_many_streams(self) -> None:
+        """Whoever has taken all of them gets no more, and others get their share."""
+        service = self.service(limits=ServiceLimits(streams=10))
+        greedy = [self.echoes(service.name) for _ in range(10)]
+        self.failureResultOf(self.refused_stream(service, None), NodeOverloaded)
+        others = [self.echoes(service.name, isolation=1) for _ in range(5)]
+        self.failureResultOf(self.refused_stream(service, 1), NodeOverloaded)
+        self.failureResultOf(self.refused_stream(service, None), NodeOverloaded)
+        self.assertEqual([one.lost for one in greedy + others], [[]] * 15)
+        for one in greedy:
+            one.tcp.loseConnection()
+        self.network.advance(1)
+        self.echoes(service.name)
+
+    def refused_stream(self, service: OnionService, isolation: Any) -> Deferred[Any]:
+        """One that was asked for and answered."""
+        opening = self.open(service.name, isolation)
+        self.network.advance(1)
+        return opening
+
+    def test_streams_too_fast(self) -> None:
+        """Whoever opens and closes them has as many as a node allows, and then a hundred a second (SECURITY D2)."""
+        service = self.service(limits=ServiceLimits(streams=10**6))
+        self.echoes(service.name)
+        self.network.advance(10)
+        self.incoming.clear()
+        for _ in range(400):
+            self.open(service.name).addErrback(lambda failure: failure.trap(NodeOverloaded))
+        self.network.flush()
+        self.assertIn(len(self.incoming), range(300, 305))
+        self.network.advance(1)
+        for _ in range(200):
+            self.open(service.name).addErrback(lambda failure: failure.trap(NodeOverloaded))
+        self.network.flush()
+        self.assertIn(len(self.incoming), range(400, 410))
 
     def test_a_new_identity(self) -> None:
         """What is not used is closed at once, what is used when it is not any more; nothing new comes to it."""
@@ -205,6 +305,49 @@ class AttemptTests(Services):
         self.network.advance(2)
         self.failureResultOf(opening, ServiceUnreachable)
 
+    def test_what_is_remembered(self) -> None:
+        """A descriptor for half an hour, the last ones that were found, and none of a service that has gone."""
+        service = self.service()
+        self.echoes(service.name)
+        gets = self.store.gets
+        self.echoes(service.name, isolation=1)
+        self.assertEqual(self.store.gets, gets)
+        known = self.connector._known
+        known[service.name] = attrs.evolve(known[service.name], at=self.network.reactor.seconds() - FRESH)
+        self.echoes(service.name, isolation=2)
+        self.assertEqual(self.store.gets, gets + 1)
+        self.patch(connecting, "DESCRIPTORS", 2)
+        other, third = (self.service(bytes([number]) * 32) for number in (1, 2))
+        for one in (other, third):
+            self.echoes(one.name)
+        self.assertEqual([*known], [other.name, third.name])
+        other.stop()
+        self.network.advance(1)
+        opening = self.open(other.name, 3)
+        self.network.advance(60)
+        self.failureResultOf(opening, ServiceUnreachable)
+        self.assertEqual([*known], [third.name])
+
+    def test_where_the_client_waits(self) -> None:
+        """Never at the introduction point: it would know both what is asked for and where the answer goes."""
+        service = self.service()
+        (point, *_) = self.connector._shuffled(self.network.success(self.found(service.name)))
+        somewhere: Conversation = self.network.success(self.network.client.conversation())
+        # A node where it would wait otherwise.
+        point = attrs.evolve(point, node_id=somewhere.node_id)
+        somewhere.close()
+        for _ in range(20):
+            opened: list[Conversation] = []
+            prepared = self.network.success(
+                Deferred.fromCoroutine(self.connector._prepare(service.name, 0, point, opened))
+            )
+            self.assertNotEqual(prepared.waiting.node_id, point.node_id)
+            prepared.waiting.close()
+
+    def found(self, name: OnionName) -> Deferred[ServiceDescriptor]:
+        """Its descriptor, as clients find it."""
+        return Deferred.fromCoroutine(self.connector._descriptor(name))
+
     def test_the_store_knows_nothing_any_more(self) -> None:
         """Then what was known before has to do, as long as a point of it lives."""
         service = self.service()
@@ -235,9 +378,42 @@ class EffortTests(Services):
         opening.addErrback(lambda failure: failure.trap(CancelledError))
         opening.cancel()
 
+    def test_one_too_many(self) -> None:
+        """Whom a point has refused makes an effort at the next one, and twice as much at the third."""
+        service = self.service(limits=ServiceLimits(meetings=0))
+        for point in self.points(service.name)[:3]:
+            queue = router_of(self.node(point.node_id))._onions._introductions._points[point.key.raw].queue
+            queue.most = 0
+            queue.pause(self.network.reactor.seconds())
+            queue._credit = 0.0
+            queue.per_second = 1e-9
+        opening = self.open(service.name)
+        self.network.advance(5)
+        self.failureResultOf(opening, ServiceUnreachable)
+        refused = [
+            router_of(self.node(point.node_id))._onions._introductions._points[point.key.raw].refused
+            for point in self.points(service.name)
+        ]
+        # The fourth attempt was at the point of the first.
+        self.assertEqual(sorted(refused), [1 + LEAST_EFFORT, 1 + 2 * LEAST_EFFORT, 1 + 4 * LEAST_EFFORT])
+
+    def test_what_a_newer_descriptor_asks_for(self) -> None:
+        """Is done as soon as it is known, and not only when nobody has come without it."""
+        first = self.service()
+        self.echoes(first.name)
+        first.stop()
+        self.network.advance(1)
+        second = self.service(limits=ServiceLimits(meetings=0))
+        self.suggest(second, 50_000)
+        opening = self.open(second.name, 1)
+        self.network.advance(5)
+        self.assertEqual([second._queue.waiting(0), second._queue.waiting(50_000)], [1, 1])
+        opening.addErrback(lambda failure: failure.trap(CancelledError))
+        opening.cancel()
+
     def test_in_slices(self) -> None:
         """Between them other things happen; whoever gives up ends it."""
-        solved: list[bytes] = []
+        solved: list[Proof] = []
         turns = 0
 
         def turn() -> None:
@@ -247,14 +423,15 @@ class EffortTests(Services):
                 self.network.reactor.callLater(0, turn)
 
         for number in range(10):
-            solving = Deferred.fromCoroutine(self.connector._solve(Puzzle(bytes(32)), bytes([number]) * 20, 20_000))
+            message = bytes([number]) * 512
+            solving = Deferred.fromCoroutine(self.connector._solve(bytes(32), message, 20_000))
             solving.addCallback(solved.append)
             turn()
             self.network.flush()
-            self.assertTrue(solved.pop())
+            self.assertTrue(proves(bytes(32), message, solved.pop()))
         # Two hundred thousand hashes on average.
         self.assertTrue(20 < turns < 150, turns)
-        given_up = Deferred.fromCoroutine(self.connector._solve(Puzzle(bytes(32)), bytes(20), 1 << 60))
+        given_up = Deferred.fromCoroutine(self.connector._solve(bytes(32), bytes(512), 1 << 60))
         given_up.cancel()
         self.failureResultOf(given_up, CancelledError)
         self.network.flush()

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.onion.build import rng
 from torpydo.apps.onionservice.demand import Demand
-from torpydo.apps.onionservice.queue import IntroductionQueue
-from torpydo.onion import LEAST_EFFORT
+from torpydo.onion import LEAST_EFFORT, IntroductionQueue
 
 STEP = 0.02
 FLOOD = 2500
@@ -19,8 +17,8 @@ class FloodTests(SynchronousTestCase):
 
     def test_honest_clients_come_through(self) -> None:
         """Nine of ten at their first or second introduction, from the first second of the flood on."""
-        queue: IntroductionQueue[int | None] = IntroductionQueue()
-        demand = Demand(rng().randbytes, 0.0, queue.per_second)
+        queue: IntroductionQueue[int | None] = IntroductionQueue(2500, 10.0, 250.0, 25.0)
+        demand = Demand(queue.per_second)
         known = [0]
         now, served, honest, asked = 0.0, set[int](), 0, dict[int, float]()
         while now < 40.0:
@@ -36,7 +34,7 @@ class FloodTests(SynchronousTestCase):
                     queue.put(number, max(LEAST_EFFORT, 2 * known[-1]), now)
             for _ in range(round(FLOOD * STEP)):
                 queue.put(None, 0, now)
-            demand.look(queue.waiting, now)
+            demand.look(queue.waiting, (), now)
             known.append(demand.effort)
             while (one := queue.take(now)) is not None:
                 served.add(one[0])

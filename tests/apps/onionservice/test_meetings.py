@@ -8,10 +8,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.onion.build import NAME, node, rng, secret
 from torpydo.apps.onionservice.meetings import Meetings
-from torpydo.apps.onionservice.queue import IntroductionQueue
 from torpydo.client import Conversation, IncomingStream
 from torpydo.errors import CircuitBuildError, PathError, TorpydoError
-from torpydo.onion import Introduced, Introduction, Meeting, NodeId
+from torpydo.onion import Introduced, Introduction, IntroductionQueue, Meeting, NodeId
 
 KEY = secret(77)
 
@@ -32,7 +31,7 @@ class MeetingsTests(SynchronousTestCase):
         self.building: list[Deferred[Conversation]] = []
         self.ended: list[type[BaseException] | None] = []
         self.incoming: list[IncomingStream] = []
-        queue: IntroductionQueue[Introduced] = IntroductionQueue(per_second=100.0)
+        queue: IntroductionQueue[Introduced] = IntroductionQueue(2500, 10.0, 100.0, 10.0)
         self.meetings = Meetings(self.clock, self.build, self.incoming.append, queue, rng=rng().randbytes, at_once=4)
         self.addCleanup(self.meetings.stop)
 

@@ -9,11 +9,14 @@ from twisted.python.failure import Failure
 
 from tests.apps.onionservice.base import START, Services
 from torpydo.apps.onionservice import OnionService, ServiceLimits
+from torpydo.apps.onionservice.service import APART
 from torpydo.client import Client, Conversation
+from torpydo.dht import Item
 from torpydo.errors import ConfigurationError, OnionNameError, ServiceNotFound, ServiceUnreachable
 from torpydo.onion import (
     LEAST_EFFORT,
     PERIOD,
+    DHPublicKey,
     DHSecretKey,
     IntroduceStatus,
     IntroductionPoint,
@@ -21,6 +24,7 @@ from torpydo.onion import (
     OnionName,
     Secret,
     SigningKey,
+    blind,
 )
 
 
@@ -57,6 +61,8 @@ class ReachingTests(Services):
         key = DHSecretKey(Secret(b"c" * 32)).public
         self.assertRaises(ConfigurationError, self.make, clients=[key] * 33)
         self.make(clients=[key] * 32)
+        # One with which nothing can be sealed for anybody: every descriptor would fail.
+        self.assertRaises(ConfigurationError, self.make, clients=[key, DHPublicKey(bytes(32))])
         for points in (0, 11):
             self.assertRaises(ConfigurationError, self.make, points=points)
 
@@ -68,12 +74,14 @@ class DescriptorTests(Services):
         """Descriptors are signed with the keys of two days around midnight; clients with other clocks find them."""
         self.skew = PERIOD - (START % PERIOD) - 3600.0
         service = self.service()
+        self.network.advance(APART)
         self.assertEqual(len(self.store.items), 2)
+        puts = len(self.store.puts)
         # Two hours later: another day for the client, and the service has stored again meanwhile.
         self.skew += 2 * 3600.0
-        service._publisher.soon()
-        self.network.advance(1)
-        self.assertEqual(len(self.store.puts), 4)
+        service._points_changed()
+        self.network.advance(APART + 1)
+        self.assertEqual(len(self.store.puts), puts + 2)
         self.echoes(service.name)
         self.assertEqual(len(self.store.items), 2)
         # A client whose clock is a day behind or ahead of the service's.
@@ -97,6 +105,85 @@ class DescriptorTests(Services):
             service.stop()
             self.skew -= 4.9
         self.assertEqual(sequences, sorted(set(sequences)))
+
+    def test_a_clock_that_was_set_back(self) -> None:
+        """Between two starts, by hours: what those who keep descriptors prefer is the new one, a moment later."""
+        first = self.service()
+        old = dict(self.store.items)
+        first.stop()
+        self.network.advance(1)
+        self.skew -= 3 * 3600.0
+        second = self.service()
+        self.assertEqual(self.store.items.keys(), old.keys())
+        for target, item in self.store.items.items():
+            self.assertGreater(item.sequence, old[target].sequence)
+            # By how much is random: the next ones may have been used by the first service.
+            self.assertGreater(item.sequence, old[target].sequence + 1000)
+        self.echoes(second.name)
+        # While it runs it is no matter.
+        self.skew -= 3600.0
+        before = dict(self.store.items)
+        second._publisher.soon()
+        self.network.advance(2)
+        self.assertTrue(all(item.sequence > before[target].sequence for target, item in self.store.items.items()))
+
+    def test_what_is_beyond_the_scale(self) -> None:
+        """Nothing comes after it that could be used: it is left alone, and nothing breaks."""
+        service = self.service()
+        period = int(self.wall()) // PERIOD
+        key = blind(SigningKey(Secret(b"s" * 32)), period)
+        last = Item.make(key, key.public.raw, b"", 2**63 - 1, 2**40, b"v")
+        puts = len(self.store.puts)
+        service._outdone(last)
+        self.network.advance(3)
+        self.assertEqual(len(self.store.puts), puts)
+
+    def test_the_clock_is_not_told(self) -> None:
+        """Not by what holders see: the sequences of two days are no neighbours, and an expiry is a full hour."""
+        self.skew = PERIOD - (START % PERIOD) - 1800.0
+        self.service()
+        self.network.advance(APART)
+        one, other = self.store.items.values()
+        self.assertGreater(abs(one.sequence - other.sequence), 2**40)
+        self.assertEqual({item.expires % 3600 for item in self.store.items.values()}, {0})
+        now = self.wall()
+        for item in self.store.items.values():
+            self.assertTrue(now + 1.5 * 3600 < item.expires <= now + 4 * 3600)
+
+    def test_days_are_not_stored_together(self) -> None:
+        """Whoever keeps both does not see two come at once, whenever that is."""
+        self.skew = PERIOD - (START % PERIOD) - 3600.0
+        service = self.service()
+        pauses = set()
+        for _ in range(5):
+            self.network.advance(APART + 2)
+            before = {target: item.sequence for target, item in self.store.items.items()}
+            came: dict[bytes, float] = {}
+            service._points_changed()
+            for second in range(APART + 2):
+                self.network.advance(1)
+                for target, item in self.store.items.items():
+                    if item.sequence > before.get(target, -1):
+                        came.setdefault(target, second)
+            self.assertEqual(len(came), 2)
+            pauses.add(max(came.values()) - min(came.values()))
+        self.assertGreater(len(pauses), 2)
+        self.assertGreater(max(pauses), 10)
+
+    def test_a_neighbour_that_comes_near(self) -> None:
+        """Nothing has changed for hours; it is stored all the same, and its sequence goes on when it is today's."""
+        self.skew = PERIOD - (START % PERIOD) - 2 * 3600.0 - 60.0
+        service = self.service()
+        self.network.advance(APART)
+        self.assertEqual(len(self.store.items), 1)
+        self.skew += 120.0
+        service._neighbours._publish()
+        self.assertEqual(len(self.store.items), 2)
+        (tomorrow,) = {*self.store.items.values()} - {self.store.items[next(iter(self.store.items))]}
+        self.skew += 2 * 3600.0
+        service._publisher._publish()
+        self.assertEqual(len(self.store.items), 2)
+        self.assertGreater(self.store.items[tomorrow.target].sequence, tomorrow.sequence)
 
     def test_nobody_keeps_it(self) -> None:
         """The service is not reachable until somebody does, and is told of it."""
@@ -244,11 +331,11 @@ class LoadTests(Services):
                 opening.append(self.open(service.name, isolation=number))
             self.network.advance(self.random.uniform(0.1, 0.3))
         self.assertGreaterEqual(sum(one.called and not isinstance(one.result, Failure) for one in opening), 9)
-        self.assertGreaterEqual(service.puzzle.effort, LEAST_EFFORT)
+        self.assertGreaterEqual(service.effort, LEAST_EFFORT)
         for one in opening:
             one.addErrback(lambda failure: None)
         self.network.advance(500)
-        self.assertEqual(service.puzzle.effort, 0)
+        self.assertEqual(service.effort, 0)
 
     def flood(self, service: OnionService, point: IntroductionPoint, where: NodeId) -> None:
         """One introduction of an attacker, without any effort."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from tests.apps.onionservice.base import Services
-from torpydo.apps.onionservice import PointLife, ServiceLimits
-from torpydo.onion import IntroduceStatus
+from tests.network.base import router_of
+from torpydo.apps.onionservice import OnionService, PointLife, ServiceLimits
+from torpydo.onion import IntroduceStatus, Proof, solve
 from torpydo.testing import Conditions
 
 DAY = (86_400, 86_400)
@@ -98,6 +99,65 @@ class RotationTests(Services):
         kept = [point for point in after if point.node_id != gone.node_id]
         self.assertTrue(set(kept) <= set(self.points(service.name)))
         self.assertEqual(len(service.introduction_points), 3)
+
+
+class SeedTests(Services):
+    """Seeds of puzzles."""
+
+    def seeds(self, service: OnionService) -> list[bytes]:
+        """Those of the descriptor."""
+        return [point.seed for point in self.points(service.name)]
+
+    def held(self, service: OnionService) -> list[list[bytes]]:
+        """Those that the nodes take, the last one first."""
+        tables = [router_of(self.node(point.node_id))._onions._introductions for point in self.points(service.name)]
+        points = self.points(service.name)
+        return [list(reversed(table._points[one.key.raw].counted)) for table, one in zip(tables, points, strict=True)]
+
+    def test_each_has_its_own(self) -> None:
+        """The nodes know it as soon as clients do; they cannot see by it that they belong together."""
+        service = self.service()
+        self.assertEqual(len(set(self.seeds(service))), 3)
+        self.assertEqual(self.held(service), [[seed] for seed in self.seeds(service)])
+
+    def test_another_one(self) -> None:
+        """It is in the next descriptor; the one before counts at node and service until there is a third one."""
+        limits = ServiceLimits(meetings=0, life=PointLife(DAY, MANY, seed=(60, 60)))
+        service = self.service(limits=limits)
+        before = self.points(service.name)
+        self.network.advance(60)
+        after = self.points(service.name)
+        self.assertEqual([point.key for point in after], [point.key for point in before])
+        self.assertFalse({point.seed for point in before} & {point.seed for point in after})
+        held = [[new.seed, old.seed] for new, old in zip(after, before, strict=True)]
+        self.assertEqual(self.held(service), held)
+        for number, point in enumerate((before[0], after[0])):
+            message = self.hello(service.name, point, self.network.nodes[0].node_id, bytes(20))
+            nonce = solve(point.seed, message, 50, bytes(16), 1 << 20)
+            assert nonce is not None
+            self.introduce(point, message, Proof(50, nonce))
+            self.assertEqual(service._queue.waiting(50), number + 1)
+        self.network.advance(60)
+        message = self.hello(service.name, before[0], self.network.nodes[0].node_id, bytes(20))
+        nonce = solve(before[0].seed, message, 50, bytes(16), 1 << 20)
+        assert nonce is not None
+        self.introduce(before[0], message, Proof(50, nonce))
+        self.assertEqual((service._queue.waiting(50), service._queue.waiting(0)), (2, 3))
+        self.assertEqual([len(seeds) for seeds in self.held(service)], [2, 2, 2])
+
+    def test_at_times_of_their_own(self) -> None:
+        """Whoever sees two points change theirs at one time would know that they are of one service."""
+        service = self.service(limits=ServiceLimits(life=PointLife(DAY, MANY, seed=(100, 200))))
+        last = dict(enumerate(self.seeds(service)))
+        times: list[list[int]] = [[], [], []]
+        for second in range(120):
+            self.network.advance(2)
+            for number, (seed, *_) in enumerate(self.held(service)):
+                if seed != last[number]:
+                    last[number] = seed
+                    times[number].append(second)
+        self.assertTrue(all(1 <= len(one) <= 2 for one in times), times)
+        self.assertEqual(len({second for one in times for second in one}), sum(map(len, times)), times)
 
 
 class FewNodesTests(Services):

@@ -5,8 +5,8 @@ Called by the client for every name that ends in ``.torpydo``.
 ::
 
     descriptor ──> choose a point ──┬─> circuit to it ──────────────────────────────────┬─> INTRODUCE1 ──ack──┐
-                                    ├─> solution of the puzzle ─────────────────────────┤                     │
-                                    └─> circuit to another node, ESTABLISH_RENDEZVOUS ──┴─> RENDEZVOUS2 ──────┴─> joined
+                                    └─> circuit to another node ──┬─> puzzle, solved ───┤                     │
+                                                                  └─> ESTABLISH_RENDEZVOUS ──> RENDEZVOUS2 ───┴─> joined
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable
 from typing import Any, Final
 
 import attrs
-from twisted.internet.defer import Deferred, FirstError, TimeoutError, gatherResults
+from twisted.internet.defer import Deferred, DeferredSemaphore, FirstError, TimeoutError, gatherResults
 from twisted.internet.interfaces import IProtocol, IProtocolFactory
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -45,7 +45,7 @@ from torpydo.onion import (
     IntroductionPoint,
     Meeting,
     OnionName,
-    Puzzle,
+    Proof,
     Secret,
     ServiceDescriptor,
     open_descriptor,
@@ -63,6 +63,8 @@ FRESH: Final = 1800.0
 """Seconds for which a descriptor is used without another look."""
 LOOKUP: Final = 60.0
 """Seconds that a look for one may take."""
+LOOKUPS: Final = 16
+"""Looks at one time. Each is tens of circuits, and a page can be full of names that somebody has made up."""
 DESCRIPTORS: Final = 1000
 """Descriptors that are remembered, those found last."""
 STREAM_TRIES: Final = (10.0, 15.0)
@@ -78,6 +80,19 @@ class _Known:
 
     descriptor: ServiceDescriptor
     at: float
+
+
+@attrs.frozen
+class _Prepared:
+    """What a client needs to be introduced: where it waits, the message that says so, and its proof of effort."""
+
+    waiting: Conversation
+    hello: Introduction
+    proof: Proof
+
+
+class _Refused(ServiceUnreachable):
+    """The introduction point has others who made more effort."""
 
 
 class OnionConnector:
@@ -116,6 +131,8 @@ class OnionConnector:
         self.client_keys: dict[OnionName, DHSecretKey] = {}
         self._known: dict[OnionName, _Known] = {}
         self._joined = JoinedCircuits(reactor, self._meet, idle)
+        self._lookups = DeferredSemaphore(LOOKUPS)
+        self._closed = False
 
     def open_stream(
         self, factory: IProtocolFactory, host: str, port: int, isolation: Hashable, first_data: bytes | FirstData = b""
@@ -123,7 +140,8 @@ class OnionConnector:
         """Open a stream to a service.
 
         :return: cancellable; fails with :class:`OnionNameError`, :class:`ServiceNotFound`,
-            :class:`ServiceUnreachable`, :class:`ConnectTimeout` or what opening the stream fails with
+            :class:`ServiceUnreachable`, :class:`ConnectTimeout`, :class:`CircuitError` if the client is closed, or what
+            opening the stream fails with
         """
         return Deferred.fromCoroutine(self._open_stream(factory, host, port, isolation, first_data))
 
@@ -134,6 +152,8 @@ class OnionConnector:
         first = FirstData(first_data) if isinstance(first_data, bytes) else first_data
         error: CircuitLost | ConnectTimeout | None = None
         for seconds in STREAM_TRIES:
+            if self._closed:
+                raise _closed()
             circuit = await self._joined.use(name, isolation)
             opening = circuit.open_stream(factory, host, port, first_data=first)
             try:
@@ -154,22 +174,28 @@ class OnionConnector:
         """Later streams share no circuit with those before."""
         self._joined.new_identity()
 
+    def close(self) -> None:
+        """The client is closed: whoever waits is told."""
+        self._closed = True
+        self._joined.close(_closed())
+
     # -- The circuit
 
     async def _meet(self, name: OnionName) -> Circuit:
         """Try one introduction point after the other; after the first failure look whether the descriptor was old."""
+        await self._listed()
         known = self._known.get(name)
         descriptor = await self._descriptor(name)
         remembered = known is not None and descriptor is known.descriptor
         points = self._shuffled(descriptor)
-        effort = descriptor.puzzle.effort
+        effort = descriptor.effort
         for _ in range(TRIES):
             point = points.pop()
             # Again after the others: it may have been busy.
             points.insert(0, point)
             try:
-                return await self._try(name, descriptor.puzzle, effort, point)
-            except TimeoutError:
+                return await self._try(name, effort, point)
+            except (TimeoutError, _Refused):
                 # Others may have made more effort.
                 effort = max(LEAST_EFFORT, 2 * effort)
                 self.log.debug("a service did not come; the next effort is {effort}", effort=effort)
@@ -181,9 +207,22 @@ class OnionConnector:
                 newer = await self._newer(name, descriptor)
                 if newer is not descriptor:
                     descriptor, points = newer, self._shuffled(newer)
-                    effort = max(effort, descriptor.puzzle.effort)
+                    effort = max(effort, descriptor.effort)
         self._known.pop(name, None)
         raise ServiceUnreachable("the onion service does not answer; it may have gone, or be too busy. Try again later")
+
+    async def _listed(self) -> None:
+        """A client that was started a moment ago knows no node yet, and nobody to ask where a service is."""
+        if self._client.participants:
+            return
+        try:
+            await self._client.when_ready().addTimeout(LOOKUP, self._reactor)
+        except TimeoutError:
+            raise CircuitError(f"the client was not ready within {LOOKUP:.0f} s; try again") from None
+        except TorpydoError:
+            # What it misses may be an exit, which nobody needs here.
+            if not self._client.participants:
+                raise
 
     async def _newer(self, name: OnionName, descriptor: ServiceDescriptor) -> ServiceDescriptor:
         """What the store has now; what was known if it says nothing else, or nothing at all."""
@@ -199,25 +238,23 @@ class OnionConnector:
         self._shuffle(points)
         return points
 
-    async def _try(self, name: OnionName, puzzle: Puzzle, effort: int, point: IntroductionPoint) -> Circuit:
+    async def _try(self, name: OnionName, effort: int, point: IntroductionPoint) -> Circuit:
         """One attempt; whatever it has opened is closed again if it comes to nothing."""
         opened: list[Conversation] = []
-        cookie = self._rng(COOKIE)
-        effort = min(effort, self._most_effort)
-        waiting: Conversation
-        asking: Conversation
         parts: tuple[Deferred[Any], ...] = (
-            Deferred.fromCoroutine(self._wait_at_a_node(point, cookie, opened)),
+            Deferred.fromCoroutine(self._prepare(name, effort, point, opened)),
             Deferred.fromCoroutine(self._go_to(point, opened)),
-            Deferred.fromCoroutine(self._solve(puzzle, cookie, effort)),
         )
+        prepared: _Prepared
+        asking: Conversation
         try:
-            waiting, asking, nonce = await _all(parts)
-            ephemeral = DHSecretKey(Secret(self._rng(32)))
-            meeting = Meeting(waiting.node_id, cookie, effort, nonce)
-            hello = Introduction.start(name, point.service_key, ephemeral, meeting)
-            introducing = asking.introduce(point.key.raw, hello.message).addTimeout(ANSWER, self._reactor)
-            if await introducing is not IntroduceStatus.OK:
+            prepared, asking = await _all(parts)
+            hello, waiting = prepared.hello, prepared.waiting
+            introducing = asking.introduce(point.key.raw, hello.message, prepared.proof)
+            status = await introducing.addTimeout(ANSWER, self._reactor)
+            if status is IntroduceStatus.TOO_MANY:
+                raise _Refused()
+            if status is not IntroduceStatus.OK:
                 raise ServiceUnreachable("the introduction point passed nothing on")
             asking.close()
             keys = hello.finish(await waiting.when_met().addTimeout(ANSWER, self._reactor))
@@ -227,26 +264,34 @@ class OnionConnector:
                 one.close()
             raise
 
-    async def _wait_at_a_node(
-        self, point: IntroductionPoint, cookie: bytes, opened: list[Conversation]
-    ) -> Conversation:
+    async def _prepare(
+        self, name: OnionName, effort: int, point: IntroductionPoint, opened: list[Conversation]
+    ) -> _Prepared:
+        """Wait at a node, and solve the puzzle of the introduction that says where."""
         waiting = await self._client.conversation(avoid=[point.node_id])
         opened.append(waiting)
-        await waiting.establish_rendezvous(cookie).addTimeout(ANSWER, self._reactor)
-        return waiting
+        cookie = self._rng(COOKIE)
+        ephemeral = DHSecretKey(Secret(self._rng(32)))
+        hello = Introduction.start(name, point.service_key, ephemeral, Meeting(waiting.node_id, cookie))
+        parts: tuple[Deferred[Any], ...] = (
+            Deferred.fromCoroutine(self._solve(point.seed, hello.message, min(effort, self._most_effort))),
+            waiting.establish_rendezvous(cookie).addTimeout(ANSWER, self._reactor),
+        )
+        proof, _ = await _all(parts)
+        return _Prepared(waiting, hello, proof)
 
     async def _go_to(self, point: IntroductionPoint, opened: list[Conversation]) -> Conversation:
         asking = await self._client.conversation(point.node_id)
         opened.append(asking)
         return asking
 
-    async def _solve(self, puzzle: Puzzle, cookie: bytes, effort: int) -> bytes:
+    async def _solve(self, seed: bytes, message: bytes, effort: int) -> Proof:
         """The solution of a puzzle, found while other things go on."""
         if not effort:
-            return bytes(NONCE_SIZE)
-        while (nonce := solve(puzzle, cookie, effort, self._rng(NONCE_SIZE), SLICE)) is None:
+            return Proof()
+        while (nonce := solve(seed, message, effort, self._rng(NONCE_SIZE), SLICE)) is None:
             await deferLater(self._reactor, 0.0, lambda: None)
-        return nonce
+        return Proof(effort, nonce)
 
     # -- The descriptor
 
@@ -254,6 +299,13 @@ class OnionConnector:
         known = self._known.get(name)
         if known is not None and self._reactor.seconds() - known.at < FRESH:
             return known.descriptor
+        await self._lookups.acquire()
+        try:
+            return await self._look_for(name, newest)
+        finally:
+            self._lookups.release()
+
+    async def _look_for(self, name: OnionName, newest: bool) -> ServiceDescriptor:
         now = period_of(self._wall_clock())
         # Clocks differ: a service may be in the next period already, or in the last one still.
         for period in (now, now + 1, now - 1):
@@ -265,6 +317,8 @@ class OnionConnector:
                 raise ServiceUnreachable(
                     "it takes too long to find out where the onion service is; try again"
                 ) from None
+            except CircuitError as error:
+                raise ServiceUnreachable(f"it cannot be found out where the onion service is: {error}") from None
             if item is None:
                 continue
             try:
@@ -280,6 +334,10 @@ class OnionConnector:
         self._known[name] = _Known(descriptor, self._reactor.seconds())
         if len(self._known) > DESCRIPTORS:
             del self._known[next(iter(self._known))]
+
+
+def _closed() -> CircuitError:
+    return CircuitError("the client is closed; make another one")
 
 
 async def _all(parts: tuple[Deferred[Any], ...]) -> list[Any]:

@@ -1,17 +1,16 @@
-"""What a service asks of those who want to be introduced: the puzzle in its descriptor, and what a solution is worth.
+"""What effort a service suggests to those who want to be introduced.
 
-The effort that it suggests rises while more wait that have made it than are served in a second, and falls when that is
-long over. No I/O, no clock: time is an argument. Source: docs/protocol-onion, Puzzles.
+It rises while too many come that have made it: more wait than are served in a second, or most introduction points have
+refused such. It falls when that is long over. No I/O, no clock: time is an argument. Source: docs/protocol-onion,
+Puzzles.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
-import attrs
-
-from torpydo.onion import LEAST_EFFORT, MOST_EFFORT, Meeting, Puzzle
+from torpydo.onion import LEAST_EFFORT, MOST_EFFORT, NodeId
 
 __all__ = ["Demand"]
 
@@ -21,68 +20,43 @@ LOWER: Final = 300.0
 """Seconds without a crowd after which the effort falls."""
 FALL: Final = 4
 """By what it is divided then. It doubles when it rises."""
-SEED_LIFE: Final = 7200.0
-"""Seconds after which another seed is published. Clients use a descriptor for half an hour."""
-SOLUTIONS: Final = 1 << 17
-"""Solutions after which the same is done: about as many as three introduction points pass on in half an hour. All that
-were counted must be remembered."""
-
-
-@attrs.define(eq=False)
-class _Seed:
-    """A puzzle, and the cookies that it was solved for."""
-
-    puzzle: Puzzle
-    since: float
-    solved: set[bytes] = attrs.field(factory=set)
+RECENT: Final = 10.0
+"""Seconds for which it counts that a point has refused somebody."""
 
 
 class Demand:
-    """The puzzle of one service.
+    """The effort that one service suggests.
 
-    :param now: seconds
     :param many: introductions that are a crowd when they wait together
+    :ivar effort: 0, or a power of two
     """
 
-    def __init__(self, rng: Callable[[int], bytes], now: float, many: float) -> None:
+    def __init__(self, many: float) -> None:
         self.effort = 0
-        self._rng = rng
         self._many = many
-        self._seeds = [_Seed(Puzzle(rng(32)), now)]
+        # For each node, when it has last refused an effort of so many bits: all that it says must have a bound.
+        self._refusals: dict[NodeId, dict[int, float]] = {}
         self._changed = float("-inf")
         self._crowded = float("-inf")
 
-    @property
-    def puzzle(self) -> Puzzle:
-        """For the descriptor."""
-        return attrs.evolve(self._seeds[0].puzzle, effort=self.effort)
+    def refused(self, node: NodeId, effort: int, now: float) -> None:
+        """An introduction point has refused somebody who has made *effort*."""
+        self._refusals.setdefault(node, {})[effort.bit_length()] = now
 
-    def worth(self, meeting: Meeting) -> int:
-        """The effort that *meeting* proves. A solution counts once, and with the last seed as well as with this one."""
-        for seed in self._seeds:
-            effort = seed.puzzle.effort_of(meeting.cookie, meeting.nonce, meeting.effort)
-            if effort:
-                if meeting.cookie in seed.solved:
-                    return 0
-                seed.solved.add(meeting.cookie)
-                return effort
-        return 0
-
-    def look(self, waiting: Callable[[int], int], now: float) -> bool:
-        """See whether the effort, or the seed, is to be another one; tells whether it is.
+    def look(self, waiting: Callable[[int], int], nodes: Collection[NodeId], now: float) -> bool:
+        """See whether the effort is to be another one; tells whether it is.
 
         :param waiting: how many introductions wait with at least that effort
+        :param nodes: the introduction points of the descriptor, each once
         """
-        return any((self._look_at_effort(waiting, now), self._look_at_seed(now)))
-
-    def _look_at_effort(self, waiting: Callable[[int], int], now: float) -> bool:
+        self._refusals = {node: bits for node, bits in self._refusals.items() if node in nodes}
         lower = self.effort // FALL if self.effort >= FALL * LEAST_EFFORT else 0
         effort = self.effort
-        if waiting(effort) >= self._many:
+        if self._is_crowded(effort, waiting, nodes, now):
             self._crowded = now
             if now - self._changed >= RAISE:
                 effort = min(max(LEAST_EFFORT, 2 * effort), MOST_EFFORT)
-        elif waiting(lower) >= self._many:
+        elif self._is_crowded(lower, waiting, nodes, now):
             # Those who have made no effort do not raise it, or honest clients would pay; yet it keeps them behind.
             self._crowded = now
         elif now - max(self._crowded, self._changed) >= LOWER:
@@ -93,9 +67,13 @@ class Demand:
         self._changed = now
         return True
 
-    def _look_at_seed(self, now: float) -> bool:
-        seed = self._seeds[0]
-        if now - seed.since < SEED_LIFE and len(seed.solved) < SOLUTIONS:
-            return False
-        self._seeds = [_Seed(Puzzle(self._rng(32)), now), seed]
-        return True
+    def _is_crowded(
+        self, effort: int, waiting: Callable[[int], int], nodes: Collection[NodeId], now: float
+    ) -> bool:
+        """Whether too many make at least that effort. A few points that lie are believed by nobody."""
+        full = sum(self._has_refused(node, effort, now) for node in nodes)
+        return waiting(effort) >= self._many or 2 * full > len(nodes)
+
+    def _has_refused(self, node: NodeId, effort: int, now: float) -> bool:
+        least = effort.bit_length()
+        return any(bits >= least and now - at < RECENT for bits, at in self._refusals.get(node, {}).items())

@@ -38,6 +38,8 @@ class HostedService:
     :ivar private_key: its identity; whoever has it can be this service
     """
 
+    log = Logger()
+
     def __init__(self, private_key: SigningKey, stopped: Callable[[HostedService], None]) -> None:
         self.private_key = private_key
         self._name = OnionName.of(private_key)
@@ -139,7 +141,11 @@ class HostedService:
     def tell(self, percent: int, tag: str, summary: str) -> None:
         """Say how far it is."""
         for progress in self._progress:
-            progress(percent, tag, summary)
+            try:
+                progress(percent, tag, summary)
+            except Exception:
+                # Whoever is told may have a terminal that has gone; the service goes on without his hearing of it.
+                self.log.failure("progress could not be told")
 
 
 def _removed() -> CircuitError:

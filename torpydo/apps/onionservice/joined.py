@@ -15,12 +15,15 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from torpydo.client import Circuit
+from torpydo.errors import TorpydoError
 from torpydo.onion import OnionName
 
 __all__ = ["JoinedCircuits"]
 
 IDLE: Final = 600.0
 """Seconds without a stream after which a circuit is closed."""
+STREAMS: Final = 500
+"""Streams on a circuit, after which the next come on another one; the protocol ends at 1000."""
 LOOK: Final = 60.0
 """Seconds between two looks whether one is used."""
 
@@ -50,7 +53,9 @@ class JoinedCircuits:
         self._make = make
         self._idle = idle
         self._open: dict[Key, Circuit] = {}
+        # Those that whoever comes may wait for, and all.
         self._making: dict[Key, _Making] = {}
+        self._under_way: set[_Making] = set()
 
     def use(self, name: OnionName, isolation: Hashable) -> Deferred[Circuit]:
         """The circuit, made if there is none.
@@ -59,12 +64,13 @@ class JoinedCircuits:
         """
         key = (name, isolation)
         circuit = self._open.get(key)
-        if circuit is not None and circuit.is_open:
+        if circuit is not None and circuit.is_open and circuit.streams < STREAMS:
             return succeed(circuit)
         making = self._making.get(key)
         if making is not None:
             return self._wait(key, making)
         making = self._making[key] = _Making()
+        self._under_way.add(making)
         deferred = self._wait(key, making)
         making.task = Deferred.fromCoroutine(self._make(name))
         making.task.addBoth(self._made, key, making)
@@ -91,6 +97,7 @@ class JoinedCircuits:
 
     def _made(self, result: Circuit | Failure, key: Key, making: _Making) -> None:
         kept = self._forget_making(key, making)
+        self._under_way.discard(making)
         if isinstance(result, Failure):
             while making.waiting:
                 making.waiting.pop(0).errback(result.value)
@@ -128,6 +135,15 @@ class JoinedCircuits:
         self._retire((name, isolation), circuit)
         if not circuit.streams:
             circuit.close("the service did not answer on the circuit")
+
+    def close(self, error: TorpydoError) -> None:
+        """Whoever waits is told *error*, and what is being made is given up. Open circuits end with the client."""
+        self._making.clear()
+        for making in list(self._under_way):
+            while making.waiting:
+                making.waiting.pop(0).errback(error)
+            if making.task is not None:
+                making.task.cancel()
 
     def new_identity(self) -> None:
         """Nothing from now on shares a circuit with anything before."""

@@ -16,10 +16,9 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from torpydo.apps.onionservice.queue import IntroductionQueue
 from torpydo.client import Circuit, Conversation, IncomingStream
 from torpydo.errors import TorpydoError
-from torpydo.onion import DHSecretKey, Introduced, NodeId, Secret
+from torpydo.onion import DHSecretKey, HandshakeKeys, Introduced, IntroductionQueue, NodeId, Secret
 
 __all__ = ["Meetings"]
 
@@ -31,6 +30,9 @@ LONGEST: Final = 10.0
 """Seconds after which it is given up: the client has, too."""
 ATTEMPTS: Final = 2
 """Circuits that are built for one introduction (SECURITY O6)."""
+STREAMS: Final = 1000
+"""Streams of all clients; each may be a connection to a local program. When there are as many, a client may have its
+share of them and no more."""
 CIRCUITS: Final = 2000
 """Joined circuits; when there are more, the one that was not used for longest goes."""
 IDLE: Final = 900.0
@@ -47,6 +49,7 @@ class Meetings:
     :param queue: of introductions
     :param at_once: clients that it goes to at one time
     :param circuits: joined circuits that there may be
+    :param streams: that there may be on all of them
     :param idle: seconds without a stream after which one is closed
     :ivar circuits: those there are, the one that was joined first at the front
     """
@@ -63,6 +66,7 @@ class Meetings:
         rng: Callable[[int], bytes],
         at_once: int = AT_ONCE,
         circuits: int = CIRCUITS,
+        streams: int = STREAMS,
         idle: float = IDLE,
     ) -> None:
         self.circuits: dict[Circuit, None] = {}
@@ -73,6 +77,7 @@ class Meetings:
         self._rng = rng
         self._at_once = at_once
         self._most_circuits = circuits
+        self._most_streams = streams
         self._idle = idle
         # With the effort of each, and when it was begun.
         self._under_way: dict[Deferred[None], tuple[int, float]] = {}
@@ -147,7 +152,7 @@ class Meetings:
                     raise
                 continue
             try:
-                self._keep(conversation.join_as_service(meeting.cookie, reply, keys, self._incoming))
+                self._join(conversation, meeting.cookie, reply, keys)
             except TorpydoError:
                 conversation.close()
                 raise
@@ -155,11 +160,27 @@ class Meetings:
 
     # -- Joined circuits
 
+    def _join(self, conversation: Conversation, cookie: bytes, reply: bytes, keys: HandshakeKeys) -> None:
+        # The client speaks first, and not before it has the reply: no stream comes before this returns.
+        circuit = conversation.join_as_service(cookie, reply, keys, lambda stream: self._take(circuit, stream))
+        self._keep(circuit)
+
+    def _take(self, circuit: Circuit, stream: IncomingStream) -> None:
+        streams = sum([one.streams for one in self.circuits])
+        # Whoever has few gets one more: all together that is twice the number at the most.
+        if streams > self._most_streams and circuit.streams * len(self.circuits) > self._most_streams:
+            stream.refuse(busy=True)
+        else:
+            self._incoming(stream)
+
     def _keep(self, circuit: Circuit) -> None:
         self.circuits[circuit] = None
         circuit.when_closed().addCallback(lambda _: self.circuits.pop(circuit, None))
         if len(self.circuits) > self._most_circuits:
-            min(self.circuits, key=lambda one: (bool(one.streams), one.last_used)).close("there are too many circuits")
+            # Not the one that has just come, or those who keep a stream open on each would let nobody in.
+            others = (one for one in self.circuits if one is not circuit)
+            least = min(others, key=lambda one: (bool(one.streams), one.last_used), default=circuit)
+            least.close("there are too many circuits")
         if self._sweeper is None and self.circuits:
             self._sweeper = self._reactor.callLater(min(SWEEP, self._idle), self._sweep)
 

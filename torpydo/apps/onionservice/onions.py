@@ -17,7 +17,7 @@ from torpydo.apps.dht import ClientDHT
 from torpydo.apps.onionservice.connector import OnionConnector
 from torpydo.apps.onionservice.forwarding import FactoryTarget, ForwardTarget, OnionAddress
 from torpydo.apps.onionservice.hosting import HostedService, OnionEndpoint, ProgressFunction, Target
-from torpydo.apps.onionservice.service import OnionService
+from torpydo.apps.onionservice.service import OnionService, ServiceLimits
 from torpydo.client import Client, FirstData, World
 from torpydo.errors import ConfigurationError
 from torpydo.onion import DHPublicKey, DHSecretKey, OnionName, Secret, SigningKey
@@ -73,6 +73,7 @@ class Onions:
         ports: Iterable[PortSpec],
         private_key: SigningKey | None,
         clients: Sequence[DHPublicKey],
+        limits: ServiceLimits | None,
         progress: ProgressFunction | None,
     ) -> HostedService:
         """See :meth:`torpydo.client.Client.host_onion_service`."""
@@ -85,26 +86,31 @@ class Onions:
         service = HostedService(key, self._forget)
         for port, target in made:
             service.add_port(port, target)
-        self._run(service, clients, progress)
+        self._run(service, clients, limits, progress)
         return service
 
-    def _shared(self, key: SigningKey) -> HostedService:
+    def _shared(self, key: SigningKey, limits: ServiceLimits | None) -> HostedService:
         service = self._services.get(bytes(key.public))
         if service is None:
             service = HostedService(key, self._forget)
-            self._run(service, (), None)
+            self._run(service, (), limits, None)
         return service
 
-    def endpoint(self, port: int, key: Callable[[], SigningKey]) -> IStreamServerEndpoint:
+    def endpoint(
+        self, port: int, key: Callable[[], SigningKey], limits: ServiceLimits | None
+    ) -> IStreamServerEndpoint:
         """See :meth:`torpydo.client.Client.onion_endpoint`."""
-
-        return OnionEndpoint(lambda: self._shared(key()), port)
+        return OnionEndpoint(lambda: self._shared(key(), limits), port)
 
     def _run(
-        self, service: HostedService, clients: Sequence[DHPublicKey], progress: ProgressFunction | None
+        self,
+        service: HostedService,
+        clients: Sequence[DHPublicKey],
+        limits: ServiceLimits | None,
+        progress: ProgressFunction | None,
     ) -> None:
         if self._closed:
-            raise ConfigurationError("the client is closed")
+            raise ConfigurationError("the client is closed; make another one")
         key = service.private_key
         if progress is not None:
             service.watch(progress)
@@ -119,6 +125,7 @@ class Onions:
             wall_clock=self._world.wall_clock,
             clients=clients,
             changed=service.changed,
+            limits=limits or ServiceLimits(),
         )
         self._services[bytes(key.public)] = service
         service.tell(40, "introduction", "looking for introduction points")
@@ -141,6 +148,7 @@ class Onions:
         self._closed = True
         for service in list(self._services.values()):
             service.remove()
+        self._connector.close()
         self.dht.close()
 
 

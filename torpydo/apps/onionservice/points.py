@@ -1,7 +1,8 @@
 """The introduction points of a service: opened, replaced when they are lost or have served their time.
 
 A point that is to be replaced stays in the descriptor until another one is there, and goes on for a while after that:
-clients still use the descriptor that they have found before. Called by service.
+clients still use the descriptor that they have found before. Each has its own seed for puzzles, and another one now and
+then, at a time of its own: two points shall not see that they are of one service. Called by service.
 ::
 
     LISTED ──(too old, too many introductions)──> AGEING ──(another is there)──> LEAVING ──(published, a while)──> gone
@@ -21,7 +22,18 @@ from twisted.python.failure import Failure
 
 from torpydo.client import Client, Conversation
 from torpydo.errors import PathError, TorpydoError
-from torpydo.onion import DHSecretKey, IntroductionPoint, NodeId, Secret, SigningKey, VerifyKey
+from torpydo.onion import (
+    SEED_SIZE,
+    DHSecretKey,
+    Introduce2,
+    IntroductionPoint,
+    NodeId,
+    Proof,
+    Secret,
+    SigningKey,
+    VerifyKey,
+    proves,
+)
 
 __all__ = ["IntroductionPoints", "PointLife"]
 
@@ -41,11 +53,13 @@ class PointLife:
     :ivar seconds: least and most of them
     :ivar introductions: least and most of them
     :ivar overlap: seconds that it goes on after a descriptor without it was stored. Clients use one for half an hour
+    :ivar seed: least and most seconds after which it has another seed: nobody has longer to solve puzzles in advance
     """
 
     seconds: tuple[int, int] = (18 * 3600, 24 * 3600)
     introductions: tuple[int, int] = (16_384, 32_768)
     overlap: float = 3600.0
+    seed: tuple[int, int] = (5400, 9000)
 
 
 class _Stage(Enum):
@@ -59,6 +73,7 @@ class _Point:
     """One of them.
 
     :ivar most: introductions after which it is replaced
+    :ivar seeds: of its puzzles, the last one and the one before
     :ivar seen: what each introduction begins with; it is in memory only, as are the keys: after a restart an old
         introduction opens with none of them
     """
@@ -67,14 +82,21 @@ class _Point:
     key: SigningKey
     service_key: DHSecretKey
     most: int
+    seeds: tuple[bytes, ...]
     stage: _Stage = _Stage.LISTED
     timer: IDelayedCall | None = None
+    seed_timer: IDelayedCall | None = None
     seen: set[bytes] = attrs.field(factory=set)
 
     @property
     def public(self) -> IntroductionPoint:
         """What clients are told."""
-        return IntroductionPoint(self.conversation.node_id, VerifyKey(self.key.public), self.service_key.public)
+        key = VerifyKey(self.key.public)
+        return IntroductionPoint(self.conversation.node_id, key, self.service_key.public, self.seeds[0])
+
+    def worth(self, message: bytes, proof: Proof) -> int:
+        """The effort that *proof* shows. The node has looked, too; it may say what it likes."""
+        return proof.effort if any(proves(seed, message, proof) for seed in self.seeds) else 0
 
     def after(self, reactor: Any, seconds: float, function: Callable[[_Point], None]) -> None:
         """Call *function* then, and nothing that was to be called before."""
@@ -83,8 +105,9 @@ class _Point:
 
     def cancel(self) -> None:
         """Call nothing."""
-        if self.timer is not None and self.timer.active():
-            self.timer.cancel()
+        for timer in (self.timer, self.seed_timer):
+            if timer is not None and timer.active():
+                timer.cancel()
 
 
 class IntroductionPoints:
@@ -93,7 +116,8 @@ class IntroductionPoints:
     :param wanted: how many
     :param rng: bytes of randomness
     :param randbelow: a uniform integer below its argument
-    :param introduced: called with the key of a point and each introduction by it, once
+    :param introduced: called with the service key of a point, each introduction by it, once, and the effort it proves
+    :param refused: called with the node of a point and the highest effort of those that it has just refused
     :param changed: called when those for the descriptor have changed
     """
 
@@ -108,7 +132,8 @@ class IntroductionPoints:
         *,
         rng: Callable[[int], bytes],
         randbelow: Callable[[int], int],
-        introduced: Callable[[DHSecretKey, bytes], None],
+        introduced: Callable[[DHSecretKey, bytes, int], None],
+        refused: Callable[[NodeId, int], None],
         changed: Callable[[], None],
     ) -> None:
         self._reactor = reactor
@@ -118,6 +143,7 @@ class IntroductionPoints:
         self._rng = rng
         self._randbelow = randbelow
         self._introduced = introduced
+        self._refused = refused
         self._changed = changed
         self._points: list[_Point] = []
         self._opening: set[Deferred[None]] = set()
@@ -162,11 +188,13 @@ class IntroductionPoints:
             SigningKey(Secret(self._rng(32))),
             DHSecretKey(Secret(self._rng(32))),
             self._between(self._life.introductions),
+            (self._rng(SEED_SIZE),),
         )
         self._establishing.append(conversation.node_id)
         try:
-            established = conversation.establish_intro(point.key, lambda message: self._take(point, message))
+            established = conversation.establish_intro(point.key, lambda introduced: self._take(point, introduced))
             await established.addTimeout(ANSWER, self._reactor)
+            conversation.set_puzzle(point.seeds[0])
         except BaseException:
             conversation.close()
             raise
@@ -174,6 +202,7 @@ class IntroductionPoints:
             self._establishing.remove(conversation.node_id)
         self._points.append(point)
         point.after(self._reactor, self._between(self._life.seconds), self._replace)
+        self._reseed_later(point)
         self._unlist()
         conversation.when_closed().addCallback(lambda _: self._lost(point))
         self._changed()
@@ -220,9 +249,24 @@ class IntroductionPoints:
             self._failures += 1
             self._retry = self._reactor.callLater(pause, self.fill)
 
+    # -- Puzzles
+
+    def _reseed_later(self, point: _Point) -> None:
+        point.seed_timer = self._reactor.callLater(self._between(self._life.seed), self._reseed, point)
+
+    def _reseed(self, point: _Point) -> None:
+        point.seeds = (self._rng(SEED_SIZE), point.seeds[0])
+        # Before any client can know it.
+        point.conversation.set_puzzle(point.seeds[0])
+        self._reseed_later(point)
+        self._changed()
+
     # -- Introductions
 
-    def _take(self, point: _Point, message: bytes) -> None:
+    def _take(self, point: _Point, introduced: Introduce2) -> None:
+        message = introduced.message
+        if introduced.refused:
+            self._refused(point.conversation.node_id, introduced.refused - 1)
         # With the client's key, which is new for each introduction.
         first = message[:32]
         if first in point.seen:
@@ -233,7 +277,7 @@ class IntroductionPoints:
         elif len(point.seen) == 2 * point.most:
             # Whoever floods must not fill the memory while nothing else can be had.
             self._leave(point)
-        self._introduced(point.service_key, message)
+        self._introduced(point.service_key, message, point.worth(message, introduced.proof))
 
     # -- Leaving
 
