@@ -12,6 +12,7 @@ import torpydo
 
 PACKAGE = Path(torpydo.__file__).parent
 VERBS = {"write", "writeSequence", "writeSomeData"}
+FUNCTION = "write_now"
 # What is written to that is no transport: files, and objects that are named here in their own place.
 FILES = {"self._state", "self", "file", "os"}
 
@@ -21,6 +22,7 @@ BOUNDS = {
         "LinkProtocol._write": "one record at a time, none while the transport is full (producer); the rest is in the"
         " core, counted for its circuits",
     },
+    "net/directwrite.py": {"write_now": "its callers are entered here themselves"},
     "net/fetch.py": {"_Body.startProducing": "one request body, a heartbeat"},
     "node/exitstream.py": {
         "ExitStream.write": "the client's credit, which is renewed only while the transport is not full (producer)",
@@ -39,6 +41,8 @@ def writes(tree: ast.AST, scope: str = "") -> Iterator[tuple[str, str]]:
             continue
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in VERBS:
             yield scope, ast.unparse(node.func.value)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == FUNCTION:
+            yield scope, ast.unparse(node.args[0])
         yield from writes(node, scope)
 
 

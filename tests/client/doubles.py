@@ -113,7 +113,7 @@ class CircuitDouble:
         """Like ``Circuit.close``; also what happens when a node dies."""
         if self.closed:
             return
-        self.closed = True
+        self.closed, self.is_open = True, False
         self.streams = 0
         waiting, self.waiting = self.waiting, []
         for deferred, _ in waiting:

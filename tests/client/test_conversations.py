@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.protocol import Factory
 from twisted.trial.unittest import SynchronousTestCase
@@ -12,9 +14,9 @@ from tests.testing.recorders import Recorder
 from torpydo.client import Circuit, Client, Conversation, IncomingStream
 from torpydo.crypto import DHSecretKey, Secret, SigningKey
 from torpydo.errors import CircuitLost, ConnectRefused, LocalProtocolError, PathError
-from torpydo.onion import Introduced, Introduction, Meeting, OnionName
+from torpydo.onion import HandshakeKeys, Introduced, Introduction, Meeting, OnionName
 from torpydo.testing import LocalNetwork
-from torpydo.tpdp import IntroduceStatus
+from torpydo.tpdp import Introduce2, IntroduceStatus, Proof
 
 SERVICE = SigningKey(Secret(b"s" * 32))
 NAME = OnionName.of(SERVICE)
@@ -32,7 +34,7 @@ class Meetings(SynchronousTestCase):
         self.network.start()
         self.service: Client = self.network.success(self.network.add_client())
         self.client = self.network.client
-        self.introductions: list[bytes] = []
+        self.introductions: list[Introduce2] = []
         self.streams: list[IncomingStream] = []
 
     def done(self, deferred: Any) -> Any:
@@ -56,10 +58,10 @@ class Meetings(SynchronousTestCase):
         self.assertIs(self.done(asking.introduce(POINT.public, hello.message)), IntroduceStatus.OK)
         asking.close()
         self.network.flush()
-        (message,) = self.introductions
-        introduced = Introduced.open(NAME, SERVICE_KEY, message)
+        (told,) = self.introductions
+        introduced = Introduced.open(NAME, SERVICE_KEY, told.message)
         keys, reply = introduced.answer(DHSecretKey(Secret(b"f" * 32)))
-        going: Conversation = self.done(self.service.conversation(introduced.meeting.node_id, hops=4))
+        going: Conversation = self.done(self.service.conversation(introduced.meeting.node_id, more_hops=1))
         served = going.join_as_service(introduced.meeting.cookie, reply, keys, self.streams.append)
         return waiting.join_as_client(hello.finish(self.done(waiting.when_met()))), served
 
@@ -176,7 +178,7 @@ class ConversationTests(Meetings):
         self.failureResultOf(waiting.introduce(bytes(32), bytes(512)), CircuitLost, LocalProtocolError)
 
     def test_an_answer_that_nobody_waits_for(self) -> None:
-        """It is kept until somebody asks; who stopped waiting leaves nothing behind."""
+        """Who stopped waiting leaves nothing behind."""
         waiting: Conversation = self.done(self.client.conversation())
         established = waiting.establish_rendezvous(COOKIE)
         established.addErrback(lambda failure: None)
@@ -184,10 +186,77 @@ class ConversationTests(Meetings):
         self.network.flush()
         self.assertTrue(waiting.is_open)
 
+    def test_effort(self) -> None:
+        """What a client says it has done comes to the service as it is, whatever it is worth."""
+        point = self.introduced()
+        point.set_puzzle(b"s" * 32)
+        asking: Conversation = self.done(self.client.conversation(point.node_id))
+        proof = Proof(5, b"n" * 16)
+        self.assertIs(self.done(asking.introduce(POINT.public, b"m" * 512, proof)), IntroduceStatus.OK)
+        self.network.flush()
+        self.assertEqual(self.introductions, [Introduce2(proof, 0, b"m" * 512)])
+        self.assertRaises(LocalProtocolError, asking.set_puzzle, b"s" * 32)
+
+    def test_an_answer_before_anybody_waits_for_it(self) -> None:
+        """It is kept until somebody asks, once."""
+        waiting: Conversation = self.done(self.client.conversation())
+        self.done(waiting.establish_rendezvous(COOKIE))
+        going: Conversation = self.done(self.service.conversation(waiting.node_id))
+        keys = HandshakeKeys(*[Secret(bytes([number]) * 32) for number in range(3)])
+        going.join_as_service(COOKIE, b"r" * 512, keys, self.streams.append)
+        self.network.advance(1)
+        self.assertEqual(self.successResultOf(waiting.when_met()), b"r" * 512)
+        again = waiting.when_met()
+        self.assertNoResult(again)
+        waiting.close()
+        self.failureResultOf(again, CircuitLost)
+
     def test_a_ping(self) -> None:
         """A circuit that waits can be asked whether it lives."""
         point = self.introduced()
         self.assertGreaterEqual(self.done(point.ping()), 0.0)
+
+    def vanish(self, waiting: Conversation) -> None:
+        """The last node of that circuit stays connected, and nothing comes through to it or from it any more."""
+        self.network.partition(next(node for node in self.network.nodes if node.node_id == waiting.node_id))
+
+    def test_an_introduction_point_that_vanishes(self) -> None:
+        """Nothing is said on such a circuit for hours; that it is dead is found out all the same, in half a minute."""
+        point = self.introduced()
+        self.network.advance(120)
+        self.assertTrue(point.is_open)
+        self.vanish(point)
+        self.network.advance(30)
+        self.assertFalse(point.is_open)
+
+    def test_questions_at_random_times(self) -> None:
+        """Whoever sees the cells of two circuits learns nothing from the pauses between them."""
+        point = self.introduced()
+        asked: list[float] = []
+        ping = point._circuit.ping
+
+        def note() -> Deferred[float]:
+            asked.append(self.network.reactor.seconds())
+            return ping()
+
+        self.patch(point._circuit, "ping", note)
+        self.network.advance(600)
+        pauses = [after - before for before, after in pairwise(asked)]
+        self.assertTrue(all(10 <= pause <= 15.1 for pause in pauses), pauses)
+        self.assertGreater(len({round(pause, 2) for pause in pauses}), 30)
+
+    def test_only_introduction_points_are_asked(self) -> None:
+        """Others wait for seconds, and are looked after by whoever waits; nothing is left of one that is closed."""
+        waiting: Conversation = self.done(self.client.conversation())
+        self.done(waiting.establish_rendezvous(COOKIE))
+        self.vanish(waiting)
+        self.network.advance(40)
+        self.assertTrue(waiting.is_open)
+        self.network.heal()
+        point = self.introduced()
+        calls = len(self.network.clients[1].reactor.getDelayedCalls())
+        point.close()
+        self.assertLess(len(self.network.clients[1].reactor.getDelayedCalls()), calls)
 
     def test_which_node(self) -> None:
         """The one that is asked for; one that is not listed is none, and those to avoid are not on the way."""
@@ -207,7 +276,7 @@ class ConversationTests(Meetings):
         seconds, chosen = set(), set()
         for turn in range(30):
             node_id = self.network.nodes[turn // 2 % 6].node_id if turn % 2 else None
-            one: Conversation = self.done(self.client.conversation(node_id, hops=3 + turn % 3 // 2))
+            one: Conversation = self.done(self.client.conversation(node_id, more_hops=turn % 3 // 2))
             path = one._circuit.path
             self.assertEqual(path[-1].node_id, one.node_id)
             seconds.add(path[1].node_id)

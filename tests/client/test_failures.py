@@ -36,7 +36,7 @@ class ConnectErrorTests(SynchronousTestCase):
 
     def test_no_kind_is_lost(self) -> None:
         """It can still be caught by its own class, but for those that never reach an application."""
-        never = (errors.ListenError, errors.DescriptorError, errors.CryptoError)
+        never = (errors.ListenError, errors.DescriptorError, errors.CryptoError, errors.ItemError)
         for error in every_error():
             if not isinstance(error, never) and type(error) is not errors.ProtocolError:
                 self.assertIsInstance(as_connect_error(error), type(error))

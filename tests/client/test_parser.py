@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from typing import Any
 
 import attrs
@@ -17,14 +20,30 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.plugin import IPlugin
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from tests.client.network import URL
 from tests.directory.build import url
-from torpydo.client.parser import SharedClients, TorpydoServiceStringParser, TorpydoStringParser
-from torpydo.errors import ConfigurationError, PoolUnreachable, PoolURLError, TorpydoError
+from torpydo.client.parser import (
+    FIRST_PAUSE,
+    LAST_PAUSE,
+    SharedClients,
+    TorpydoServiceStringParser,
+    TorpydoStringParser,
+)
+from torpydo.crypto import SigningKey
+from torpydo.errors import (
+    CircuitBuildError,
+    ConfigurationError,
+    PoolUnreachable,
+    PoolURLError,
+    StateError,
+    TorpydoError,
+)
+from torpydo.net import open_key_file
 
 
 @attrs.define(eq=False)
@@ -33,12 +52,12 @@ class ClientDouble:
 
     opened: list[tuple[str, int, Any, Any]] = attrs.field(factory=list)
     closed: bool = False
-    hosted: list[tuple[int, str | None]] = attrs.field(factory=list)
+    hosted: list[tuple[int, SigningKey | None]] = attrs.field(factory=list)
     listening: list[Deferred[Any]] = attrs.field(factory=list)
 
-    def onion_endpoint(self, port: int, *, key_file: str | None = None) -> ClientDouble:
+    def onion_endpoint(self, port: int, *, private_key: SigningKey | None = None) -> ClientDouble:
         """Like ``Client.onion_endpoint``."""
-        self.hosted.append((port, key_file))
+        self.hosted.append((port, private_key))
         return self
 
     def listen(self, factory: IProtocolFactory) -> Deferred[Any]:
@@ -213,13 +232,22 @@ class ServiceStringTests(StringTests):
         self.services.parseStreamServer(self.reactor, "80", keyFile="/no/such/place", pool=URL)
         self.assertEqual(self.made, [])
 
+    def key_path(self) -> str:
+        """Where a key file may be."""
+        directory = tempfile.mkdtemp(prefix="torpydo-test-")
+        self.addCleanup(shutil.rmtree, directory)
+        return os.path.join(directory, "key")
+
     def test_listen_makes_the_client_and_the_service(self) -> None:
         """With all that the string says; it fires when the service is there."""
-        listening = self.listen("80", keyFile="/key", stateDir="/somewhere")
+        path = self.key_path()
+        listening = self.listen("80", keyFile=path, stateDir="/somewhere")
         self.assertEqual(self.made[0][0], (self.reactor, (URL,), "/somewhere"))
         client = ClientDouble()
         self.made[0][1].callback(client)
-        self.assertEqual(client.hosted, [(80, "/key")])
+        [(port, key)] = client.hosted
+        assert key is not None
+        self.assertEqual((port, key.public), (80, open_key_file(path, os.urandom).public))
         self.assertNoResult(listening)
         client.listening[0].callback("port")
         self.assertEqual(self.successResultOf(listening), "port")
@@ -243,13 +271,42 @@ class ServiceStringTests(StringTests):
         self.quiet_service(self.listen("80", stateDir="/other"))
         self.assertEqual(len(self.made), 2)
 
-    def test_a_failure_is_told_and_the_next_listen_tries_again(self) -> None:
-        """As for connections."""
+    def test_it_keeps_trying(self) -> None:
+        """While pools are down: nobody would listen again. The log says why, and does not name the guard."""
         listening = self.listen("80")
-        self.made[0][1].errback(PoolUnreachable("down"))
-        self.failureResultOf(listening, PoolUnreachable)
-        self.quiet_service(self.listen("80"))
+        with capturedLogs() as lines:
+            self.made[0][1].errback(PoolUnreachable("down"))
+            self.reactor.advance(FIRST_PAUSE)
+            self.made[1][1].errback(CircuitBuildError(1, 3, "GUARDNAME", "no answer"))
+        words = [formatEvent(line) for line in lines]
+        self.assertEqual([word.rpartition(": ")[2] for word in words], ["down", "no circuit can be built"])
+        self.assertNotIn("GUARDNAME", str(lines))
+        self.reactor.advance(2 * FIRST_PAUSE - 1)
         self.assertEqual(len(self.made), 2)
+        self.reactor.advance(1)
+        client = ClientDouble()
+        self.made[2][1].callback(client)
+        client.listening[0].callback("port")
+        self.assertEqual(self.successResultOf(listening), "port")
+
+    def test_the_pauses_have_an_end(self) -> None:
+        """It is tried every five minutes, however long the network is away."""
+        self.quiet_service(self.listen("80"))
+        for _ in range(9):
+            self.made[-1][1].errback(PoolUnreachable("down"))
+            self.reactor.advance(LAST_PAUSE)
+        self.assertEqual(len(self.made), 10)
+
+    def test_what_waiting_does_not_mend(self) -> None:
+        """It is told at once, so that Twisted ends the process; the key file before the network is asked."""
+        with open(path := self.key_path(), "wb") as file:
+            file.write(b"torn")
+        self.failureResultOf(self.listen("80", keyFile=path), StateError)
+        self.assertEqual(self.made, [])
+        listening = self.listen("80")
+        self.made[0][1].errback(StateError("another process is using it"))
+        self.failureResultOf(listening, StateError)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_cancel(self) -> None:
         """While the client is made, and while the service becomes reachable."""
@@ -263,6 +320,11 @@ class ServiceStringTests(StringTests):
         listening.cancel()
         self.failureResultOf(listening, CancelledError)
         self.assertTrue(client.listening[0].called)
+        listening = self.listen("80", stateDir="/third")
+        self.made[2][1].errback(PoolUnreachable("down"))
+        listening.cancel()
+        self.failureResultOf(listening, CancelledError)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_bad_strings(self) -> None:
         """Typed errors, when the string is read."""

@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.client.doubles import CircuitDouble, StreamDouble, path
 from tests.directory.build import node_id
-from torpydo.client.questions import ANSWER, IDLE, Questions
+from torpydo.client.questions import ANSWER, CIRCUITS, IDLE, Questions
 from torpydo.crypto import NodeId
 from torpydo.dht import DHT_HOST, DHT_PORT, MAX_FRAME, frame, take_frame
 from torpydo.errors import (
@@ -45,6 +45,8 @@ class Build:
 class QuestionsTests(SynchronousTestCase):
     """Circuits by the test."""
 
+    hops = 1
+
     def setUp(self) -> None:
         self.clock = Clock()
         self.builds: list[Build] = []
@@ -66,7 +68,7 @@ class QuestionsTests(SynchronousTestCase):
 
     def built(self, number: int = -1) -> CircuitDouble:
         """The circuit is there, and its stream asked for."""
-        circuit = CircuitDouble(path(1))
+        circuit = CircuitDouble(path(*range(1, self.hops + 1)))
         self.builds[number].deferred.callback(circuit)
         return circuit
 
@@ -267,12 +269,13 @@ class FailureTests(QuestionsTests):
         self.failureResultOf(questions.ask(NODE, b"one"), CircuitLost)
         self.assertEqual(len(questions), 0)
 
-    def test_a_hop_refuses(self) -> None:
-        """All who wait hear why."""
+    def test_the_node_refuses(self) -> None:
+        """All who wait hear why, and no other circuit is built."""
         answers = [self.questions.ask(NODE, b"one") for _ in range(2)]
-        self.builds[0].deferred.errback(CircuitBuildError(2, 3, "name", "no answer"))
+        self.builds[0].deferred.errback(CircuitBuildError(3, 3, "name", "no answer"))
         for answer in answers:
             self.failureResultOf(answer, CircuitBuildError)
+        self.assertEqual(len(self.builds), 1)
         self.assertNothingLeft()
 
     def test_the_stream_is_refused(self) -> None:
@@ -350,6 +353,105 @@ class FailureTests(QuestionsTests):
         for raw in (b"", b"short", b"x" * 33):
             self.failureResultOf(self.questions.ask(raw, b"one"), BadKey)
         self.assertEqual(self.builds, [])
+        self.assertNothingLeft()
+
+
+class AgainTests(QuestionsTests):
+    """A node on the way is lost, and not the one that is asked: another circuit."""
+
+    hops = 3
+
+    def assertAsked(self, *questions: bytes) -> tuple[CircuitDouble, IProtocol]:
+        """The circuit that was asked for last is there, with these questions and no others."""
+        circuit, protocol, transport = self.opened()
+        self.assertEqual(frames(b"".join(circuit.first_data) + transport.value()), list(questions))
+        return circuit, protocol
+
+    def test_a_hop_refuses(self) -> None:
+        """The first or the one in the middle: all who wait have their answers through others."""
+        answers = [self.questions.ask(NODE, b"one"), self.questions.ask(NODE, b"two")]
+        for hop in (1, 2):
+            self.builds[-1].deferred.errback(CircuitBuildError(hop, 3, "name", "no answer"))
+        self.assertEqual((len(self.builds), len(self.questions)), (3, 1))
+        _, protocol = self.assertAsked(b"one", b"two")
+        protocol.dataReceived(frame(b"1") + frame(b"2"))
+        self.assertEqual([self.successResultOf(answer) for answer in answers], [b"1", b"2"])
+
+    def test_the_circuit_is_lost(self) -> None:
+        """At each step. What has its answer is not asked again, and what is asked meanwhile goes along."""
+        for steps in (self.built, lambda: self.opened()[0]):
+            first, second = self.questions.ask(NODE, b"one"), self.questions.ask(NODE, b"two")
+            steps().close()
+            third = self.questions.ask(NODE, b"three")
+            circuit, protocol = self.assertAsked(b"one", b"two", b"three")
+            protocol.dataReceived(frame(b"1"))
+            circuit.close()
+            _, protocol = self.assertAsked(b"two", b"three")
+            protocol.dataReceived(frame(b"2") + frame(b"3"))
+            self.assertEqual([self.successResultOf(one) for one in (first, second, third)], [b"1", b"2", b"3"])
+            self.clock.advance(IDLE)
+            self.assertNothingLeft()
+
+    def test_the_stream_hears_of_it_first(self) -> None:
+        """As with a real circuit: each question is asked once more, not twice."""
+        self.questions.ask(NODE, b"one")
+        circuit, protocol, _ = self.opened()
+        circuit.is_open = False
+        protocol.connectionLost(Failure(CircuitLost("gone")))
+        circuit.close()
+        self.assertEqual((len(self.builds), len(self.questions)), (2, 1))
+        self.assertAsked(b"one")
+
+    def test_not_for_ever(self) -> None:
+        """So many circuits, and no more."""
+        answer = self.questions.ask(NODE, b"one")
+        for _ in range(CIRCUITS):
+            self.assertNoResult(answer)
+            self.opened()[0].close()
+        self.failureResultOf(answer, CircuitLost)
+        self.assertEqual(len(self.builds), CIRCUITS)
+        self.assertNothingLeft()
+
+    def test_no_more_time(self) -> None:
+        """It is the first circuit's time that counts, with all that are built."""
+        answer = self.questions.ask(NODE, b"one")
+        circuit = self.built()
+        self.clock.advance(ANSWER - 1)
+        circuit.close()
+        self.built()
+        self.clock.advance(1)
+        self.failureResultOf(answer, CircuitLost)
+        self.assertNothingLeft()
+
+    def test_the_node_ends_it(self) -> None:
+        """It has answered, in its way: no other circuit helps."""
+        for reason in (ConnectionDone(), StreamReset("torn")):
+            answer = self.questions.ask(NODE, b"one")
+            builds = len(self.builds)
+            _, protocol, _ = self.opened()
+            protocol.connectionLost(Failure(reason))
+            self.failureResultOf(answer, StreamReset)
+            self.assertEqual(len(self.builds), builds)
+            self.assertNothingLeft()
+
+    def test_nobody_waits(self) -> None:
+        """Then there is nothing to ask again."""
+        answer = self.questions.ask(NODE, b"one")
+        circuit, protocol, _ = self.opened()
+        protocol.dataReceived(frame(b"1"))
+        self.successResultOf(answer)
+        circuit.close()
+        self.assertEqual(len(self.builds), 1)
+        self.assertNothingLeft()
+
+    def test_closed_meanwhile(self) -> None:
+        """No circuit is built for questions that were given up."""
+        answer = self.questions.ask(NODE, b"one")
+        circuit = self.built()
+        circuit.is_open = False
+        self.questions.close()
+        self.failureResultOf(answer, CircuitLost)
+        self.assertEqual(len(self.builds), 1)
         self.assertNothingLeft()
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.net.test_state import StateTestCase, counting_rng
 from torpydo.crypto import KEY_SIZE, Secret, SigningKey
 from torpydo.errors import StateError
-from torpydo.net import StateDirectory, open_key_file
+from torpydo.net import StateDirectory, open_dh_key_file, open_key_file, read_dh_key_file
 from torpydo.net.keyfile import decode_key, encode_key
 
 SEED = bytes(range(KEY_SIZE))
@@ -59,6 +59,21 @@ class MadeTests(KeyFileTests):
         self.assertEqual(self.mode(self.path), 0o600)
         self.assertEqual(self.temporary(), [])
         self.assertEqual(open_key_file(self.path, rng).public, made.public)
+
+    def test_the_directory_is_written_too(self) -> None:
+        """When the key is used a power failure cannot take it away any more (SECURITY X2)."""
+        written: list[bool] = []
+        fsync = os.fsync
+
+        def note(descriptor: int) -> None:
+            if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+                self.assertTrue(os.path.samestat(os.fstat(descriptor), os.stat(self.scratch)))
+                written.append(os.path.exists(self.path))
+            fsync(descriptor)
+
+        self.patch(os, "fsync", note)
+        open_key_file(self.path, counting_rng())
+        self.assertEqual(written, [True])
 
     def test_a_generous_umask(self) -> None:
         """The mode does not depend on it, in either direction."""
@@ -121,6 +136,21 @@ class MadeTests(KeyFileTests):
         """Other bytes are a typed error that does not show them."""
         error = self.assertRaises(StateError, decode_key, "/some/path", data)
         self.assertIn("/some/path", str(error))
+
+
+class ClientKeyTests(KeyFileTests):
+    """The key by which a service knows a client."""
+
+    def test_made_by_one_and_read_by_the_other(self) -> None:
+        """It is the same key, and stays the same."""
+        made = open_dh_key_file(self.path, counting_rng())
+        self.assertEqual(read_dh_key_file(self.path).public, made.public)
+        self.assertEqual(open_dh_key_file(self.path, counting_rng()).public, made.public)
+
+    def test_reading_makes_none(self) -> None:
+        """The service would not know it."""
+        self.assertIn(self.path, str(self.assertRaises(StateError, read_dh_key_file, self.path)))
+        self.assertFalse(os.path.exists(self.path))
 
 
 class RefusedTests(KeyFileTests):

@@ -11,7 +11,9 @@ from tests.tpdp.meeting import COOKIE, Meeting, handshake
 from torpydo.crypto import SigningKey
 from torpydo.errors import BadSignature, DecryptionFailed, LocalProtocolError, RemoteProtocolError
 from torpydo.tpdp.address import Address
-from torpydo.tpdp.constants import BULK, CELL, EARLY, EndReason
+from torpydo.tpdp.constants import ACK_INTERVAL, BULK, CELL, EARLY, ORIGIN_READ, EndReason
+from torpydo.tpdp.controller import ALLOWED_DELAY, JOINED_DELAY
+from torpydo.tpdp.conversations import SIZES, Introduce1, Introduce2, Proof
 from torpydo.tpdp.events import (
     PongReceived,
     Said,
@@ -79,6 +81,28 @@ class JoinedTests(SynchronousTestCase):
         self.assertEqual((got["client"], got["service"]), (sent, sent))
         self.assertIsNotNone(meeting.client.origin.end.rtt)
         self.assertIsNotNone(meeting.service.origin.end.rtt)
+
+    @given(st.integers(1, 4))
+    def test_what_a_builder_reads_fills_cells(self, reads: int) -> None:
+        """Reads of that size become four BULK cells each and nothing else; one byte more begins another cell."""
+        for size, small in ((reads * ORIGIN_READ, 0), (reads * ORIGIN_READ + 1, 1)):
+            meeting = Meeting()
+            stream = self.opened(meeting)
+            end = meeting.client.origin.end
+            # The first BULK cell begins an interval.
+            end.window.sent(ACK_INTERVAL - end.window._since, bytes(16), 0.0)
+            end._streams[stream].credit = size
+            end.window.controller.size = 2 * size + ACK_INTERVAL
+            end.send_data(stream, bytes(size))
+            commands = [command for command, _ in meeting.client.origin.cells_to_send(0.0)]
+            self.assertEqual(commands, [BULK] * 4 * reads + [CELL] * small)
+
+    def test_the_window(self) -> None:
+        """The path is twice as long as others: more may wait on it, both ways."""
+        meeting = Meeting()
+        for chain in (meeting.client, meeting.service):
+            self.assertEqual(chain.origin.end.window.controller.delay, JOINED_DELAY)
+        self.assertEqual(Chain(3).origin.end.window.controller.delay, ALLOWED_DELAY)
 
     def test_ping(self) -> None:
         """The other end answers, not the rendezvous node."""
@@ -176,12 +200,32 @@ class ConversationTests(SynchronousTestCase):
         self.assertEqual(said.kind, Type.ESTABLISH_INTRO)
         self.assertEqual(chain.exit.intro_key(said.data).raw, key.public)
         chain.exit.end.say(Type.INTRO_ESTABLISHED, b"")
-        chain.exit.end.say(Type.INTRODUCE2, b"1" * 512)
+        chain.exit.end.say(Type.INTRODUCE2, b"1" * 536)
         chain.pump()
-        chain.exit.end.say(Type.INTRODUCE2, b"2" * 512)
+        chain.exit.end.say(Type.INTRODUCE2, b"2" * 536)
         chain.pump()
-        wanted = [(Type.INTRO_ESTABLISHED, b""), (Type.INTRODUCE2, b"1" * 512), (Type.INTRODUCE2, b"2" * 512)]
+        wanted = [(Type.INTRO_ESTABLISHED, b""), (Type.INTRODUCE2, b"1" * 536), (Type.INTRODUCE2, b"2" * 536)]
         self.assertEqual([(event.kind, event.data) for event in chain.take_origin()], wanted)
+
+    def test_a_service_goes_on(self) -> None:
+        """It may set another puzzle any number of times, before it is answered and later; nothing else, nobody else."""
+        chain = Chain()
+        chain.take_origin()
+        chain.origin.establish_intro(SigningKey(b"i" * 32))
+        chain.origin.end.say(Type.INTRO_PUZZLE, b"1" * 32)
+        chain.pump()
+        chain.exit.end.say(Type.INTRO_ESTABLISHED, b"")
+        chain.pump()
+        chain.origin.end.say(Type.INTRO_PUZZLE, b"2" * 32)
+        chain.pump()
+        said = [(event.kind, event.data) for event in chain.take_exit()]
+        self.assertEqual(said[1:], [(Type.INTRO_PUZZLE, b"1" * 32), (Type.INTRO_PUZZLE, b"2" * 32)])
+        self.assertRaises(Malformed, chain.origin.end.say, Type.INTRO_PUZZLE, b"3" * 31)
+        for opening in (None, Type.INTRODUCE1, Type.ESTABLISH_RENDEZVOUS, Type.RENDEZVOUS1):
+            chain = Chain(1)
+            if opening is not None:
+                chain.origin.end.say(opening, bytes(SIZES[opening]))
+            self.assertRaises(LocalProtocolError, chain.origin.end.say, Type.INTRO_PUZZLE, bytes(32))
 
     def test_a_proof_holds_for_its_circuit_only(self) -> None:
         """ESTABLISH_INTRO that was seen on one circuit is refused on another (SECURITY O8)."""
@@ -198,14 +242,14 @@ class ConversationTests(SynchronousTestCase):
         """An answer to nothing, a second one, one of another conversation or of another size destroys the circuit."""
         openings = {
             Type.ESTABLISH_INTRO: bytes(96),
-            Type.INTRODUCE1: bytes(544),
+            Type.INTRODUCE1: bytes(564),
             Type.ESTABLISH_RENDEZVOUS: COOKIE,
             Type.RENDEZVOUS1: COOKIE + bytes(512),
         }
         answers = {
             Type.INTRO_ESTABLISHED: b"",
             Type.INTRODUCE_ACK: b"\0",
-            Type.INTRODUCE2: bytes(512),
+            Type.INTRODUCE2: bytes(536),
             Type.RENDEZVOUS_ESTABLISHED: b"",
             Type.RENDEZVOUS2: bytes(512),
         }
@@ -231,13 +275,35 @@ class ConversationTests(SynchronousTestCase):
             chain.exit.end.say(answer, answers[answer] + b"x")
             self.assertRaises(Malformed, chain.pump)
 
+    @given(st.binary(min_size=564, max_size=564))
+    def test_what_a_client_says(self, data: bytes) -> None:
+        """INTRODUCE1: any bytes of that size are one, and written as they were read."""
+        asked = Introduce1.decode(data)
+        self.assertEqual(asked.encode(), data)
+        nonce = b"n" * 16
+        whole = Introduce1(b"k" * 32, Proof(0x01020304, nonce), b"m" * 512).encode()
+        self.assertEqual(whole, b"k" * 32 + bytes.fromhex("01020304") + nonce + b"m" * 512)
+
+    @given(st.binary(min_size=536, max_size=536))
+    def test_what_a_service_hears(self, data: bytes) -> None:
+        """INTRODUCE2: the same."""
+        self.assertEqual(Introduce2.decode(data).encode(), data)
+        nonce = b"n" * 16
+        whole = Introduce2(Proof(1, nonce), 0x0A0B0C0D, b"m" * 512).encode()
+        self.assertEqual(whole, bytes.fromhex("00000001") + nonce + bytes.fromhex("0a0b0c0d") + b"m" * 512)
+
     def test_openings_that_do_not_fit(self) -> None:
         """A second conversation, one beside streams, streams beside one, and wrong sizes."""
         for first, second in (
-            (message(Type.ESTABLISH_RENDEZVOUS, 0, COOKIE), message(Type.INTRODUCE1, 0, bytes(544))),
-            (message(Type.BEGIN, 1, b"\0\x50name"), message(Type.INTRODUCE1, 0, bytes(544))),
-            (message(Type.INTRODUCE1, 0, bytes(544)), message(Type.BEGIN, 1, b"\0\x50name")),
-            (message(Type.PING, 0, bytes(8)), message(Type.INTRODUCE1, 0, bytes(543))),
+            (message(Type.ESTABLISH_RENDEZVOUS, 0, COOKIE), message(Type.INTRODUCE1, 0, bytes(564))),
+            (message(Type.BEGIN, 1, b"\0\x50name"), message(Type.INTRODUCE1, 0, bytes(564))),
+            (message(Type.INTRODUCE1, 0, bytes(564)), message(Type.BEGIN, 1, b"\0\x50name")),
+            (message(Type.PING, 0, bytes(8)), message(Type.INTRODUCE1, 0, bytes(563))),
+            (message(Type.PING, 0, bytes(8)), message(Type.INTRO_PUZZLE, 0, bytes(32))),
+            (message(Type.INTRODUCE1, 0, bytes(564)), message(Type.INTRO_PUZZLE, 0, bytes(32))),
+            (message(Type.ESTABLISH_RENDEZVOUS, 0, COOKIE), message(Type.INTRO_PUZZLE, 0, bytes(32))),
+            (message(Type.ESTABLISH_INTRO, 0, bytes(96)), message(Type.INTRO_PUZZLE, 0, bytes(33))),
+            (message(Type.ESTABLISH_INTRO, 0, bytes(96)), message(Type.INTRODUCE1, 0, bytes(564))),
             (message(Type.PING, 0, bytes(8)), message(Type.INTRO_ESTABLISHED, 0, b"")),
         ):
             chain = Chain(1, early=0)

@@ -16,7 +16,7 @@ from typing import Annotated, Final, Self
 import attrs
 import msgspec
 
-from torpydo.crypto import document_hash
+from torpydo.crypto import with_hash, without_hash
 from torpydo.errors import StateError
 
 __all__ = ["BuildTimes"]
@@ -37,7 +37,6 @@ RECENT_SLOW: Final = 18
 MAX_HOPS: Final = 8
 
 _FORMAT: Final = 1
-_HASH_SIZE: Final = 32
 _LIMIT_MS: Final = int(LONGEST * 1000)
 _LEAST_MS: Final = int(SHORTEST * 1000)
 _Start = Annotated[int, msgspec.Meta(ge=_LEAST_MS, le=_LIMIT_MS)]
@@ -114,8 +113,7 @@ class BuildTimes:
         lengths = [
             _StoredLength(hops, length.start, list(length.times)) for hops, length in sorted(self._lengths.items())
         ]
-        body = _encoder.encode(_Stored(_FORMAT, lengths))
-        return document_hash(body) + body
+        return with_hash(_encoder.encode(_Stored(_FORMAT, lengths)))
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
@@ -123,11 +121,8 @@ class BuildTimes:
 
         :raises StateError: if the bytes are torn or are not build times
         """
-        body = data[_HASH_SIZE:]
         try:
-            if document_hash(body) != data[:_HASH_SIZE]:
-                raise ValueError("the hash does not fit")
-            stored = _decoder.decode(body)
+            stored = _decoder.decode(without_hash(data))
         except (ValueError, RecursionError):
             raise StateError("the build times are torn or foreign") from None
         known = cls()

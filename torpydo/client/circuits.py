@@ -276,7 +276,7 @@ class Circuit:
         self.flush_soon()
 
     def say(self, kind: MessageType, data: bytes) -> None:
-        """Begin a conversation with the last hop.
+        """Begin a conversation with the last hop, or go on.
 
         :raises TorpydoError: if the circuit is not built, or used already
         """
@@ -331,7 +331,10 @@ class Circuit:
 
     def _gone(self, why: str, sent: bool) -> None:
         if self.state is CircuitState.BUILDING:
-            self._destroy(build_error(self.path, self._origin.hops + 1, why), sent)
+            # What is torn was not torn by the node that is asked: the hop before it would have told of that. The first
+            # is not blamed once it has answered, or it would be the guard no more.
+            hop = self._origin.hops + 1 if sent else max(self._origin.hops, min(self._origin.hops + 1, 2))
+            self._destroy(build_error(self.path, hop, why), sent)
         else:
             self._destroy(CircuitLost(f"{why}; open the stream again and another circuit will be used"), sent)
 

@@ -38,13 +38,12 @@ _TORN = "the circuit was lost after the first bytes of the stream had gone; they
 class _Opening:
     """A stream, or a question, that waits for the exit's answer."""
 
-    __slots__ = ("deferred", "factory", "first", "host", "port")
+    __slots__ = ("deferred", "factory", "first", "port")
 
     def __init__(
-        self, deferred: Deferred[Any], host: str, port: int, factory: IProtocolFactory | None, first: FirstData | None
+        self, deferred: Deferred[Any], port: int, factory: IProtocolFactory | None, first: FirstData | None
     ) -> None:
         self.deferred = deferred
-        self.host = host
         self.port = port
         self.factory = factory
         self.first = first
@@ -53,7 +52,7 @@ class _Opening:
 class CircuitStreams(OpenStreams[OriginEnd]):
     """The streams that this side opens on one circuit.
 
-    :param path: of the circuit; an error names its last node
+    :param path: of the circuit; an error names its last node if that is an exit
     :param joined: whether a service is at its other end, which alone may hear its name
     :param options: those of :class:`~torpydo.client.openstreams.OpenStreams`
     """
@@ -87,7 +86,7 @@ class CircuitStreams(OpenStreams[OriginEnd]):
         except ValueError as error:
             return fail(StreamFailed(f"this destination cannot be asked for: {error}"))
         first.attach(lambda data: self._send(stream, data))
-        return self._wait(stream, host, port, factory, first)
+        return self._wait(stream, port, factory, first)
 
     def resolve(self, host: str) -> Deferred[list[tuple[str, int]]]:
         """Ask the exit for the addresses of *host*. See ``Circuit.resolve``."""
@@ -97,17 +96,17 @@ class CircuitStreams(OpenStreams[OriginEnd]):
             stream = self.end.resolve(host)
         except ValueError as error:
             return fail(StreamFailed(f"this destination cannot be asked for: {error}"))
-        return self._wait(stream, host, 0, None, None)
+        return self._wait(stream, 0, None, None)
 
     def _is_not_for_exits(self, host: str) -> bool:
         return not self._joined and is_onion(host)
 
     def _wait(
-        self, stream: int, host: str, port: int, factory: IProtocolFactory | None, first: FirstData | None
+        self, stream: int, port: int, factory: IProtocolFactory | None, first: FirstData | None
     ) -> Deferred[Any]:
         self.last_used = self.clock.seconds()
         deferred: Deferred[Any] = Deferred(lambda _: self._cancelled(stream))
-        self._opening[stream] = _Opening(deferred, host, port, factory, first)
+        self._opening[stream] = _Opening(deferred, port, factory, first)
         self.flush_soon()
         return deferred
 
@@ -158,7 +157,9 @@ class CircuitStreams(OpenStreams[OriginEnd]):
     def _ended(self, event: StreamEnded) -> None:
         opening = self._answered(event.stream)
         if opening is not None:
-            opening.deferred.errback(stream_error(event.reason, self._path, opening.host, opening.port))
+            # No node of a joined circuit's path has an opinion of its streams.
+            path = () if self._joined else self._path
+            opening.deferred.errback(stream_error(event.reason, path, opening.port))
         super()._ended(event)
 
     # -- What the circuit says

@@ -27,6 +27,7 @@ from torpydo.client.limits import DEFAULT_LIMITS, ClientLimits
 from torpydo.client.paths import Want
 from torpydo.client.routing import Routing, Settings
 from torpydo.client.status import ClientStatus
+from torpydo.client.vanguards import LEAST_HOPS
 from torpydo.client.world import World
 from torpydo.crypto import KEY_SIZE, DHPublicKey, NodeId, Secret, SigningKey
 from torpydo.directory import PoolURL, Services
@@ -67,7 +68,7 @@ class Client(ClassicCalls):
         :param pools: pool URLs with their keys, as in a pool's ``STATE/pool.url``
         :param state_dir: a private directory that remembers listings and the guard; ``None`` remembers nothing
         :param pool_threshold: how many pools must list a node; by default the majority
-        :param hops: nodes in a circuit
+        :param hops: nodes in a circuit; those for onion services have at least three
         :param limits: what it bounds
         :param progress: called with percent, tag and summary
         :param world: time, randomness and connections; for tests
@@ -224,29 +225,34 @@ class Client(ClassicCalls):
         return self._run.build_own(hops, path, port)
 
     def conversation(
-        self, node_id: NodeId | None = None, *, hops: int = 3, avoid: Collection[NodeId] = ()
+        self, node_id: NodeId | None = None, *, more_hops: int = 0, avoid: Collection[NodeId] = ()
     ) -> Deferred[Conversation]:
         """A circuit of your own that is spoken with in messages: what onion services are made of.
 
-        With three hops or more its second node is one of the few that stay for days (SECURITY G4).
+        It has as many nodes as any other circuit of this client, and no fewer than three. Its second node is one of the
+        few that stay for days (SECURITY G4).
 
         :param node_id: the node it ends at; by default any that services and their clients may meet at, the guard and
             those few only if there is no other
-        :param hops: nodes in it
+        :param more_hops: nodes in it beyond those; eight in all at the most
         :param avoid: nodes that are in no place of it
         :return: fails with :class:`PathError` or :class:`CircuitBuildError`
         """
         services = Services.ONION if node_id is None else Services.NONE
+        hops = min(self._long_enough + more_hops, MAX_HOPS)
         want = Want("", None, hops, refused=frozenset(avoid), anywhere=True, last=node_id, services=services)
-        return self._run.build_for(want).addCallback(Conversation)
+        return self._run.build_for(want).addCallback(Conversation, self._reactor, self._world.randbelow)
 
     def circuit_to(self, node_id: NodeId) -> Deferred[Circuit]:
-        """A circuit of your own that ends at a certain node.
+        """A circuit of your own that ends at a certain node, of no fewer than three.
 
         :return: fails with :class:`PathError` or :class:`CircuitBuildError`
         """
-        run = self._run
-        return run.build_for(Want("", None, run.hops, anywhere=True, last=node_id))
+        return self._run.build_for(Want("", None, self._long_enough, anywhere=True, last=node_id))
+
+    @property
+    def _long_enough(self) -> int:
+        return max(LEAST_HOPS, self._run.hops)
 
     @property
     def participants(self) -> Participants:
@@ -262,6 +268,7 @@ class Client(ClassicCalls):
         private_key: SigningKey | None = None,
         key_file: str | None = None,
         clients: Sequence[DHPublicKey] = (),
+        limits: Any = None,
         progress: ProgressFunction | None = None,
     ) -> Deferred[Any]:
         """Run an onion service, and wait until clients can find it. Parameters as for :meth:`host_onion_service`.
@@ -271,7 +278,7 @@ class Client(ClassicCalls):
         """
         try:
             service = self.host_onion_service(
-                ports, private_key=private_key, key_file=key_file, clients=clients, progress=progress
+                ports, private_key=private_key, key_file=key_file, clients=clients, limits=limits, progress=progress
             )
         except TorpydoError:
             return fail(Failure())
@@ -285,6 +292,7 @@ class Client(ClassicCalls):
         private_key: SigningKey | None = None,
         key_file: str | None = None,
         clients: Sequence[DHPublicKey] = (),
+        limits: Any = None,
         progress: ProgressFunction | None = None,
     ) -> Any:
         """Run an onion service, which becomes reachable by itself and keeps trying.
@@ -294,6 +302,7 @@ class Client(ClassicCalls):
         :param private_key: its identity; by default a new one, which the result has
         :param key_file: where that is kept; made if it is missing
         :param clients: keys of those who may come; without any everybody may who knows the name
+        :param limits: what strangers can make it do, a :class:`torpydo.apps.onionservice.ServiceLimits`
         :param progress: called with percent, tag and summary
         :return: a :class:`torpydo.apps.onionservice.HostedService`
         :raises ConfigurationError: for a value that cannot be used
@@ -301,20 +310,28 @@ class Client(ClassicCalls):
         """
         if key_file is not None:
             private_key = self._key_of(private_key, key_file)
-        return self.onions.host(ports, private_key, clients, progress)
+        return self.onions.host(ports, private_key, clients, limits, progress)
 
     def onion_endpoint(
-        self, port: int, *, private_key: SigningKey | None = None, key_file: str | None = None
+        self,
+        port: int,
+        *,
+        private_key: SigningKey | None = None,
+        key_file: str | None = None,
+        limits: Any = None,
     ) -> IStreamServerEndpoint:
         """A port of an onion service as an endpoint; those with one key are one service.
 
         :param private_key: its identity; by default a new one for each endpoint
         :param key_file: where that is kept; made if it is missing
+        :param limits: as for :meth:`host_onion_service`; of several ports with one key those of the first count
         """
         onions = self.onions
         if private_key is None and key_file is None:
             private_key = SigningKey(Secret(self._world.rng(KEY_SIZE)))
-        endpoint: IStreamServerEndpoint = onions.endpoint(port, lambda: self._key_of(private_key, key_file))
+        endpoint: IStreamServerEndpoint = onions.endpoint(
+            port, lambda: self._key_of(private_key, key_file), limits
+        )
         return endpoint
 
     def _key_of(self, key: SigningKey | None, path: str | None) -> SigningKey:
@@ -332,6 +349,8 @@ class Client(ClassicCalls):
         if self._onions is None:
             # By name and only now: they are made of this public API, which knows nothing of them.
             self._onions = namedAny("torpydo.apps.onionservice.Onions")(self._reactor, self, self._world)
+            if self._routing.is_closed:
+                self._onions.close()
         return self._onions
 
     def new_identity(self) -> None:

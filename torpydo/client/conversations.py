@@ -7,17 +7,28 @@ mean, is their caller's matter (``apps/onionservice``). Made by ``Client.convers
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError, fail, succeed
+from twisted.internet.interfaces import IDelayedCall
+from twisted.python.failure import Failure
 
 from torpydo.client.circuits import Circuit
 from torpydo.client.servedstreams import AcceptFunction
 from torpydo.crypto import NodeId, SigningKey
 from torpydo.errors import CircuitLost, TorpydoError
-from torpydo.tpdp import HandshakeKeys, IntroduceStatus, MessageType, Said
+from torpydo.tpdp import HandshakeKeys, Introduce1, Introduce2, IntroduceStatus, MessageType, Proof, Said
 
 __all__ = ["Conversation"]
+
+ASKED: Final = (10, 15)
+"""Least and most seconds between two questions to an introduction point whether it is there. Nothing else may be said
+to it for hours, and a node that is cut off breaks no connection: those on the way notice after a minute and a half."""
+ANSWER: Final = 10.0
+"""Seconds that its answer may take: clients wait no longer."""
+_MILLI: Final = 1000
+NOTHING: Final = Proof()
+"""No effort was made."""
 
 
 class Conversation:
@@ -25,14 +36,19 @@ class Conversation:
 
     Every Deferred fails with :class:`CircuitLost` when the circuit is gone.
 
+    :param clock: keeps time
+    :param randbelow: a uniform integer below its argument
     :ivar node_id: of that node
     """
 
-    def __init__(self, circuit: Circuit) -> None:
+    def __init__(self, circuit: Circuit, clock: Any, randbelow: Callable[[int], int]) -> None:
         self._circuit = circuit
+        self._clock = clock
+        self._randbelow = randbelow
+        self._timer: IDelayedCall | None = None
         self._waiting: dict[MessageType, Deferred[bytes]] = {}
         self._heard: dict[MessageType, bytes] = {}
-        self._introduced: Callable[[bytes], None] | None = None
+        self._introduced: Callable[[Introduce2], None] | None = None
         self._lost = False
         circuit.hear = self._hear
         circuit.when_closed().addCallback(self._closed)
@@ -49,11 +65,11 @@ class Conversation:
 
     # -- Introduction points
 
-    def establish_intro(self, key: SigningKey, introduced: Callable[[bytes], None]) -> Deferred[None]:
-        """Let the node be an introduction point.
+    def establish_intro(self, key: SigningKey, introduced: Callable[[Introduce2], None]) -> Deferred[None]:
+        """Let the node be an introduction point; once it is, the circuit is closed if it does not answer any more.
 
         :param key: by which it knows the service; clients find its public half in the descriptor
-        :param introduced: called with the 512 bytes of each INTRODUCE2
+        :param introduced: called with each INTRODUCE2
         :return: fires when it is one
         """
         self._introduced = introduced
@@ -61,16 +77,25 @@ class Conversation:
             self._circuit.establish_intro(key)
         except TorpydoError as error:
             return fail(error)
-        return self._heard_of(MessageType.INTRO_ESTABLISHED).addCallback(lambda _: None)
+        return self._heard_of(MessageType.INTRO_ESTABLISHED).addCallback(lambda _: self._ask_later())
 
-    def introduce(self, key: bytes, message: bytes) -> Deferred[IntroduceStatus]:
-        """Let the node hand *message* to the service that it knows by *key*.
+    def set_puzzle(self, seed: bytes) -> None:
+        """Let the introduction point take proofs of effort that were made with *seed*, 32 bytes, or the one before.
+
+        :raises TorpydoError: if it is none
+        """
+        self._circuit.say(MessageType.INTRO_PUZZLE, seed)
+
+    def introduce(self, key: bytes, message: bytes, proof: Proof = NOTHING) -> Deferred[IntroduceStatus]:
+        """Let the node hand *message* to the service that it knows by *key*; it may keep it for a moment.
 
         :param key: 32 bytes
         :param message: 512 bytes
+        :param proof: of effort; who has made more goes first
         :return: fires with what it did
         """
-        return self._ask(MessageType.INTRODUCE1, key + message, MessageType.INTRODUCE_ACK).addCallback(_status)
+        asked = Introduce1(key, proof, message)
+        return self._ask(MessageType.INTRODUCE1, asked.encode(), MessageType.INTRODUCE_ACK).addCallback(_status)
 
     # -- Rendezvous
 
@@ -110,6 +135,21 @@ class Conversation:
         """Destroy the circuit."""
         self._circuit.close()
 
+    def _ask_later(self) -> None:
+        if not self._lost:
+            least, most = ASKED
+            pause = least + self._randbelow((most - least) * _MILLI + 1) / _MILLI
+            self._timer = self._clock.callLater(pause, self._ask_whether_it_is_there)
+
+    def _ask_whether_it_is_there(self) -> None:
+        self._timer = None
+        asked = self.ping().addTimeout(ANSWER, self._clock)
+        asked.addCallbacks(lambda _: self._ask_later(), self._silent)
+
+    def _silent(self, failure: Failure) -> None:
+        failure.trap(TorpydoError, TimeoutError, CancelledError)
+        self._circuit.close("the introduction point did not answer")
+
     def _ask(self, kind: MessageType, data: bytes, answer: MessageType) -> Deferred[bytes]:
         try:
             self._circuit.say(kind, data)
@@ -132,7 +172,7 @@ class Conversation:
     def _hear(self, said: Said) -> None:
         if said.kind is MessageType.INTRODUCE2:
             if self._introduced is not None:
-                self._introduced(said.data)
+                self._introduced(Introduce2.decode(said.data))
             return
         waiter = self._waiting.pop(said.kind, None)
         if waiter is None:
@@ -142,6 +182,9 @@ class Conversation:
 
     def _closed(self, ignored: object) -> None:
         self._lost = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self._introduced = None
         while self._waiting:
             self._waiting.popitem()[1].errback(_gone())

@@ -51,9 +51,14 @@ def build_error(path: Sequence[Descriptor], hop: int, why: str = "", *, status: 
     return CircuitBuildError(place, len(path), _name(path[place - 1]), why or _EXTEND.get(status, "it failed"))
 
 
-def stream_error(reason: EndReason, path: Sequence[Descriptor], host: str, port: int) -> StreamError:
-    """The error for a stream that the exit ended with *reason* before it was open."""
-    where = f"hop {len(path)} of {len(path)}, node {_name(path[-1])}: "
+def stream_error(reason: EndReason, path: Sequence[Descriptor], port: int) -> StreamError:
+    """The error for a stream that was ended with *reason* before it was open.
+
+    :param path: to the exit that did so; empty if it was an onion service
+    """
+    if not path and reason is EndReason.CONNECT_REFUSED:
+        return ConnectRefused(f"the onion service has nobody at port {port}: no such port, or its program does not run")
+    where = f"hop {len(path)} of {len(path)}, node {_name(path[-1])}: " if path else "the onion service: "
     if reason is EndReason.EXIT_POLICY:
         return ExitPolicyRefused(f"{where}exit policy refuses port {port}" if port else f"{where}exit policy refuses")
     kind, why = _STREAM.get(reason, (StreamFailed, "the stream failed"))

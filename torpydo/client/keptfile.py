@@ -1,6 +1,7 @@
-"""A file of the client's state that can be made anew, at a price: a torn one is set aside, a full disk costs one line.
+"""A file of a client's or an application's state that can be made anew, at a price: a torn one is set aside, a full
+disk costs one line.
 
-Called by keeping, paths and vanguards.
+Called by keeping, paths and vanguards, and by applications.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ through the plugins, which hold the one parser of each.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 import attrs
@@ -23,17 +23,25 @@ from twisted.internet.interfaces import (
     IStreamServerEndpoint,
     IStreamServerEndpointStringParser,
 )
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
 from twisted.plugin import IPlugin
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from torpydo.client.client import Client
 from torpydo.client.endpoints import CircuitEndpoint
+from torpydo.client.world import World
 from torpydo.directory import PoolURL
-from torpydo.errors import ConfigurationError
+from torpydo.errors import CircuitError, ConfigurationError, StateError, TorpydoError
+from torpydo.net import open_key_file
 
 CreateFunction = Callable[..., Deferred[Client]]
 """Called like :meth:`Client.create`."""
+
+FIRST_PAUSE: Final = 5.0
+LAST_PAUSE: Final = 300.0
+"""Seconds until a client that did not get ready is made again for a service: doubled each time."""
 
 
 @attrs.frozen
@@ -177,20 +185,46 @@ class TorpydoStringParser:
 
 @implementer(IStreamServerEndpoint)
 class _ServiceEndpoint:
-    """A port of an onion service of a client that is made when it is needed."""
+    """A port of an onion service of a client that is made when it is needed.
 
-    def __init__(self, shared: _SharedClient, port: int, key_file: str | None) -> None:
+    It keeps trying: nobody would listen again for a program that was started before the network could be reached.
+    """
+
+    log = Logger()
+
+    def __init__(self, reactor: Any, shared: _SharedClient, port: int, key_file: str | None) -> None:
+        self._reactor = reactor
         self._shared = shared
         self._port = port
         self._key_file = key_file
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
-        """Be a service; fires when clients can find it, cancellable."""
+        """Be a service.
 
-        def listen(client: Client) -> Deferred[IListeningPort]:
-            return client.onion_endpoint(self._port, key_file=self._key_file).listen(protocolFactory)
+        :return: fires when clients can find it; cancellable; fails with :class:`ConfigurationError` or
+            :class:`StateError`, at once if the key file or the state directory cannot be used: Twisted ends a process
+            for that, but only logs what comes later
+        """
+        return Deferred.fromCoroutine(self._listen(protocolFactory))
 
-        return self._shared.get().addCallback(listen)
+    async def _listen(self, factory: IProtocolFactory) -> IListeningPort:
+        key = None if self._key_file is None else open_key_file(self._key_file, World().rng)
+        client = await self._ready()
+        return await client.onion_endpoint(self._port, private_key=key).listen(factory)
+
+    async def _ready(self) -> Client:
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                return await self._shared.get()
+            except (ConfigurationError, StateError):
+                raise
+            except TorpydoError as error:
+                # A log does not name the guard (SECURITY I1).
+                reason = "no circuit can be built" if isinstance(error, CircuitError) else str(error)
+                self.log.warn("the onion service is not ready and keeps trying: {reason}", reason=reason)
+            await deferLater(self._reactor, pause, lambda: None)
+            pause = min(2 * pause, LAST_PAUSE)
 
 
 @implementer(IPlugin, IStreamServerEndpointStringParser)
@@ -213,4 +247,4 @@ class TorpydoServiceStringParser:
         self, reactor: Any, port: str, *, keyFile: str = "", pool: str = "", stateDir: str = ""
     ) -> IStreamServerEndpoint:
         number = _port(port, "torpydo-service:PORT")
-        return _ServiceEndpoint(self._clients.get(reactor, pool, stateDir), number, keyFile or None)
+        return _ServiceEndpoint(reactor, self._clients.get(reactor, pool, stateDir), number, keyFile or None)

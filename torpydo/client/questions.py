@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from torpydo.client.circuits import Circuit
 from torpydo.crypto import NodeId
 from torpydo.dht import DHT_HOST, DHT_PORT, frame, take_frame
-from torpydo.errors import BadKey, CircuitLost, RemoteProtocolError, StreamReset, TorpydoError
+from torpydo.errors import BadKey, CircuitBuildError, CircuitLost, RemoteProtocolError, StreamReset, TorpydoError
 from torpydo.wire import Malformed
 
 __all__ = ["Questions"]
@@ -27,6 +27,9 @@ ANSWER: Final = 10.0
 """Seconds for an answer, the building of the circuit included."""
 IDLE: Final = 5.0
 """Seconds for which a circuit without questions is kept."""
+CIRCUITS: Final = 3
+"""Circuits for a question, in the time that it has, where a node on the way and not the one that is asked was lost. Not
+two: nobody says which node was lost, so the second may be built through the same one, and only that names it."""
 
 BuildFunction = Callable[[NodeId], Deferred[Circuit]]
 """Builds a circuit that ends at a node."""
@@ -59,12 +62,13 @@ class _Answers(Protocol):
 class _Line:
     """What goes to one node."""
 
-    def __init__(self, questions: Questions, key: Hashable, reactor: Any, node_id: NodeId) -> None:
+    def __init__(self, questions: Questions, key: Hashable, reactor: Any, node_id: NodeId, circuits: int = 1) -> None:
         self._questions = questions
         self._key = key
         self._reactor = reactor
+        self._circuits = circuits
         self._unsent: list[bytes] = []
-        self._waiting: deque[Deferred[bytes]] = deque()
+        self._waiting: deque[tuple[Deferred[bytes], bytes]] = deque()
         self._stream: Protocol | None = None
         self._circuit: Circuit | None = None
         self._timer: IDelayedCall | None = None
@@ -82,15 +86,19 @@ class _Line:
     def ask(self, question: bytes) -> Deferred[bytes]:
         """Send a question; fires with its answer."""
         answer: Deferred[bytes] = Deferred()
-        self._waiting.append(answer)
+        self.wait(answer, frame(question), ANSWER)
+        return answer
+
+    def wait(self, answer: Deferred[bytes], data: bytes, seconds: float) -> None:
+        """Send a question for whoever waits for *answer*; *seconds* are its time, if no other one waits here."""
+        self._waiting.append((answer, data))
         if len(self._waiting) == 1:
-            self._set_timer(ANSWER)
+            self._set_timer(seconds)
         if self._stream is None:
-            self._unsent.append(frame(question))
+            self._unsent.append(data)
         else:
             assert self._stream.transport is not None
-            self._stream.transport.write(frame(question))
-        return answer
+            self._stream.transport.write(data)
 
     async def _open(self) -> None:
         self._circuit = circuit = await self._questions.build(self._node_id)
@@ -116,7 +124,7 @@ class _Line:
         if not self._waiting:
             self.end(RemoteProtocolError("an answer that nobody asked for"))
             return
-        waiting = self._waiting.popleft()
+        waiting, _ = self._waiting.popleft()
         # Before anybody hears of it, who may ask the next.
         self._set_timer(ANSWER if self._waiting else IDLE)
         waiting.callback(answer)
@@ -131,19 +139,36 @@ class _Line:
         self.end(CircuitLost("the node did not answer a question in time"))
 
     def end(self, error: TorpydoError) -> None:
-        """It is over, for whatever reason; whoever still waits is told *error*."""
+        """It is over, for whatever reason; whoever still waits has another circuit, or is told *error*."""
         if self._over:
             return
         self._over = True
         self._questions.forget(self._key, self)
+        left = 0.0
         if self._timer is not None and self._timer.active():
+            left = self._timer.getTime() - self._reactor.seconds()
             self._timer.cancel()
+        again = left > 0 and self._circuits < CIRCUITS and not self._questions.closed and self._lost_on_the_way(error)
         if self._opening is not None:
             self._opening.cancel()
         if self._circuit is not None:
             self._circuit.close()
-        while self._waiting:
-            self._waiting.popleft().errback(error)
+        waiting, self._waiting = self._waiting, deque()
+        if again and waiting:
+            line = self._questions.line(self._key, self._node_id, self._circuits + 1)
+            for answer, data in waiting:
+                line.wait(answer, data, left)
+            line.open()
+            return
+        for answer, _ in waiting:
+            answer.errback(error)
+
+    def _lost_on_the_way(self, error: TorpydoError) -> bool:
+        """Whether a node before the one that is asked may be to blame. A question does no harm if it comes twice."""
+        if isinstance(error, CircuitBuildError):
+            return error.hop < error.hops
+        # Of a circuit that was built nobody can tell; where there is no node in between, it was the one that is asked.
+        return self._circuit is not None and not self._circuit.is_open and len(self._circuit.path) > 1
 
 
 class Questions:
@@ -151,13 +176,14 @@ class Questions:
 
     :param reactor: keeps time
     :param build: builds the circuits
+    :ivar closed: whether no more are to be asked
     """
 
     def __init__(self, reactor: Any, build: BuildFunction) -> None:
         self._reactor = reactor
         self.build = build
         self._lines: dict[Hashable, _Line] = {}
-        self._closed = False
+        self.closed = False
 
     def __len__(self) -> int:
         """Circuits that are open or being built."""
@@ -168,7 +194,7 @@ class Questions:
 
         :return: the answer; fails with a :class:`TorpydoError`
         """
-        if self._closed:
+        if self.closed:
             return fail(CircuitLost("the client is closed"))
         key = (raw_id, isolation)
         line = self._lines.get(key)
@@ -177,11 +203,19 @@ class Questions:
                 node_id = NodeId(raw_id)
             except BadKey as error:
                 return fail(error)
-            line = self._lines[key] = _Line(self, key, self._reactor, node_id)
+            line = self.line(key, node_id)
             answer = line.ask(question)
             line.open()
             return answer
         return line.ask(question)
+
+    def line(self, key: Hashable, node_id: NodeId, circuits: int = 1) -> _Line:
+        """A new line, for questions with that key.
+
+        :param circuits: how many there have been for them, with this one
+        """
+        line = self._lines[key] = _Line(self, key, self._reactor, node_id, circuits)
+        return line
 
     def forget(self, key: Hashable, line: _Line) -> None:
         """*line* is over."""
@@ -190,6 +224,6 @@ class Questions:
 
     def close(self) -> None:
         """End all of them."""
-        self._closed = True
+        self.closed = True
         for line in list(self._lines.values()):
             line.end(CircuitLost("the client is closed"))

@@ -313,6 +313,11 @@ class Routing:
         return self._settings.hops
 
     @property
+    def is_closed(self) -> bool:
+        """Whether nothing can be built any more."""
+        return self._closed
+
+    @property
     def test_network(self) -> bool:
         """True if this is a test network: private destinations make sense."""
         return self._paths.netdir is not None and self._paths.netdir.test_network

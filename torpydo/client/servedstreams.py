@@ -9,9 +9,11 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
 from twisted.internet.interfaces import IProtocol
+from twisted.logger import Logger
 
 from torpydo.client.openstreams import ClientStream, OpenStreams
 from torpydo.errors import TorpydoError
+from torpydo.net import Buckets
 from torpydo.tpdp import (
     Address,
     EndReason,
@@ -26,6 +28,9 @@ from torpydo.tpdp import (
 
 __all__ = ["AcceptFunction", "IncomingStream", "ServedStreams"]
 
+PER_SECOND: Final = 100.0
+BURST: Final = 300
+"""Streams that a client may open, and in one go; as many as a node allows a circuit (SECURITY D2)."""
 NOWHERE: Final = Address(bytes(4), 0)
 """What a service says it has connected to, and who it sees: there is no address on either side."""
 
@@ -54,11 +59,11 @@ class IncomingStream:
         if streams is not None:
             streams.accept(self._number, protocol)
 
-    def refuse(self) -> None:
-        """Say that nobody listens there; does nothing if the client has given up."""
+    def refuse(self, *, busy: bool = False) -> None:
+        """Say that nobody listens there, or that there are too many streams. If the client has gone nothing is said."""
         streams, self._streams = self._streams, None
         if streams is not None:
-            streams.refuse(self._number)
+            streams.refuse(self._number, EndReason.RESOURCE_LIMIT if busy else EndReason.CONNECT_REFUSED)
 
     def gone(self) -> None:
         """The client has given up."""
@@ -75,13 +80,16 @@ AcceptFunction = Callable[[IncomingStream], None]
 class ServedStreams(OpenStreams[ServiceEnd]):
     """The streams of one joined circuit at the service.
 
-    :param incoming: given each stream that a client asks for
+    :param incoming: given each stream that a client asks for; what it raises is logged, and the stream refused
     :param options: those of :class:`~torpydo.client.openstreams.OpenStreams`
     """
+
+    log = Logger()
 
     def __init__(self, clock: Any, end: ServiceEnd, incoming: AcceptFunction, **options: Any) -> None:
         super().__init__(clock, end, **options)
         self._incoming = incoming
+        self._bucket = Buckets(clock.seconds, PER_SECOND, BURST)
         self._asked: dict[int, IncomingStream] = {}
 
     def __len__(self) -> int:
@@ -108,18 +116,27 @@ class ServedStreams(OpenStreams[ServiceEnd]):
             stream.eof_received()
         self.flush_soon()
 
-    def refuse(self, number: int) -> None:
+    def refuse(self, number: int, reason: EndReason) -> None:
         """Nobody wants it."""
         del self._asked[number]
-        self.end.finish(number, EndReason.CONNECT_REFUSED)
+        self.end.finish(number, reason)
         self.flush_soon()
 
     # -- What the client says
 
     def _requested(self, event: StreamRequested) -> None:
         self.last_used = self.clock.seconds()
+        if not self._bucket.take(b""):
+            self.end.finish(event.stream, EndReason.RESOURCE_LIMIT)
+            self.flush_soon()
+            return
         asked = self._asked[event.stream] = IncomingStream(self, event.stream, event.host, event.port)
-        self._incoming(asked)
+        try:
+            self._incoming(asked)
+        except Exception:
+            # A fault of the application costs this stream, and neither the circuit nor the link (SECURITY Z1).
+            self.log.failure("a stream could not be handed to the application")
+            asked.refuse()
 
     def _resolve_requested(self, event: ResolveRequested) -> None:
         # A service looks nothing up for anybody.
@@ -132,6 +149,7 @@ class ServedStreams(OpenStreams[ServiceEnd]):
             super()._data(event)
         else:
             asked.data += event.data
+            self.stalled()
 
     def _eof(self, event: StreamEOF) -> None:
         asked = self._asked.get(event.stream)
@@ -153,6 +171,8 @@ class ServedStreams(OpenStreams[ServiceEnd]):
         # One at a time: what hears of it may do anything to the others.
         while self._asked:
             self._asked.pop(next(iter(self._asked))).gone()
+        # It may know the circuit, which knows this.
+        self._incoming = IncomingStream.refuse
         super().lost(error)
 
     handlers: ClassVar = {

@@ -5,11 +5,12 @@ from torpydo.net.buckets import Buckets, host_key
 from torpydo.net.collector import settle_collector
 from torpydo.net.console import ConsoleObserver, is_loopback_host
 from torpydo.net.dialling import connect_link, link_endpoint, probe_link
+from torpydo.net.directwrite import unwritten, write_now
 from torpydo.net.fetch import Fetched, fetch
 from torpydo.net.files import FileBudget, raise_file_limit
 from torpydo.net.gate import Gate, GateRefusal
 from torpydo.net.hardening import DEBUGGABLE, harden_process
-from torpydo.net.keyfile import open_dh_key_file, open_key_file
+from torpydo.net.keyfile import open_dh_key_file, open_key_file, read_dh_key_file
 from torpydo.net.limits import Limit, Limits, limit
 from torpydo.net.links import LinkFactory, LinkOwner, LinkProtocol, peer_address
 from torpydo.net.listedpool import read_skew
@@ -74,8 +75,11 @@ __all__ = [
     "peer_address",
     "probe_link",
     "raise_file_limit",
+    "read_dh_key_file",
     "read_skew",
     "settle_collector",
+    "unwritten",
     "use_steady_clock",
     "was_reset",
+    "write_now",
 ]

@@ -15,7 +15,15 @@ from typing import Final
 from torpydo.crypto import KEY_SIZE, DHSecretKey, Secret, SigningKey, document_hash, same
 from torpydo.errors import StateError
 
-__all__ = ["check_private", "decode_key", "encode_key", "file_error", "open_dh_key_file", "open_key_file"]
+__all__ = [
+    "check_private",
+    "decode_key",
+    "encode_key",
+    "file_error",
+    "open_dh_key_file",
+    "open_key_file",
+    "read_dh_key_file",
+]
 
 _MAGIC: Final = b"torpydo key 1\n"
 _MAX_READ: Final = 4096
@@ -72,11 +80,21 @@ def open_dh_key_file(path: str, rng: Callable[[int], bytes]) -> DHSecretKey:
     return DHSecretKey(_open(path, rng))
 
 
-def _open(path: str, rng: Callable[[int], bytes]) -> Secret:
+def read_dh_key_file(path: str) -> DHSecretKey:
+    """The X25519 key of such a file, which must be there: somebody else has been told its public half.
+
+    :raises StateError: if it is not there, cannot be read, others may read it, or it is no key file
+    """
+    return DHSecretKey(_open(path, None))
+
+
+def _open(path: str, rng: Callable[[int], bytes] | None) -> Secret:
     path = os.path.abspath(os.path.expanduser(path))
     try:
         data = _read(path)
         if data is None:
+            if rng is None:
+                raise StateError(f"{path}: there is no such file; check the name, or put the key file there")
             data = encode_key(rng(KEY_SIZE))
             try:
                 _make(path, data)
@@ -113,6 +131,12 @@ def _make(path: str, data: bytes) -> None:
         os.link(temporary, path)
     finally:
         os.unlink(temporary)
+    # Without this a power failure could take away a key that others know already.
+    directory = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 def check_private(path: str, status: os.stat_result, kind: int) -> None:

@@ -23,7 +23,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from torpydo.net import Queue, was_reset
+from torpydo.net import Queue, unwritten, was_reset, write_now
 from torpydo.node.limits import READ_HIGH
 from torpydo.tpdp import EXIT_READ, Address, EndReason, put_piece
 
@@ -134,7 +134,7 @@ class ExitStream(Protocol):
         """Bytes of the client that wait here, for the connection to open or for the socket to take them."""
         if self.stage is Stage.OPENING:
             return self._unpaid
-        return 0 if self.stage is Stage.GONE else _unwritten(self.transport)
+        return 0 if self.stage is Stage.GONE else unwritten(self.transport)
 
     def queues(self) -> tuple[Queue, Queue]:
         """What waits for the connection, and what waits for the circuit."""
@@ -163,7 +163,7 @@ class ExitStream(Protocol):
             self.owner.stalled()
         elif self.stage is Stage.OPEN:
             self._unpaid += count
-            self.transport.write(piece)
+            write_now(self.transport, piece)
             _join_last(self.transport)
             # Whether or not it is full: it has them.
             self.owner.stalled()
@@ -338,11 +338,6 @@ class ExitStream(Protocol):
     def _pay(self) -> None:
         count, self._unpaid = self._unpaid, 0
         self.owner.end.consumed(self.number, count)
-
-
-def _unwritten(transport: Any) -> int:
-    """Bytes that a transport of Twisted's has and its socket has not taken: there is no public name for all of them."""
-    return len(transport.dataBuffer) - int(transport.offset) + int(transport._tempDataLen)
 
 
 def _join_last(transport: Any) -> None:

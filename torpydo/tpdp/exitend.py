@@ -11,7 +11,7 @@ from collections.abc import Callable
 from torpydo.errors import LocalProtocolError, RemoteProtocolError
 from torpydo.tpdp.address import Address
 from torpydo.tpdp.constants import BODY_SIZES, BULK, CELL, MAX_STREAMS, EndReason
-from torpydo.tpdp.conversations import OPENINGS, check_size
+from torpydo.tpdp.conversations import LATER, OPENINGS, check_size
 from torpydo.tpdp.ends import CircuitEnd, SealCell
 from torpydo.tpdp.events import ResolveRequested, Said, StreamRequested
 from torpydo.tpdp.messages import (
@@ -30,20 +30,20 @@ from torpydo.wire import Malformed
 class ExitEnd(CircuitEnd):
     """The last hop's end."""
 
-    __slots__ = ("_conversing", "_last", "_size", "extend")
+    __slots__ = ("_last", "_opening", "_size", "extend")
 
     def __init__(self, seal: SealCell, overhead: int, rng: Callable[[int], bytes]) -> None:
         super().__init__(seal, overhead, rng)
         self._size = CELL
         self._last = 0
-        self._conversing = False
+        self._opening: Type | None = None
         self.extend: tuple[int, bytes] | None = None
         """Command and data of the EXTEND that came; there is never a second one."""
 
     @property
     def begun(self) -> bool:
         """Whether there ever was a stream or a conversation: the circuit does not grow any more."""
-        return self._last > 0 or self._conversing
+        return self._last > 0 or self._opening is not None
 
     # -- Verbs
 
@@ -101,13 +101,16 @@ class ExitEnd(CircuitEnd):
             self.extend = (command, data)
         elif kind in OPENINGS and not self.begun:
             check_size(kind, data)
-            self._conversing = True
+            self._opening = kind
+            self._events.append(Said(kind, data))
+        elif self._opening is not None and kind in LATER.get(self._opening, ()):
+            check_size(kind, data)
             self._events.append(Said(kind, data))
         else:
             super()._receive_other(command, kind, number, data, now)
 
     def _opened(self, number: int, phase: Phase) -> bool:
-        if self._conversing:
+        if self._opening is not None:
             raise RemoteProtocolError("a stream on a circuit with a conversation")
         if number <= self._last:
             raise RemoteProtocolError("a stream number that is not new")

@@ -22,6 +22,7 @@ from torpydo.tpdp.constants import (
     PROTOCOL_VERSION,
     ExtendStatus,
 )
+from torpydo.tpdp.controller import JOINED_DELAY
 from torpydo.tpdp.conversations import encode_establish_intro
 from torpydo.tpdp.ends import SealCell
 from torpydo.tpdp.events import Cell, EndEvent, ExtendRefused, HopAdded
@@ -38,6 +39,7 @@ from torpydo.tpdp.joined import EndT, JoinedCircuit
 from torpydo.tpdp.layers import Layer, OriginLayers
 from torpydo.tpdp.messages import Extend, Extended, Type
 from torpydo.tpdp.originend import OriginEnd
+from torpydo.tpdp.windows import SendWindow
 from torpydo.wire import Malformed
 
 VERSION = bytes((PROTOCOL_VERSION,))
@@ -168,7 +170,9 @@ class OriginCircuit:
         if self.state is not OriginState.BUILT:
             raise LocalProtocolError("only a circuit that is built can be joined")
         self.state = OriginState.JOINED
-        return make(_sealing_joined(self._layers, Layer(key), self._rng))
+        end = make(_sealing_joined(self._layers, Layer(key), self._rng))
+        end.window = SendWindow(delay=JOINED_DELAY)
+        return end
 
     # -- Cells
 

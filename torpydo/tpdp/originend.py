@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from torpydo.errors import LocalProtocolError, RemoteProtocolError
 from torpydo.tpdp.constants import BODY_SIZE, BULK, BULK_SIZE, BULK_THRESHOLD, CELL, EARLY, MESSAGE_HEADER, EndReason
-from torpydo.tpdp.conversations import NEXT, OPENINGS, check_size
+from torpydo.tpdp.conversations import LATER, NEXT, OPENINGS, check_size
 from torpydo.tpdp.ends import CircuitEnd, SealCell
 from torpydo.tpdp.events import Cell, EndEvent, PongReceived, Said, StreamConnected, StreamResolved
 from torpydo.tpdp.messages import (
@@ -35,10 +35,10 @@ class OriginEnd(CircuitEnd):
     """The client's end."""
 
     __slots__ = (
-        "_conversing",
         "_early",
         "_expected",
         "_next_stream",
+        "_opening",
         "_pings",
         "_sizes",
         "_spends_early",
@@ -54,7 +54,8 @@ class OriginEnd(CircuitEnd):
         self._next_stream = 1
         self._sizes = SizeChooser()
         self._pings: dict[bytes, float] = {}
-        self._conversing = self._spends_early = False
+        self._opening: Type | None = None
+        self._spends_early = False
         self._expected: frozenset[Type] = frozenset()
         self.extended: Callable[[bytes], EndEvent] | None = None
         """Takes the data of the EXTENDED that is awaited."""
@@ -86,17 +87,18 @@ class OriginEnd(CircuitEnd):
         self._control.append(encode_message(Type.PING, 0, token))
 
     def say(self, kind: Type, data: bytes) -> None:
-        """Begin a conversation with the last hop; :class:`Said` is what it says. There is one, and then no stream.
+        """Begin a conversation with the last hop, or go on; :class:`Said` is what it says. There is one, and no stream.
 
-        :param kind: one of ``conversations.OPENINGS``
+        :param kind: one of ``conversations.OPENINGS``, and then of ``conversations.LATER``
         """
         self._check_built()
-        if self._conversing or self._next_stream > 1:
-            raise LocalProtocolError("a circuit has one conversation and no streams, or streams")
         check_size(kind, data)
-        self._conversing = True
-        self._expected = OPENINGS[kind]
-        self._spends_early = kind in _BEFORE_JOINS
+        if self._opening is None or kind not in LATER.get(self._opening, ()):
+            if self._opening is not None or self._next_stream > 1 or kind not in OPENINGS:
+                raise LocalProtocolError("a circuit has one conversation and no streams, or streams")
+            self._opening = kind
+            self._expected = OPENINGS[kind]
+            self._spends_early = kind in _BEFORE_JOINS
         self._control.append(encode_message(kind, 0, data))
 
     def extend(self, data: bytes) -> None:
@@ -105,7 +107,7 @@ class OriginEnd(CircuitEnd):
 
     def _open(self, phase: Phase, kind: Type, data: bytes) -> int:
         self._check_built()
-        if self._conversing:
+        if self._opening is not None:
             raise LocalProtocolError("a circuit has one conversation and no streams, or streams")
         number = self._next_stream
         self._next_stream += 1
@@ -125,7 +127,7 @@ class OriginEnd(CircuitEnd):
 
     def receive_payload(self, command: int, payload: bytes, tag: bytes, now: float) -> None:
         """As every end; besides, what a hop says last must be the last message of its cell."""
-        if self.extended is not None or self._conversing:
+        if self.extended is not None or self._opening is not None:
             for kind, _, _ in decode_payload(payload)[:-1]:
                 if kind in _LAST_WORDS:
                     raise RemoteProtocolError(f"a message after {kind.name}")

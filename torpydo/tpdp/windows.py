@@ -9,7 +9,7 @@ from __future__ import annotations
 from torpydo.crypto import same
 from torpydo.errors import RemoteProtocolError
 from torpydo.tpdp.constants import ACK_INTERVAL, BODY_SIZES, BULK, CELL, WINDOW_MAX, WINDOW_START
-from torpydo.tpdp.controller import Controller
+from torpydo.tpdp.controller import ALLOWED_DELAY, Controller
 
 FULL_SLACK = 64
 """Bytes of fill with which a cell still counts as full: what is left may be too little for another message."""
@@ -20,8 +20,8 @@ class SendWindow:
 
     __slots__ = ("_expected", "_since", "controller", "in_flight")
 
-    def __init__(self, size: int = WINDOW_START) -> None:
-        self.controller = Controller(size)
+    def __init__(self, size: int = WINDOW_START, delay: float = ALLOWED_DELAY) -> None:
+        self.controller = Controller(size, delay)
         self.in_flight = 0
         self._since = 0
         # At most 512, so taking the first costs nothing; an empty deque would cost every idle circuit 760 bytes.
