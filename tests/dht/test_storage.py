@@ -45,13 +45,19 @@ class StorageTests(Base):
         self.assertTrue(self.has(new))
 
     def test_ten_thousand_forged_or_stale(self) -> None:
-        """None is stored (SECURITY K4)."""
-        good = item(sequence=10)
+        """None is stored (SECURITY K4): neither in the place of what is kept, nor where nothing is kept yet."""
+        good = item(sequence=2500)
         self.put(good)
-        for number in range(5000):
-            forged = attrs.evolve(good, sequence=11 + number, signature=number.to_bytes(64, "big"))
-            self.assertIs(self.put(forged, now=number / 20), Verdict.FORGED)
-            self.assertIs(self.put(attrs.evolve(good, sequence=number % 10), now=number / 20), Verdict.OLDER)
+        for number in range(2500):
+            raw = number.to_bytes(8, "big")
+            forged = (
+                attrs.evolve(good, sequence=2501 + number, signature=raw * 8),
+                attrs.evolve(good, salt=raw),
+                attrs.evolve(item(2, 2501 + number, salt=raw[:4]), key=good.key),
+            )
+            for one in forged:
+                self.assertIs(self.put(one, now=number / 20), Verdict.FORGED)
+            self.assertIs(self.put(item(sequence=number, value=raw), now=number / 20), Verdict.OLDER)
         self.assertEqual(list(self.storage), [good])
 
     def test_expiry(self) -> None:

@@ -161,6 +161,70 @@ class LiarTests(World):
         found = [self.world.find(self.world.random.choice(honest), item.target) == item for item in items * 4]
         self.assertGreaterEqual(sum(found), 198)
 
+    def near(self, count: int, target: bytes) -> DHTWorld:
+        """A hundred honest nodes, and sybils that stand closer to the target than all of them from the beginning."""
+        world = DHTWorld(100 + count, seed=6)
+        sybils = world.members[100:]
+        world.stand_near(sybils, target)
+        world.acquaint()
+        world.lie_about_nodes(sybils)
+        return world
+
+    def test_sybils_near_a_target(self) -> None:
+        """Of eight holders one honest one is enough; where sybils are all eight, nobody finds the item. That is what
+        the stamps of a network must make dear (SECURITY K1).
+        """
+        target = self.world.item(1).target
+        for count, found in ((7, True), (8, False)):
+            world = self.near(count, target)
+            item = world.item(1)
+            self.assertEqual(world.store(world.members[0], item), 8)
+            for member in world.members[1:100:9]:
+                self.assertEqual(world.find(member, target) == item, found)
+            for _ in range(3):
+                world.advance(REPUBLISH)
+                world.upkeep(world.holders(item), look_around=False)
+            self.assertEqual(world.find(world.members[50], target) == item, found)
+
+    def test_sybils_that_come_later(self) -> None:
+        """A reader goes on to those who kept it before, as long as some of the twenty closest are honest."""
+        target = self.world.item(1).target
+        world = self.near(12, target)
+        honest, sybils = world.members[:100], world.members[100:]
+        item = world.item(1)
+        for sybil in sybils:
+            sybil.alive = False
+        self.assertEqual(world.store(honest[0], item), 8)
+        for sybil in sybils:
+            sybil.alive = True
+        for member in honest[1::9]:
+            self.assertEqual(world.find(member, target), item)
+
+    def test_each_in_his_way(self) -> None:
+        """A tenth of each kind at once, and every second one late: forgers, those who bring back what was, those who
+        name anybody, those who name each other.
+        """
+        world = DHTWorld(100, seed=8)
+        world.acquaint()
+        liars = world.members[:40]
+        old = [world.item(number) for number in range(1, 11)]
+        for item in old:
+            world.store(world.members[-1], item)
+        before = {item.target: item for item in old}
+        forged = {target: attrs.evolve(item, sequence=9, value=b"forged") for target, item in before.items()}
+        world.lie_about_nodes(liars[:10], item=forged.get)
+        world.lie_about_nodes(liars[10:20], item=before.get)
+        world.lie_about_nodes(liars[20:30])
+        world.lie_at_random(liars[30:])
+        for liar in liars[::2]:
+            liar.late = 1.5
+        new = [world.item(number, 2, b"new") for number in range(1, 11)]
+        for item in new:
+            world.store(world.random.choice(world.members[40:]), item)
+        for item in new:
+            for _ in range(3):
+                self.assertEqual(world.find(world.random.choice(world.members[40:]), item.target), item)
+
     def test_forged_items(self) -> None:
         """What a holder has changed is not believed, and the holder counts as one that did not answer."""
         item = self.world.item(1)
@@ -222,6 +286,21 @@ class UpkeepTests(World):
         self.assertTrue(set(self.nearest(new)) <= set(self.world.holders(new)))
         for member in self.world.members[::30]:
             self.assertEqual(self.world.find(member, new.target), new)
+
+    def test_a_partition_that_nobody_noticed(self) -> None:
+        """Nobody says anything at once: within one republish the newer one is everywhere all the same."""
+        old, new = self.world.item(1, 1), self.world.item(1, 2, b"new")
+        self.world.store(self.world.members[0], old)
+        for member in self.world.members[::2]:
+            member.side = 1
+        self.world.store(self.world.members[0], new)
+        for member in self.world.members:
+            member.side = 0
+        self.assertTrue(self.world.holders(old))
+        self.world.advance(REPUBLISH)
+        self.world.upkeep([*self.world.holders(old), *self.world.holders(new)])
+        self.assertEqual(self.world.holders(old), [])
+        self.assertTrue(set(self.nearest(new)) <= set(self.world.holders(new)))
 
     def test_halves_that_have_forgotten_each_other(self) -> None:
         """Cut off for long, neither has a contact in the other; they meet again by the listing."""

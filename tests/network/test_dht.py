@@ -14,6 +14,7 @@ from torpydo.client import Circuit, Client
 from torpydo.client.questions import ANSWER
 from torpydo.crypto import NodeId
 from torpydo.dht import REPUBLISH, Item, Participant, Put
+from torpydo.errors import CircuitError
 from torpydo.net import Participants
 from torpydo.onion import Secret, SigningKey
 from torpydo.testing import LocalNetwork
@@ -167,21 +168,32 @@ class ClientTests(DHTTestCase):
         self.assertEqual(found.sequence, 2)
 
     def test_without_participants(self) -> None:
-        """Nobody keeps it, nobody has it, and that is said at once."""
+        """Nobody keeps it, nobody can say whether there is one, and that is said at once."""
         self.begin(LocalNetwork(nodes=4))
         dht = self.dht()
         self.assertEqual(len(self.network.client.participants), 0)
         self.assertEqual(self.successResultOf(dht.put(self.item(1))), 0)
-        self.assertIsNone(self.successResultOf(dht.get(self.item(1).target)))
+        self.failureResultOf(dht.get(self.item(1).target), CircuitError)
+
+    def test_nobody_answers(self) -> None:
+        """That is no answer, and who was cut off must not take it for one."""
+        dht = self.dht()
+        self.network.partition(self.network.clients[0])
+        for newest in (False, True):
+            with self.assertRaises(CircuitError):
+                self.network.success(dht.get(b"t" * 32, newest=newest))
+        self.network.heal()
+        self.network.advance(60)
+        self.assertIsNone(self.network.success(dht.get(b"t" * 32)))
 
     def test_closed(self) -> None:
-        """What is under way comes to nothing, and nothing stays open."""
+        """What is under way comes to nothing, and who asks is told why."""
         dht = self.dht()
         putting, getting = dht.put(self.item(1)), dht.get(b"t" * 32)
         dht.close()
-        self.assertEqual((self.successResultOf(putting), self.successResultOf(getting)), (0, None))
-        self.assertEqual(self.successResultOf(dht.put(self.item(1))), 0)
-        self.assertIsNone(self.successResultOf(dht.get(b"t" * 32)))
+        self.assertEqual(self.successResultOf(putting), 0)
+        for asked in (getting, dht.get(b"t" * 32), dht.put(self.item(1))):
+            self.assertIn("closed", str(self.failureResultOf(asked, CircuitError).value))
 
     def test_the_client_is_closed(self) -> None:
         """In the middle of it."""
@@ -189,8 +201,8 @@ class ClientTests(DHTTestCase):
         putting, getting = dht.put(self.item(1)), dht.get(b"t" * 32)
         self.network.success(self.network.client.close())
         self.assertEqual(self.network.success(putting), 0)
-        self.assertIsNone(self.network.success(getting))
-        self.assertIsNone(self.network.success(dht.get(b"t" * 32)))
+        self.failureResultOf(getting, CircuitError)
+        self.failureResultOf(dht.get(b"t" * 32), CircuitError)
 
     def test_cancel(self) -> None:
         """Who does not want it any more is not told; the walk ends by itself."""
@@ -285,6 +297,62 @@ class PrivacyTests(DHTTestCase):
         self.network.success(self.dht(client=watched).put(self.item(1)))
         self.network.advance(6)
         self.assertEqual([circuit.is_open for circuit in watched.circuits], [False] * 6)
+
+
+class OnTheWayTests(DHTTestCase):
+    """A node in the middle of circuits dies while a lookup is under way."""
+
+    def setUp(self) -> None:
+        super(DHTTestCase, self).setUp()
+        self.begin(LocalNetwork(nodes=6, dht=True, latency=0.05))
+        self.watched = Watched(self.network.client)
+        self.there = self.dht(client=self.watched)
+
+    def begun(self) -> tuple[NodeMember, NodeMember]:
+        """A circuit was just built, and the question is on its way: the nodes in its middle and at its end."""
+        while not self.watched.circuits:
+            self.network.advance(0.01)
+        self.started = self.network.reactor.seconds()
+        _, middle, last = (hop.node_id for hop in self.watched.circuits[0].path)
+        of = {node.node_id: node for node in self.network.nodes}
+        return of[middle], of[last]
+
+    def taken(self) -> float:
+        """Seconds since then."""
+        return self.network.reactor.seconds() - self.started
+
+    def test_put(self) -> None:
+        """All who live keep it: none counts as one that failed because another one died."""
+        putting = self.there.put(self.item(1))
+        middle, _ = self.begun()
+        self.network.kill(middle)
+        self.assertEqual(self.network.success(putting), 5)
+        self.assertLess(self.taken(), ANSWER)
+
+    def test_the_only_one_that_has_it(self) -> None:
+        """Its answer was to come through the one that died; it is asked again, in the time that it had."""
+        for node in self.network.nodes:
+            self.bring(node, self.item(1))
+        getting = self.there.get(self.item(1).target, newest=True)
+        middle, last = self.begun()
+        self.bring(last, self.item(2))
+        self.network.kill(middle)
+        found = self.network.success(getting)
+        assert found is not None
+        self.assertEqual(found.sequence, 2)
+        self.assertLess(self.taken(), ANSWER)
+
+    def test_one_that_falls_silent(self) -> None:
+        """Nobody hears that it is gone: what went through it is late, and the lookup ends in its time all the same."""
+        for node in self.network.nodes:
+            self.bring(node, self.item(1))
+        getting = self.there.get(self.item(1).target, newest=True)
+        middle, _ = self.begun()
+        self.network.kill(middle, silently=True)
+        self.assertIsNotNone(self.network.success(getting))
+        self.assertLess(self.taken(), ANSWER + 1)
+        # Until its circuits at others are found dead as well.
+        self.network.advance(120)
 
 
 class NodeTests(DHTTestCase):

@@ -120,9 +120,17 @@ class Participant:
         lookup = Lookup(target, self._start(target, start), wants_item=True, most=most)
         return self._walks.begin(lookup, found, first=first)
 
-    def nodes(self, target: bytes, done: Callable[[list[Contact]], None], start: list[Contact] | None = None) -> Lookup:
+    def nodes(
+        self,
+        target: bytes,
+        done: Callable[[list[Contact]], None],
+        start: list[Contact] | None = None,
+        *,
+        most: int = MOST,
+    ) -> Lookup:
         """Look for the nodes that are closest to *target*."""
-        return self._walks.begin(Lookup(target, self._start(target, start)), lambda walk: done(walk.lookup.closest()))
+        lookup = Lookup(target, self._start(target, start), most=most)
+        return self._walks.begin(lookup, lambda walk: done(walk.lookup.closest()))
 
     def store(
         self, item: Item, done: Callable[[int], None], start: list[Contact] | None = None, *, most: int = MOST
@@ -193,6 +201,10 @@ class Participant:
             self._tasks.setdefault(_LOOK + bytes((row,)), look)
         for target in [item.target for item in self.storage] if rejoined else self.storage.due(now):
             self._tasks.setdefault(_TELL + target, partial(self._tell, target))
+
+    def drop_tasks(self) -> None:
+        """Nobody can be asked any more: what the upkeep has still to do is not begun."""
+        self._tasks.clear()
 
     def _look_at_listing(self) -> None:
         """A contact that is listed no more is none, and one that has moved stands where it stands now."""

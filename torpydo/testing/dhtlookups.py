@@ -11,6 +11,9 @@ import json
 import sys
 from collections.abc import Sequence
 from enum import Enum
+from functools import partial
+
+import attrs
 
 from torpydo.dht import REPUBLISH, Item
 from torpydo.testing.dhtworld import TIMEOUT, DHTWorld, Member, Search
@@ -18,6 +21,8 @@ from torpydo.testing.dhtworld import TIMEOUT, DHTWorld, Member, Search
 __all__ = ["Case", "measure"]
 
 HOURS = 2
+UNDER_WAY = 0.3
+"""Virtual seconds that a lookup takes at the least."""
 
 
 class Case(Enum):
@@ -29,6 +34,14 @@ class Case(Enum):
     """The same, and they were there before anything was stored, and say that they keep what they are given."""
     LATE = "late"
     """As liars, and each answer comes shortly before a question would be given up."""
+    FORGERS = "forgers"
+    """As sybils, and they give what was stored with another value and a higher sequence: not signed by its owner."""
+    STALE = "stale"
+    """As sybils, and they give the version that was there before the newest."""
+    RANDOM = "random"
+    """As sybils, but they name any nodes, near or far, and some that there are not."""
+    LEAVING = "leaving"
+    """One after the other they go while a lookup is under way, and nobody has noticed or said anything again."""
     CHURN = "churn"
     """In each of two hours so many go at once, and as many new ones come."""
     CUT_OFF = "cut off"
@@ -44,11 +57,14 @@ def measure(size: int, case: Case, share: float, lookups: int, seed: int) -> lis
     world = DHTWorld(size, seed=seed)
     world.acquaint()
     special = world.random.sample(world.members, int(size * share))
-    honest = [member for member in world.members if member not in set(special)]
-    if case is Case.SYBILS:
-        world.lie_about_nodes(special)
+    chosen = set(special)
+    honest = [member for member in world.members if member not in chosen]
     # Each is looked for twice: a reader tells holders that are behind, and who looks again may be helped by that.
     items = [world.item(number) for number in range(1, lookups // 2 + 1)]
+    if case in _THERE_BEFORE:
+        _THERE_BEFORE[case](world, special, items)
+    if case is Case.STALE:
+        items = [world.item(number, 2, b"newer") for number in range(1, len(items) + 1)]
     for item in items:
         world.store(world.random.choice(honest), item)
     if case is Case.CHURN:
@@ -56,14 +72,43 @@ def measure(size: int, case: Case, share: float, lookups: int, seed: int) -> lis
     elif case is Case.CUT_OFF:
         items = _cut_off(world, special, items)
         honest = world.members
-    elif case is not Case.SYBILS:
-        world.lie_about_nodes(special, late=0.8 * TIMEOUT if case is Case.LATE else 0.0)
+    elif case is Case.LIARS:
+        world.lie_about_nodes(special)
+    elif case is Case.LATE:
+        world.lie_about_nodes(special, late=0.8 * TIMEOUT)
     found = []
     for number in range(lookups):
         item = items[number % len(items)]
+        if case is Case.LEAVING:
+            # As many with each lookup that all are gone at the last.
+            for member in special[number * len(special) // lookups : (number + 1) * len(special) // lookups]:
+                world.later(world.random.uniform(0.0, UNDER_WAY), partial(setattr, member, "alive", False))
         search = world.search(world.random.choice(honest), item.target)
         found.append(search if search.item == item else Search(None, search.hops, search.questions, search.seconds))
     return found
+
+
+def _sybils(world: DHTWorld, members: Sequence[Member], items: Sequence[Item]) -> None:
+    world.lie_about_nodes(members)
+
+
+def _forgers(world: DHTWorld, members: Sequence[Member], items: Sequence[Item]) -> None:
+    forged = {item.target: attrs.evolve(item, sequence=item.sequence + 1, value=b"forged") for item in items}
+    world.lie_about_nodes(members, item=forged.get)
+
+
+def _stale(world: DHTWorld, members: Sequence[Member], items: Sequence[Item]) -> None:
+    for item in items:
+        world.store(world.random.choice(world.members), item)
+    world.lie_about_nodes(members, item={item.target: item for item in items}.get)
+
+
+def _at_random(world: DHTWorld, members: Sequence[Member], items: Sequence[Item]) -> None:
+    world.lie_at_random(members)
+
+
+_THERE_BEFORE = {Case.SYBILS: _sybils, Case.FORGERS: _forgers, Case.STALE: _stale, Case.RANDOM: _at_random}
+"""Those who lie from the beginning, not only after something was stored."""
 
 
 def _change(world: DHTWorld, share: int) -> list[Member]:

@@ -261,23 +261,60 @@ class DHTWorld:
 
     # -- Liars
 
-    def lie_about_nodes(self, members: Iterable[Member], *, late: float = 0.0) -> None:
+    def lie_about_nodes(
+        self,
+        members: Iterable[Member],
+        *,
+        late: float = 0.0,
+        item: Callable[[bytes], Item | None] = lambda target: None,
+    ) -> None:
         """They name each other alone, give no items, and say that they keep what they are given: the eclipse that a
         lookup must get round.
 
         :param late: virtual seconds that they take to it
+        :param item: what they give for a target, instead of nothing
         """
         liars = list(members)
         named = [liar.contact for liar in liars]
+
+        def nearest(target: bytes) -> list[bytes]:
+            number = int.from_bytes(target, "big")
+            return [one.node_id for one in nsmallest(WIDTH, named, key=lambda contact: contact.number ^ number)]
+
+        self._lie(liars, nearest, item, late)
+
+    def lie_at_random(self, members: Iterable[Member]) -> None:
+        """They name nodes that have nothing to do with the target, and as many that there are not."""
+
+        def anybody(target: bytes) -> list[bytes]:
+            some = [one.node_id for one in self.random.sample(self.members, min(WIDTH // 2, len(self.members)))]
+            return some + [self.random.randbytes(32) for _ in range(WIDTH - len(some))]
+
+        self._lie(members, anybody, lambda target: None)
+
+    def _lie(
+        self,
+        members: Iterable[Member],
+        names: Callable[[bytes], list[bytes]],
+        item: Callable[[bytes], Item | None],
+        late: float = 0.0,
+    ) -> None:
         kept = PutAnswer(Verdict.STORED).encode()
 
         def answer(data: bytes) -> bytes:
             question = decode_question(data)
             if not isinstance(question, Find):
                 return kept
-            target = int.from_bytes(question.target, "big")
-            nearest = nsmallest(WIDTH, named, key=lambda contact: contact.number ^ target)
-            return Found(tuple(contact.node_id for contact in nearest)).encode()
+            given = item(question.target) if question.wants_item else None
+            return Found(tuple(names(question.target)), given).encode()
 
-        for liar in liars:
+        for liar in members:
             liar.lies, liar.late = answer, late
+
+    def stand_near(self, members: Iterable[Member], target: bytes) -> None:
+        """Sybils: they have worked for stamps until each stands closer to *target* than anybody else."""
+        closest = min(member.contact.number ^ int.from_bytes(target, "big") for member in self.members)
+        for number, member in enumerate(members, 1):
+            place = int.from_bytes(target, "big") ^ (closest >> 8) + number
+            member.contact = Contact(member.node_id, place.to_bytes(32, "big"))
+            member.core.contacts.stand(member.contact.place)

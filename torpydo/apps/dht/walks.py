@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from torpydo.client import Questions
-from torpydo.dht import Asked, Contact, Find, Participant
+from torpydo.dht import Asked, Contact, Participant
 from torpydo.errors import TorpydoError
 
 __all__ = ["Walks"]
@@ -35,16 +35,28 @@ class Walks:
         self.participant = participant
         self._questions = questions
         self._isolated = isolated
+        self._asking = False
         self.silent = 0
 
     def go_on(self) -> None:
         """Ask what is to be asked now; to be called after whatever may have begun a walk."""
-        for asked in self.participant.take_questions():
-            isolation = asked.walk if self._isolated else None
-            answer = self._questions.ask(asked.contact.node_id, asked.data, isolation)
-            late = self._reactor.callLater(self._slow_after, self._late, asked)
-            answer.addBoth(self._cancel, late)
-            answer.addCallbacks(self._heard, self._silent, callbackArgs=(asked,), errbackArgs=(asked,))
+        # What fails at once calls this again from within, and there may be thousands of them when the circuits end.
+        if self._asking:
+            return
+        self._asking = True
+        try:
+            while questions := self.participant.take_questions():
+                for asked in questions:
+                    self._ask(asked)
+        finally:
+            self._asking = False
+
+    def _ask(self, asked: Asked) -> None:
+        isolation = asked.walk if self._isolated else None
+        answer = self._questions.ask(asked.contact.node_id, asked.data, isolation)
+        late = self._reactor.callLater(self._slow_after, self._late, asked)
+        answer.addBoth(self._cancel, late)
+        answer.addCallbacks(self._heard, self._silent, callbackArgs=(asked,), errbackArgs=(asked,))
 
     def _late(self, asked: Asked) -> None:
         self.participant.slow(asked)
@@ -69,19 +81,11 @@ class Walks:
 
     def probe(self, contact: Contact) -> None:
         """See whether *contact* answers; if it does it is in the table, or waits for room there."""
-        question = Find(self.participant.contacts.place).encode()
-        answer = self._questions.ask(contact.node_id, question)
-        answer.addCallbacks(self._there, self._not_there, callbackArgs=(contact,), errbackArgs=(contact,))
-
-    def _there(self, answer: bytes, contact: Contact) -> None:
-        self.silent = 0
-        self.participant.contacts.answered(contact)
-
-    def _not_there(self, failure: Failure, contact: Contact) -> None:
-        failure.trap(TorpydoError)
-        self.silent += 1
-        self.participant.contacts.failed(contact)
+        participant = self.participant
+        participant.nodes(participant.contacts.place, lambda found: None, [contact], most=1)
+        self.go_on()
 
     def close(self) -> None:
         """Give up what is under way."""
+        self.participant.drop_tasks()
         self._questions.close()
