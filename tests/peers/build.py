@@ -31,21 +31,18 @@ def claim(number: int = 1, **changes: Any) -> Claim:
     return attrs.evolve(Claim(owner(number).public, TOPIC, Role.PARTICIPANT, NOW, 3600), **changes)
 
 
-def work(one: Claim, difficulty: int = DIFFICULTY) -> bytes:
-    """A nonce that does."""
+def work(one: Presence, difficulty: int = DIFFICULTY) -> Presence:
+    """With a nonce that does."""
     search = Search(one, difficulty, bytes(8))
-    while (nonce := search.go_on(1000)) is None:
+    while (found := search.go_on(1000)) is None:
         pass
-    return nonce
+    return found
 
 
-def idle(one: Claim, difficulty: int = DIFFICULTY) -> bytes:
-    """A nonce that does not."""
-    return next(
-        nonce
-        for nonce in (number.to_bytes(8, "big") for number in range(1000))
-        if not Presence(one, nonce, bytes(64)).has_work(difficulty)
-    )
+def idle(one: Presence, difficulty: int = DIFFICULTY) -> Presence:
+    """With a nonce that does not."""
+    made = (attrs.evolve(one, nonce=number.to_bytes(8, "big")) for number in range(1000))
+    return next(each for each in made if not each.has_work(difficulty))
 
 
 def presence(number: int = 1, *, by: int | None = None, worked: bool = True, **changes: Any) -> Presence:
@@ -54,8 +51,8 @@ def presence(number: int = 1, *, by: int | None = None, worked: bool = True, **c
     :param by: whose key has signed it, if not that peer's
     :param worked: whether it has cost something
     """
-    one = claim(number, **changes)
-    return Presence.make(one, (work if worked else idle)(one), owner(number if by is None else by))
+    signed = Presence.make(claim(number, **changes), owner(number if by is None else by))
+    return (work if worked else idle)(signed)
 
 
 def record(number: int = 1, **options: Any) -> bytes:

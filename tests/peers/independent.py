@@ -38,7 +38,7 @@ def sign(seed: bytes, message: bytes) -> bytes:
 
 
 def bits(data: bytes) -> int:
-    """How many bits at the front of the hash of a claim and its nonce are zero."""
+    """How many bits at the front of the hash of a record are zero."""
     digest = blake2b(data, digest_size=8, person=b"tpdp1 presence").digest()
     return len(f"{int.from_bytes(digest, 'big'):064b}".partition("1")[0])
 
@@ -49,11 +49,12 @@ def record(case: dict[str, Any]) -> tuple[bytes, bytes]:
     claim = b"\x01" + public_of(seed) + bytes((case["roles"],))
     claim += case["timestamp"].to_bytes(8, "big") + case["life"].to_bytes(2, "big") + case["port"].to_bytes(2, "big")
     claim += bytes((len(topic),)) + topic + bytes((len(note),)) + note
+    signed = claim + sign(seed, b"TPDP/1 presence" + claim)
     start = int.from_bytes(bytes.fromhex(case["start"]), "big")
     for step in count():
         nonce = ((start + step) % 2**64).to_bytes(8, "big")
-        if bits(claim + nonce) >= case["difficulty"]:
-            return nonce, claim + nonce + sign(seed, b"TPDP/1 presence" + claim + nonce)
+        if bits(signed + nonce) >= case["difficulty"]:
+            return nonce, signed + nonce
     raise AssertionError
 
 

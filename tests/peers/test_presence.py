@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.peers.build import DIFFICULTY, NOW, TOPIC, claim, idle, name, owner, presence, work
+from tests.peers.build import DIFFICULTY, NOW, claim, idle, name, owner, presence, work
 from torpydo.crypto import Person, blake
 from torpydo.errors import BadSignature, LocalProtocolError
 from torpydo.peers import MAX_LIFE, MAX_NOTE, MAX_RECORD, MAX_TOPIC, Claim, Presence, Role, Search
@@ -31,7 +31,7 @@ class CodecTests(SynchronousTestCase):
     @given(CLAIMS, st.binary(min_size=8, max_size=8), st.binary(min_size=64, max_size=64))
     def test_round_trip(self, one: Claim, nonce: bytes, signature: bytes) -> None:
         """What is written is read, and is never longer than the longest."""
-        made = Presence(one, nonce, signature)
+        made = Presence(one, signature, nonce)
         self.assertEqual(Presence.decode(made.encode()), made)
         self.assertLessEqual(len(made.encode()), MAX_RECORD)
 
@@ -40,7 +40,13 @@ class CodecTests(SynchronousTestCase):
         one = Claim(b"k" * 32, b"chat", Role.ROUTER, 0x01020304, 0x0E10, 0x221D, b"hi")
         expected = "01" + "6b" * 32 + "02" + "0000000001020304" + "0e10" + "221d" + "0463686174" + "026869"
         self.assertEqual(one.encode().hex(), expected)
-        self.assertEqual(Presence(one, b"n" * 8, b"s" * 64).encode().hex(), expected + "6e" * 8 + "73" * 64)
+        self.assertEqual(Presence(one, b"s" * 64, b"n" * 8).encode().hex(), expected + "73" * 64 + "6e" * 8)
+
+    def test_a_copy(self) -> None:
+        """What is read keeps its bytes; a copy that says something else does not."""
+        found = Presence.decode(presence().encode())
+        other = attrs.evolve(found, nonce=b"n" * 8)
+        self.assertEqual(found.encode()[:-8] + b"n" * 8, other.encode())
 
     def test_cut_off(self) -> None:
         """Every part of one is none, and so is one with something behind it."""
@@ -65,7 +71,7 @@ class CodecTests(SynchronousTestCase):
             {"port": 0}, {"life": 0}, {"life": MAX_LIFE + 1}, {"timestamp": 2**63},
         ):  # fmt: skip
             one = attrs.evolve(claim(), **wrong)
-            self.assertRaises(LocalProtocolError, Presence.make, one, bytes(8), owner())
+            self.assertRaises(LocalProtocolError, Presence.make, one, owner())
             self.assertRaises(Malformed, Presence.decode, one.encode() + bytes(72))
 
     def test_what_is_not_known(self) -> None:
@@ -92,7 +98,6 @@ class SignatureTests(SynchronousTestCase):
             {"timestamp": NOW + 1}, {"life": 3601}, {"port": 1}, {"note": b"Note"},
         ):  # fmt: skip
             self.assertRaises(BadSignature, attrs.evolve(one, claim=attrs.evolve(one.claim, **changes)).check)
-        self.assertRaises(BadSignature, attrs.evolve(one, nonce=bytes(8)).check)
         self.assertRaises(BadSignature, attrs.evolve(one, signature=bytes(64)).check)
 
     def test_of_somebody_else(self) -> None:
@@ -105,35 +110,31 @@ class WorkTests(SynchronousTestCase):
 
     def test_bits(self) -> None:
         """So many at the front of the hash are zero; with more wanted it is not enough."""
-        one = claim()
         for difficulty in (0, 1, 8, 12):
-            nonce = work(one, difficulty)
-            digest = int.from_bytes(blake(one.encode() + nonce, Person.PRESENCE, size=8), "big")
-            bits = 64 - digest.bit_length()
+            made = work(presence(), difficulty)
+            bits = 64 - int.from_bytes(blake(made.encode(), Person.PRESENCE, size=8), "big").bit_length()
             self.assertGreaterEqual(bits, difficulty)
-            made = Presence(one, nonce, bytes(64))
             self.assertTrue(made.has_work(bits))
             self.assertFalse(made.has_work(bits + 1))
 
     def test_idle(self) -> None:
         """Without a search it is luck."""
-        self.assertFalse(Presence(claim(), idle(claim()), bytes(64)).has_work(DIFFICULTY))
+        self.assertFalse(idle(presence()).has_work(DIFFICULTY))
 
     def test_work_is_for_one_record(self) -> None:
-        """Another time, name or note needs other work."""
-        one = claim()
-        nonce = work(one, 16)
+        """Another time, name or note needs other work, and so does each other signature: or a flood cost it once."""
+        one = work(presence(), 16)
         for changes in ({"timestamp": NOW + 1}, {"key": owner(2).public}, {"note": b"x"}, {"topic": b"other"}):
-            self.assertFalse(Presence(attrs.evolve(one, **changes), nonce, bytes(64)).has_work(16))
+            self.assertFalse(attrs.evolve(one, claim=attrs.evolve(one.claim, **changes)).has_work(16))
+        self.assertFalse(attrs.evolve(one, signature=bytes(64)).has_work(16))
 
     def test_a_search_goes_on(self) -> None:
         """Where it has stopped, over the end of the numbers."""
-        one = claim(topic=TOPIC)
+        one = presence()
         whole = Search(one, 10, b"\xff" * 8)
         found = whole.go_on(100_000)
         slices = Search(one, 10, b"\xff" * 8)
-        nonce = None
-        while nonce is None:
-            nonce = slices.go_on(7)
-        self.assertEqual(nonce, found)
+        while (made := slices.go_on(7)) is None:
+            pass
+        self.assertEqual((made, slices.tried), (found, whole.tried))
         self.assertIsNone(Search(one, 40, bytes(8)).go_on(10))

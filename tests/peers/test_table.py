@@ -7,9 +7,9 @@ from typing import Any
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.peers.build import NOW, TOPIC, World, name, owner, presence, record
+from tests.peers.build import NOW, TOPIC, World, name, owner, presence, record, work
 from torpydo.onion import OnionName
-from torpydo.peers import STRANGERS, Change, Peer, Presence, Role, State, Table, Verdict, Verified
+from torpydo.peers import STRANGERS, Change, KeptPeer, Peer, Presence, Role, State, Table, Verdict, Verified
 
 SOURCE = owner(800).public
 SALT = bytes(8)
@@ -82,6 +82,8 @@ class OfferTests(Tables):
             self.assertIs(self.table.offer(data, SOURCE), verdict)
             self.assertTrue(verdict.is_bad)
         self.assertEqual((len(self.table), self.table.checks, self.table.take_changes()), (0, 1, []))
+        counted = {Verdict.MALFORMED: 2, Verdict.FOREIGN: 1, Verdict.NO_WORK: 1, Verdict.FORGED: 1}
+        self.assertEqual(self.table.verdicts, counted)
 
     def test_times(self) -> None:
         """Expired or of the future: not taken, and nobody is blamed for his clock."""
@@ -262,14 +264,117 @@ class ShareTests(Tables):
         self.assertIs(self.offer(50, timestamp=NOW + 1), Verdict.STORED)
 
 
+class KeepTests(Tables):
+    """From one life to the next."""
+
+    options = {"online": 12, "offline": 5}
+
+    def met(self, *numbers: int, **options: Any) -> None:
+        """Peers that were brought, and then met."""
+        for number in numbers:
+            self.offer(number, **options)
+            self.table.talked(owner(number).public)
+
+    def lost(self, number: int) -> None:
+        """One that does not answer."""
+        for _ in range(2):
+            self.table.failed(owner(number).public)
+
+    def restart(self) -> Table:
+        """Another table that has what the last one kept."""
+        kept = self.table.keep()
+        self.table = self.world.table(**self.options)
+        self.table.restore(kept)
+        return self.table
+
+    def test_those_that_were_met(self) -> None:
+        """They are known again, by signature, and are handed to nobody; the others will be named again."""
+        self.met(1, 2)
+        self.offer(3)
+        self.lost(2)
+        self.restart()
+        found = {peer.name: (peer.state, peer.verified) for peer in self.table}
+        self.assertEqual(found, {
+            name(1): (State.ONLINE, Verified.BY_SIGNATURE), name(2): (State.OFFLINE, Verified.BY_SIGNATURE),
+        })  # fmt: skip
+        self.assertEqual(self.states(), [(name(1), State.GONE, State.ONLINE), (name(2), State.GONE, State.OFFLINE)])
+        self.assertEqual(self.table.sample(50, SALT, b""), [])
+        self.table.talked(owner(1).public)
+        self.assertEqual(self.table.sample(50, SALT, b""), [record(1)])
+
+    def test_another_life(self) -> None:
+        """Who was not met again is kept all the same: a program may be started often."""
+        self.met(1)
+        self.restart()
+        self.assertEqual(len(self.restart()), 1)
+
+    def test_expired_meanwhile(self) -> None:
+        """It is offline, and not forgotten, however long nothing ran: it is a name to dial."""
+        self.met(1)
+        self.lost(1)
+        self.met(2)
+        kept = self.table.keep()
+        self.world.now += 30 * 86_400
+        self.table = self.world.table()
+        self.table.restore(kept)
+        self.assertEqual({peer.state for peer in self.table}, {State.OFFLINE})
+        self.assertEqual(len(self.table), 2)
+        self.assertIs(self.offer(1, timestamp=NOW + 30 * 86_400), Verdict.STORED)
+
+    def test_a_day_in_two_lives(self) -> None:
+        """Whoever is not there is forgotten after a day of running, not a day after each start."""
+        self.met(1)
+        self.lost(1)
+        for _ in range(2):
+            self.world.now += 11 * 3600
+            self.table.expire()
+            self.restart()
+        self.world.now += 2 * 3600 - 1
+        self.table.expire()
+        self.assertEqual(len(self.table), 1)
+        self.world.now += 1
+        self.table.expire()
+        self.assertEqual(len(self.table), 0)
+
+    def test_what_does_not_hold(self) -> None:
+        """Nothing of a file is believed: forged, without work, of another topic, of the future, its own, twice."""
+        records = [
+            b"no record", record(1, by=2), record(1, worked=False), record(1, topic=b"other"),
+            record(1, timestamp=NOW + 601), record(900), record(3), record(3, timestamp=NOW + 1),
+        ]  # fmt: skip
+        self.table.restore([KeptPeer(one) for one in records])
+        self.assertEqual([(peer.name, peer.expires) for peer in self.table], [(name(3), NOW + 3600)])
+
+    def test_no_more_than_there_is_room_for(self) -> None:
+        """Of both kinds."""
+        self.table.restore([KeptPeer(record(number), 1 if number % 2 else None) for number in range(1, 41)])
+        states = [peer.state for peer in self.table]
+        self.assertEqual((states.count(State.ONLINE), states.count(State.OFFLINE)), (12, 5))
+
+    def test_nobody_displaces_them(self) -> None:
+        """They count for nobody, as those that were met: whoever waits for a restart gains nothing."""
+        self.met(*range(1, 13))
+        self.restart()
+        for source in (SOURCE, STRANGERS, owner(801).public):
+            self.assertIs(self.offer(50, source), Verdict.FULL)
+        self.assertEqual({peer.name for peer in self.table}, {name(number) for number in range(1, 13)})
+
+    def test_a_newer_record(self) -> None:
+        """It takes the place of what was kept, and the one that was kept cannot come back."""
+        self.met(1)
+        self.restart()
+        self.assertIs(self.offer(1, STRANGERS, timestamp=NOW + 1), Verdict.STORED)
+        self.assertIs(self.offer(1), Verdict.OLDER)
+
+
 class FloodTests(Tables):
     """What invalid records cost, and whom."""
 
     def bad(self, count: int) -> list[bytes]:
-        """Forged ones with work: the dearest there are. One's bytes with other signatures, to have many soon."""
+        """Forged ones with work: the dearest there are."""
         one = presence(1)
         return [
-            attrs.evolve(one, signature=self.world.random.randbytes(64)).encode() for _ in range(count)
+            work(attrs.evolve(one, signature=self.world.random.randbytes(64))).encode() for _ in range(count)
         ]
 
     def test_one_that_was_dialled(self) -> None:
@@ -297,6 +402,16 @@ class FloodTests(Tables):
         for _ in range(10_000):
             self.table.offer(data, STRANGERS)
         self.assertEqual(self.table.checks, 0)
+
+    def test_work_that_was_done_once(self) -> None:
+        """It pays for one look at one signature: other signatures with the same nonce are refused before that."""
+        one = presence(1)
+        for _ in range(400):
+            other = attrs.evolve(one, signature=self.world.random.randbytes(64))
+            self.table.offer(other.encode(), STRANGERS)
+        # One in sixteen has four bits by luck.
+        self.assertLess(self.table.checks, 50)
+        self.assertIs(self.offer(2, STRANGERS), Verdict.STORED)
 
     def test_many_sources(self) -> None:
         """Of a thousand that are blamed a thousand are remembered, not more."""

@@ -31,9 +31,9 @@ class VectorTests(SynchronousTestCase):
             key.public, case["topic"].encode(), Role(case["roles"]), case["timestamp"], case["life"], case["port"],
             raw(case["note"]),
         )  # fmt: skip
-        nonce = Search(claim, case["difficulty"], raw(case["start"])).go_on(100_000)
-        assert nonce is not None
-        return Presence.make(claim, nonce, key)
+        made = Search(Presence.make(claim, key), case["difficulty"], raw(case["start"])).go_on(100_000)
+        assert made is not None
+        return made
 
     def test_the_program_makes_them(self) -> None:
         """What is kept is what the program writes."""

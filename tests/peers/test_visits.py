@@ -74,6 +74,18 @@ class VisitTests(SynchronousTestCase):
         self.visits.hint(Address(name(number), number) for number in range(1000, 1200))
         self.assertNotIn(5, {address.port for address in self.visits.choose(500)})
 
+    def test_hints_of_others(self) -> None:
+        """However many a document names, they displace each other, and none that the application has given."""
+        self.visits.hint([Address(name(5), 5)])
+        self.visits.hint((Address(name(number), number) for number in range(1000, 1300)), by_others=True)
+        self.visits.hint([Address(name(5), 6)], by_others=True)
+        found = {address.port for address in self.visits.choose(500)}
+        self.assertEqual(found, {5, *range(1101, 1300)})
+        self.visits.hint([Address(name(1150), 1)])
+        self.visits.hint((Address(name(number), number) for number in range(2000, 2300)), by_others=True)
+        found = {address.port for address in self.visits.choose(500)}
+        self.assertEqual(found, {5, 1, *range(2102, 2300)})
+
     def test_a_rest(self) -> None:
         """Who was visited is left alone, twice as long each time up to ten minutes; and who is being dialled."""
         self.known(1)
@@ -106,13 +118,16 @@ class VisitTests(SynchronousTestCase):
 
     def test_pauses_grow(self) -> None:
         """Twice as long each time, up to two hours and a quarter more; a success ends that."""
-        self.known(1)
+        self.known(1, 2)
         pauses = []
         for _ in range(12):
+            # Somebody else is there: it is that one who is not.
+            self.visits.succeeded(name(2))
             self.visits.failed(name(1))
             begun = self.world.now
-            while not self.visits.choose(1):
+            while all(address.port != 1 for address in self.visits.choose(2)):
                 self.world.now += 5
+                self.visits.succeeded(name(2))
             pauses.append(self.world.now - begun)
         self.assertTrue(45 <= pauses[0] <= 80 and 90 <= pauses[1] <= 155, pauses)
         self.assertTrue(5400 <= pauses[-1] <= 9005, pauses)
@@ -120,14 +135,52 @@ class VisitTests(SynchronousTestCase):
         self.world.now += 30
         self.visits.failed(name(1))
         self.world.now += 75
-        self.assertEqual(len(self.visits.choose(1)), 1)
+        self.assertIn(1, {address.port for address in self.visits.choose(2)})
+
+    def fail_for(self, seconds: float, *numbers: int) -> None:
+        """All visits to these, one every five seconds if they may be dialled."""
+        end = self.world.now + seconds
+        while self.world.now < end:
+            for address in self.visits.choose(len(numbers)):
+                self.visits.failed(address.name)
+            self.world.now += 5
+
+    def test_alone(self) -> None:
+        """After twenty minutes without any success nobody is left alone for longer than a quarter of an hour."""
+        self.known(1, 2)
+        self.visits.failed(name(1))
+        self.world.now += 1199
+        self.assertFalse(self.visits.is_alone)
+        self.fail_for(4 * 3600, 1, 2)
+        self.assertTrue(self.visits.is_alone)
+        for _ in range(2):
+            for number in (1, 2):
+                self.visits.failed(name(number))
+        self.world.now += 899
+        self.assertEqual(self.visits.choose(2), [])
+        self.world.now += 1
+        self.assertEqual(len(self.visits.choose(2)), 2)
+
+    def test_not_alone_any_more(self) -> None:
+        """One success, and all the others may be dialled at once; a failure after that has its pause again."""
+        self.known(1, 2, 3)
+        self.fail_for(4 * 3600, 1, 2, 3)
+        for number in (1, 2, 3):
+            self.visits.failed(name(number))
+        self.visits.succeeded(name(1))
+        self.assertFalse(self.visits.is_alone)
+        self.assertEqual({address.port for address in self.visits.choose(3)}, {2, 3})
+        self.visits.failed(name(2))
+        self.assertEqual({address.port for address in self.visits.choose(3)}, {3})
 
     def test_those_who_are_not_listened_to(self) -> None:
         """Nobody dials them."""
         self.known(1)
+        self.assertTrue(self.visits.has_strangers)
         for _ in range(9):
             self.table.offer(b"", owner(1).public)
         self.assertEqual(self.visits.choose(1), [])
+        self.assertFalse(self.visits.has_strangers)
 
     def test_forget(self) -> None:
         """Of those who are gone nothing is remembered."""

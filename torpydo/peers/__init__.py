@@ -6,6 +6,7 @@ Source: docs/protocol-peers. Only what is named here is used from outside this r
 from torpydo.peers.bootstrap import MAX_DOCUMENT, Document
 from torpydo.peers.entries import Change, Peer, State, Verdict, Verified
 from torpydo.peers.exchange import MAX_FRAME, Exchange, Hello, Records, Want, decode_message, frame, take_frame
+from torpydo.peers.kept import Kept, KeptPeer
 from torpydo.peers.presence import (
     MAX_DIFFICULTY,
     MAX_LIFE,
@@ -19,10 +20,12 @@ from torpydo.peers.presence import (
     Search,
 )
 from torpydo.peers.sources import STRANGERS, Sources
-from torpydo.peers.table import Table
-from torpydo.peers.visits import Address, Visits
+from torpydo.peers.table import AHEAD, Table
+from torpydo.peers.visits import ALONE, Address, Visits
 
 __all__ = [
+    "AHEAD",
+    "ALONE",
     "MAX_DIFFICULTY",
     "MAX_DOCUMENT",
     "MAX_FRAME",
@@ -38,6 +41,8 @@ __all__ = [
     "Document",
     "Exchange",
     "Hello",
+    "Kept",
+    "KeptPeer",
     "Peer",
     "Presence",
     "Records",

@@ -8,9 +8,10 @@ each other in one question are told apart in the next, whoever has chosen them.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 from torpydo.crypto import Person, blake
+from torpydo.wire import Reader, Writer
 
 __all__ = ["DIGEST_ENTRY", "SALT", "Digest", "encode_digest", "number_of"]
 
@@ -18,7 +19,21 @@ SALT: Final = 8
 DIGEST_ENTRY: Final = 8
 _HALF: Final = 32
 _LOW: Final = (1 << _HALF) - 1
-_WHOLE: Final = (1 << 2 * _HALF) - 1
+_HIGH: Final = _LOW << _HALF
+
+
+class Numbered(Protocol):
+    """Whoever may stand in a digest.
+
+    :ivar number: of its name
+    :ivar timestamp: of its record
+    """
+
+    number: int
+    timestamp: int
+
+
+N = TypeVar("N", bound=Numbered)
 
 
 def number_of(key: bytes) -> int:
@@ -36,10 +51,8 @@ def encode_digest(salt: bytes, known: Iterable[tuple[int, int]]) -> bytes:
     :param salt: 8 random bytes
     """
     factor = _factor(salt)
-    return b"".join(
-        [((number * factor & _WHOLE) >> _HALF << _HALF | timestamp & _LOW).to_bytes(8, "big")
-         for number, timestamp in known]
-    )  # fmt: skip
+    entries = [number * factor & _HIGH | timestamp & _LOW for number, timestamp in known]
+    return Writer().u64s(entries).getvalue()
 
 
 class Digest:
@@ -50,10 +63,19 @@ class Digest:
 
     def __init__(self, salt: bytes, data: bytes) -> None:
         self._factor = _factor(salt)
-        values = [int.from_bytes(data[place : place + 8], "big") for place in range(0, len(data), 8)]
-        self._known = {value >> _HALF: value & _LOW for value in values}
+        self._entries = frozenset(Reader(data).u64s(len(data) // DIGEST_ENTRY))
+        self._known: dict[int, int] | None = None
+
+    def lacking(self, entries: Iterable[N]) -> list[N]:
+        """Those of *entries* that it lacks."""
+        theirs, factor = self._entries, self._factor
+        # Nearly all are the same here and there, which is seen at once.
+        others = [one for one in entries if one.number * factor & _HIGH | one.timestamp & _LOW not in theirs]
+        return [one for one in others if self.lacks(one.number, one.timestamp)]
 
     def lacks(self, number: int, timestamp: int) -> bool:
         """Whether it has nothing of that name, or something earlier. Of timestamps it has the ends only."""
-        theirs = self._known.get((number * self._factor & _WHOLE) >> _HALF)
+        if self._known is None:
+            self._known = {value & _HIGH: value & _LOW for value in self._entries}
+        theirs = self._known.get(number * self._factor & _HIGH)
         return theirs is None or 0 < (timestamp - theirs & _LOW) < 1 << _HALF - 1

@@ -8,9 +8,10 @@ from typing import Final
 import attrs
 
 from torpydo.onion import OnionName
-from torpydo.peers.presence import Claim, Role
+from torpydo.peers.digest import number_of
+from torpydo.peers.presence import Claim, Presence, Role
 
-__all__ = ["BAD", "Change", "Peer", "State", "Verdict", "Verified"]
+__all__ = ["BAD", "Change", "Entry", "Peer", "State", "Verdict", "Verified"]
 
 
 class Verdict(Enum):
@@ -95,3 +96,40 @@ class Change:
 
     peer: Peer
     before: State
+
+
+@attrs.define(eq=False)
+class Entry:
+    """What the table has of a peer.
+
+    :ivar source: who has brought it
+    :ivar number: of its name
+    """
+
+    name: OnionName
+    presence: Presence
+    source: bytes
+    verified: Verified = Verified.BY_SIGNATURE
+    state: State = State.ONLINE
+    was_met: bool = False
+    """Now or in an earlier life; who was met counts for nobody."""
+    failures: int = 0
+    offline_at: float = 0.0
+    # These are looked at in each exchange, of all entries.
+    number: int = attrs.field(init=False)
+    timestamp: int = attrs.field(init=False)
+    expires: int = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.number = number_of(self.presence.claim.key)
+        self.renew(self.presence)
+
+    def renew(self, presence: Presence) -> None:
+        """Take its new record."""
+        self.presence = presence
+        self.timestamp = presence.claim.timestamp
+        self.expires = presence.claim.expires
+
+    @property
+    def peer(self) -> Peer:
+        return Peer.of(self.name, self.presence.claim, self.state, self.verified)

@@ -1,7 +1,8 @@
 """Presence records: who is there, signed by the key of an onion name (docs/protocol-peers, Records).
 
 A record has cost its owner some work, which is looked at before the signature: what was made in vain costs whoever is
-sent it one hash. Nobody can make one for another's name; the newest of a name counts.
+sent it one hash. The work is of all its bytes, so each forged signature that shall be looked at costs as much. Nobody
+can make a record for another's name; the newest of a name counts.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ __all__ = [
     "MAX_NOTE",
     "MAX_RECORD",
     "MAX_TOPIC",
+    "NONCE_SIZE",
     "PORT",
     "Claim",
     "Presence",
@@ -132,22 +134,23 @@ class Presence:
     """A record: a claim with its work and its signature."""
 
     claim: Claim
-    nonce: bytes = attrs.field(repr=False)
     signature: bytes = attrs.field(repr=False)
+    nonce: bytes = attrs.field(default=bytes(NONCE_SIZE), repr=False)
+    # As it has come. A copy with something else in it has none of its own.
+    _data: bytes = attrs.field(default=b"", init=False, eq=False, repr=False)
 
     @classmethod
-    def make(cls, claim: Claim, nonce: bytes, key: SigningKey) -> Self:
-        """Sign one.
+    def make(cls, claim: Claim, key: SigningKey) -> Self:
+        """Sign one. It has no work yet: :class:`Search` looks for that.
 
-        :param nonce: what :class:`Search` has found
         :raises LocalProtocolError: if others would not take it
         """
         claim.check()
-        return cls(claim, nonce, key.sign(Purpose.PRESENCE, claim.encode() + nonce))
+        return cls(claim, key.sign(Purpose.PRESENCE, claim.encode()))
 
     def has_work(self, difficulty: int) -> bool:
         """Whether so many bits at the front of its hash are zero. One hash, long before the signature."""
-        hashed = blake(self.claim.encode() + self.nonce, Person.PRESENCE, size=WORK_BITS // 8)
+        hashed = blake(self.encode(), Person.PRESENCE, size=WORK_BITS // 8)
         return int.from_bytes(hashed, "big").bit_length() <= WORK_BITS - difficulty
 
     def check(self) -> OnionName:
@@ -159,12 +162,12 @@ class Presence:
             key = VerifyKey(self.claim.key)
         except BadKey:
             raise BadSignature("a presence record of a name that nobody can have") from None
-        key.verify(Purpose.PRESENCE, self.claim.encode() + self.nonce, self.signature)
+        key.verify(Purpose.PRESENCE, self.claim.encode(), self.signature)
         return OnionName(key)
 
     def encode(self) -> bytes:
-        """claim ‖ nonce ‖ signature."""
-        return self.claim.encode() + self.nonce + self.signature
+        """claim ‖ signature ‖ nonce."""
+        return self._data or self.claim.encode() + self.signature + self.nonce
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
@@ -174,33 +177,39 @@ class Presence:
         """
         reader = Reader(data)
         try:
-            found = cls(Claim.read(reader), reader.take(NONCE_SIZE), reader.take(SIGNATURE_SIZE))
+            found = cls(Claim.read(reader), reader.take(SIGNATURE_SIZE), reader.take(NONCE_SIZE))
         except NeedMore:
             raise Malformed("a presence record that is too short") from None
         reader.finish()
+        # It is read once, and hashed, compared and handed on many times.
+        object.__setattr__(found, "_data", bytes(data))
         return found
 
 
 class Search:
-    """Looks for the work of a claim, some tries at a time.
+    """Looks for the work of a record that is signed, some tries at a time.
 
     :param difficulty: bits; each more doubles the work
     :param start: 8 random bytes to begin with
+    :ivar tried: how many tries were made
     """
 
-    def __init__(self, claim: Claim, difficulty: int, start: bytes) -> None:
-        self.claim = claim
+    def __init__(self, presence: Presence, difficulty: int, start: bytes) -> None:
+        self._presence = presence
         self._most = 1 << WORK_BITS - difficulty
-        self._begun = blake2b(claim.encode(), digest_size=WORK_BITS // 8, person=Person.PRESENCE.value)
+        before = presence.encode()[:-NONCE_SIZE]
+        self._begun = blake2b(before, digest_size=WORK_BITS // 8, person=Person.PRESENCE.value)
         self._next = int.from_bytes(start, "big")
+        self.tried = 0
 
-    def go_on(self, tries: int) -> bytes | None:
-        """Make so many tries; the nonce, or ``None`` if it is not among them."""
+    def go_on(self, tries: int) -> Presence | None:
+        """Make so many tries; the record with its work, or ``None`` if that is not among them."""
         for _ in range(tries):
             nonce = self._next.to_bytes(NONCE_SIZE, "big")
             self._next = (self._next + 1) % (1 << 8 * NONCE_SIZE)
+            self.tried += 1
             one = self._begun.copy()
             one.update(nonce)
             if int.from_bytes(one.digest(), "big") < self._most:
-                return nonce
+                return attrs.evolve(self._presence, nonce=nonce)
         return None

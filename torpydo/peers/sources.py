@@ -83,6 +83,10 @@ class Sources:
         del self._ignored[source]
         return False
 
+    def ignored(self) -> set[bytes]:
+        """All who are ignored now."""
+        return {source for source in list(self._ignored) if self.is_ignored(source)}
+
     def may_check(self, source: bytes) -> bool:
         """Whether a signature may be checked for *source*; those who have a name answer for it instead."""
         return source != STRANGERS or self._checks.take(self._clock(), CHECKS_RATE, CHECKS_BURST)

@@ -7,7 +7,8 @@ names were met: then they are nobody's but their own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Set
 from typing import Final
 
 import attrs
@@ -15,12 +16,13 @@ import attrs
 from torpydo.errors import BadSignature
 from torpydo.onion import OnionName
 from torpydo.peers.digest import Digest, encode_digest, number_of
-from torpydo.peers.entries import Change, Peer, State, Verdict, Verified
+from torpydo.peers.entries import Change, Entry, Peer, State, Verdict, Verified
+from torpydo.peers.kept import KeptPeer
 from torpydo.peers.presence import Presence
 from torpydo.peers.sources import STRANGERS, Sources
 from torpydo.wire import Malformed
 
-__all__ = ["MAX_DIGEST", "Table"]
+__all__ = ["AHEAD", "MAX_DIGEST", "Table"]
 
 ONLINE: Final = 1000
 OFFLINE: Final = 1000
@@ -37,27 +39,9 @@ FAILURES: Final = 2
 """Times in a row that a peer may fail to answer."""
 OFFLINE_LIFE: Final = 86_400.0
 """Seconds for which one is remembered that is not there."""
+HOUR: Final = 3600
 MAX_DIGEST: Final = ONLINE + OFFLINE + 1
 """Entries of a digest."""
-
-
-@attrs.define(eq=False)
-class _Entry:
-    name: OnionName
-    presence: Presence
-    source: bytes
-    verified: Verified = Verified.BY_SIGNATURE
-    state: State = State.ONLINE
-    failures: int = 0
-    offline_at: float = 0.0
-    number: int = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.number = number_of(self.presence.claim.key)
-
-    @property
-    def peer(self) -> Peer:
-        return Peer.of(self.name, self.presence.claim, self.state, self.verified)
 
 
 class Table:
@@ -69,9 +53,11 @@ class Table:
     :param clock: seconds that never go back
     :param wall_clock: seconds since 1970
     :param randbelow: a uniform integer below its argument
-    :param check: sees that a record is signed; for simulations, where one has done it for all
+    :param decode: reads a record, and
+    :param check: sees that it is signed; for simulations, where one has done it for all
     :ivar own_record: what others are told of this peer
     :ivar checks: signatures that were checked
+    :ivar verdicts: what became of the records that were brought, how often
     """
 
     def __init__(
@@ -83,6 +69,7 @@ class Table:
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
         randbelow: Callable[[int], int],
+        decode: Callable[[bytes], Presence] = Presence.decode,
         check: Callable[[Presence], OnionName] = Presence.check,
         online: int = ONLINE,
         offline: int = OFFLINE,
@@ -92,16 +79,18 @@ class Table:
         self.sources = Sources(clock)
         self.own_record: Presence | None = None
         self.checks = 0
+        self.verdicts: Counter[Verdict] = Counter()
         self._difficulty = difficulty
         self._clock = clock
         self._wall_clock = wall_clock
         self._randbelow = randbelow
+        self._decode = decode
         self._check = check
         self._most_online = online
         self._most_offline = offline
-        self._online: dict[bytes, _Entry] = {}
+        self._online: dict[bytes, Entry] = {}
         # The one that is offline for longest comes first.
-        self._offline: dict[bytes, _Entry] = {}
+        self._offline: dict[bytes, Entry] = {}
         # Of each source the entries that were not talked with: a flood must not cost a look at all of them.
         self._brought: dict[bytes, dict[bytes, None]] = {}
         self._changes: list[Change] = []
@@ -115,12 +104,31 @@ class Table:
     def __contains__(self, key: bytes) -> bool:
         return self._find(key) is not None
 
-    def places(self) -> Iterator[tuple[OnionName, int, State, Verified]]:
-        """Where all of them are dialled, with what decides whether they are."""
-        for entry in self._entries():
-            yield entry.name, entry.presence.claim.port, entry.state, entry.verified
+    def keys(self) -> set[bytes]:
+        """Of all names."""
+        return self._online.keys() | self._offline.keys()
 
-    def _entries(self) -> Iterator[_Entry]:
+    def place(self, key: bytes) -> tuple[OnionName, int]:
+        """Where one that is in the table is dialled."""
+        entry = self._find(key)
+        assert entry is not None
+        return entry.name, entry.presence.claim.port
+
+    def strange(self, without: Set[bytes]) -> list[bytes]:
+        """The keys of those who are there and were not met, but for some."""
+        entries = self._online.items()
+        return [key for key, one in entries if one.verified is Verified.BY_SIGNATURE and key not in without]
+
+    def met(self, without: Set[bytes]) -> list[bytes]:
+        """... of those who are there and were met."""
+        entries = self._online.items()
+        return [key for key, one in entries if one.verified is Verified.DIRECTLY and key not in without]
+
+    def lost(self, without: Set[bytes]) -> list[bytes]:
+        """... of those who are not there."""
+        return [key for key in self._offline if key not in without]
+
+    def _entries(self) -> Iterator[Entry]:
         yield from self._online.values()
         yield from self._offline.values()
 
@@ -141,16 +149,15 @@ class Table:
 
         :param source: the key of the name that it was fetched from, or :data:`STRANGERS`
         """
-        if self.sources.is_ignored(source):
-            return Verdict.IGNORED
-        verdict = self._judge(data, source)
+        verdict = Verdict.IGNORED if self.sources.is_ignored(source) else self._judge(data, source)
         if verdict.is_bad:
             self.sources.blame(source)
+        self.verdicts[verdict] += 1
         return verdict
 
     def _judge(self, data: bytes, source: bytes) -> Verdict:
         try:
-            presence = Presence.decode(data)
+            presence = self._decode(data)
         except Malformed:
             return Verdict.MALFORMED
         claim, wall = presence.claim, self._wall_clock()
@@ -161,7 +168,7 @@ class Table:
         if claim.expires <= wall or claim.timestamp > wall + AHEAD:
             return Verdict.UNTIMELY
         entry = self._find(claim.key)
-        if entry is not None and claim.timestamp <= entry.presence.claim.timestamp:
+        if entry is not None and claim.timestamp <= entry.timestamp:
             return Verdict.KNOWN if presence == entry.presence else Verdict.OLDER
         is_new = claim.key not in self._online
         if is_new and not self._has_room(source):
@@ -175,7 +182,7 @@ class Table:
             name = self._check(presence)
         except BadSignature:
             return Verdict.FORGED
-        entry = entry or _Entry(name, presence, source, state=State.GONE)
+        entry = entry or Entry(name, presence, source, state=State.GONE)
         if is_new:
             self._make_room(source)
             entry.source = source
@@ -212,16 +219,16 @@ class Table:
         keys = list(self._brought[source])
         self._leave(self._online[keys[self._randbelow(len(keys))]])
 
-    def _enter(self, entry: _Entry, presence: Presence) -> None:
+    def _enter(self, entry: Entry, presence: Presence) -> None:
         """*entry* is online, with a record that is new."""
         before, told = entry.state, entry.peer
-        entry.presence = presence
+        entry.renew(presence)
         entry.failures = 0
         key = presence.claim.key
         self._offline.pop(key, None)
         self._online[key] = entry
         entry.state = State.ONLINE
-        if entry.verified is Verified.BY_SIGNATURE:
+        if not entry.was_met:
             self._brought.setdefault(entry.source, {})[key] = None
         if attrs.evolve(told, expires=entry.peer.expires) != entry.peer:
             self._changes.append(Change(entry.peer, before))
@@ -234,11 +241,12 @@ class Table:
         if entry is None:
             return
         self._forget_source(entry)
+        entry.was_met = True
         if entry.verified is Verified.BY_SIGNATURE:
             entry.verified = Verified.DIRECTLY
             self._changes.append(Change(entry.peer, entry.state))
         entry.failures = 0
-        if entry.state is State.OFFLINE and entry.presence.claim.expires > self._wall_clock():
+        if entry.state is State.OFFLINE and entry.expires > self._wall_clock():
             if len(self._online) < self._most_online:
                 self._enter(entry, entry.presence)
 
@@ -251,15 +259,21 @@ class Table:
         if entry.failures >= FAILURES:
             self._put_offline(entry)
 
-    def expire(self) -> None:
-        """Look at the time; to be called now and then."""
+    def expire(self, *, alone: bool = False) -> None:
+        """Look at the time; to be called now and then.
+
+        :param alone: nobody at all is reached, so nobody is forgotten for not being there
+        """
         wall, now = self._wall_clock(), self._clock()
-        for entry in [one for one in self._online.values() if one.presence.claim.expires <= wall]:
+        for entry in [one for one in self._online.values() if one.expires <= wall]:
             self._put_offline(entry)
+        if alone:
+            for entry in self._offline.values():
+                entry.offline_at = now
         for entry in [one for one in self._offline.values() if now - one.offline_at >= OFFLINE_LIFE]:
             self._leave(entry)
 
-    def _put_offline(self, entry: _Entry) -> None:
+    def _put_offline(self, entry: Entry) -> None:
         key = entry.presence.claim.key
         del self._online[key]
         self._forget_source(entry)
@@ -270,9 +284,9 @@ class Table:
         if len(self._offline) > self._most_offline:
             # Those who were really there once are worth another try; the others may never have been.
             entries = self._offline.values()
-            self._leave(next((one for one in entries if one.verified is Verified.BY_SIGNATURE), next(iter(entries))))
+            self._leave(next((one for one in entries if not one.was_met), next(iter(entries))))
 
-    def _leave(self, entry: _Entry) -> None:
+    def _leave(self, entry: Entry) -> None:
         key, before = entry.presence.claim.key, entry.state
         self._online.pop(key, None)
         self._offline.pop(key, None)
@@ -280,15 +294,57 @@ class Table:
         entry.state = State.GONE
         self._changes.append(Change(entry.peer, before))
 
-    def _forget_source(self, entry: _Entry) -> None:
+    def _forget_source(self, entry: Entry) -> None:
         brought = self._brought.get(entry.source)
         if brought is not None:
             brought.pop(entry.presence.claim.key, None)
             if not brought:
                 del self._brought[entry.source]
 
-    def _find(self, key: bytes) -> _Entry | None:
+    def _find(self, key: bytes) -> Entry | None:
         return self._online.get(key) or self._offline.get(key)
+
+    # -- From one life to the next
+
+    def keep(self) -> tuple[KeptPeer, ...]:
+        """Those that this peer has met. Whom others have named they will name again, if he is there."""
+        now = self._clock()
+        met = [entry for entry in self._entries() if entry.was_met]
+        return tuple(
+            KeptPeer(one.presence.encode(), int((now - one.offline_at) // HOUR) if one.state is State.OFFLINE else None)
+            for one in met
+        )
+
+    def restore(self, peers: Iterable[KeptPeer]) -> None:
+        """Take back what :meth:`keep` gave in an earlier life, by signature: all are to be met again.
+
+        Whose record has expired meanwhile is offline, and not forgotten: it is a name to dial.
+        """
+        for one in peers:
+            entry = self._restored(one.record)
+            if entry is None:
+                continue
+            if one.absent is None and entry.expires > self._wall_clock() and len(self._online) < self._most_online:
+                self._enter(entry, entry.presence)
+            elif len(self._offline) < self._most_offline:
+                entry.state = State.OFFLINE
+                entry.offline_at = self._clock() - (one.absent or 0) * HOUR
+                self._offline[entry.presence.claim.key] = entry
+                self._changes.append(Change(entry.peer, State.GONE))
+
+    def _restored(self, record: bytes) -> Entry | None:
+        try:
+            presence = self._decode(record)
+            claim = presence.claim
+            if claim.topic != self.topic or claim.key == self.own or claim.key in self:
+                return None
+            if claim.timestamp > self._wall_clock() + AHEAD or not presence.has_work(self._difficulty):
+                return None
+            self.checks += 1
+            name = self._check(presence)
+        except (Malformed, BadSignature):
+            return None
+        return Entry(name, presence, b"", state=State.GONE, was_met=True)
 
     # -- What is handed on
 
@@ -300,9 +356,10 @@ class Table:
         wall = self._wall_clock()
         # What has expired nobody hands on.
         known = [
-            (entry.number, entry.presence.claim.timestamp)
-            for entry in self._entries()
-            if entry.presence.claim.expires > wall
+            (entry.number, entry.timestamp)
+            for entries in (self._online, self._offline)
+            for entry in entries.values()
+            if entry.expires > wall
         ]
         if self.own_record is not None:
             claim = self.own_record.claim
@@ -314,13 +371,12 @@ class Table:
 
         :param count: how many at the most
         """
-        theirs, until = Digest(salt, digest), self._wall_clock() + LEFT
-        found = []
-        for entry in self._online.values():
-            claim = entry.presence.claim
-            if entry.verified is Verified.DIRECTLY and claim.expires > until:
-                if theirs.lacks(entry.number, claim.timestamp):
-                    found.append(entry.presence)
+        until = self._wall_clock() + LEFT
+        found = [
+            entry.presence
+            for entry in Digest(salt, digest).lacking(self._online.values())
+            if entry.verified is Verified.DIRECTLY and entry.expires > until
+        ]
         for place in range(min(count, len(found))):
             other = place + self._randbelow(len(found) - place)
             found[place], found[other] = found[other], found[place]

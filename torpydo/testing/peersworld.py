@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from random import Random
 from typing import Any
 
+import attrs
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import ConnectionAborted, ConnectionDone
@@ -27,7 +28,7 @@ from torpydo.onion import OnionName
 from torpydo.peers import PORT, Claim, Hello, Presence, Records, Role, Search, frame
 from torpydo.testing.memory import SimulatedReactor
 
-__all__ = ["START", "Flood", "PeersMember", "PeersWorld"]
+__all__ = ["START", "Bringer", "Flood", "PeersMember", "PeersWorld"]
 
 START = 1_700_000_000
 TIMEOUT = 20.0
@@ -93,6 +94,7 @@ class PeersMember:
     :ivar side: which part of a partition it is in
     :ivar serves: what answers at its port, if not its table's own factory
     :ivar trouble: what its client fails with, whatever it is asked for
+    :ivar skew: seconds by which its clock is ahead
     """
 
     def __init__(self, world: PeersWorld, number: int, options: dict[str, Any]) -> None:
@@ -103,10 +105,24 @@ class PeersMember:
         self.side = 0
         self.serves: IProtocolFactory | None = None
         self.trouble: Exception | None = None
-        self.table = PeerTable(
+        self.skew = 0.0
+        self._options = options
+        self.table = self.make_table()
+
+    def make_table(self, **options: Any) -> PeerTable:
+        """A table as it has, that knows nothing yet.
+
+        :param options: what is different
+        """
+        world = self._world
+        return PeerTable(
             self, world.reactor, TOPIC, key=self.key, rng=world.random.randbytes, randbelow=world.random.randrange,
-            wall_clock=world.wall_clock, check=world.check, **options,
+            wall_clock=self.wall_clock, decode=world.decode, check=world.check, **{**self._options, **options},
         )  # fmt: skip
+
+    def wall_clock(self) -> float:
+        """The time of day, as it takes it."""
+        return self._world.wall_clock() + self.skew
 
     def open_stream(
         self, factory: IProtocolFactory, host: str, port: int, *, isolation: Hashable = None
@@ -146,18 +162,20 @@ class PeersWorld:
         self.difficulty = difficulty
         self.carried = self.dialled = 0
         self._options = {"difficulty": difficulty, **options}
+        self._decoded: dict[bytes, Presence] = {}
         self._checked: dict[bytes, OnionName] = {}
         self._by_name: dict[str, PeersMember] = {}
         self.members: list[PeersMember] = []
         for _ in range(size):
             self.add()
 
-    def add(self, names: Sequence[str] = ()) -> PeersMember:
+    def add(self, names: Sequence[str] = (), **options: Any) -> PeersMember:
         """One more.
 
         :param names: whom it knows
+        :param options: what else its table is made with
         """
-        member = PeersMember(self, len(self.members) + 1, {**self._options, "names": names})
+        member = PeersMember(self, len(self.members) + 1, {**self._options, "names": names, **options})
         self.members.append(member)
         self._by_name[str(member.name)] = member
         return member
@@ -166,12 +184,25 @@ class PeersWorld:
         """The time of day."""
         return START + self.reactor.seconds()
 
+    def decode(self, data: bytes) -> Presence:
+        """Read a record, of which all members have the same object: a thousand tables have a million entries."""
+        found = self._decoded.get(data)
+        if found is None:
+            found = self._decoded[data] = Presence.decode(data)
+        return found
+
     def check(self, presence: Presence) -> OnionName:
         """Check a signature; of one record once for all members, which would take most of the time otherwise."""
         data = presence.encode()
         if data not in self._checked:
             self._checked[data] = presence.check()
         return self._checked[data]
+
+    @property
+    def announced(self) -> int:
+        """Records that members have made, and that anybody has read."""
+        keys = {member.key.public for member in self.members}
+        return sum(one.claim.key in keys for one in self._decoded.values())
 
     def start(self, members: Iterable[PeersMember] | None = None, known: int = 1) -> None:
         """Start them; each knows the first *known* of all."""
@@ -196,6 +227,16 @@ class PeersWorld:
 
     def revive(self, member: PeersMember) -> None:
         """It is back, with what it knew."""
+        member.alive = True
+        member.table.start()
+
+    def restart(self, member: PeersMember, **options: Any) -> None:
+        """Its program was started anew: it knows what it has kept on disk, if anything.
+
+        :param options: what its table is made with now
+        """
+        member.table.stop()
+        member.table = member.make_table(**options)
         member.alive = True
         member.table.start()
 
@@ -249,15 +290,17 @@ class PeersWorld:
         key = SigningKey(Secret(seed.to_bytes(32, "big")[::-1]))
         known = {"topic": TOPIC.encode(), "roles": Role.PARTICIPANT, "timestamp": int(self.wall_clock()), "life": 3600}
         claim = Claim(key.public, **{**known, **changes})
-        nonce = None
-        search = Search(claim, self.difficulty, self.random.randbytes(8))
-        while nonce is None:
-            nonce = search.go_on(1000)
+        made = Presence.make(claim, key)
+        if not signed:
+            made = attrs.evolve(made, signature=self.random.randbytes(64))
         if not work:
-            while Presence(claim, nonce, bytes(64)).has_work(self.difficulty):
-                nonce = self.random.randbytes(8)
-        made = Presence.make(claim, nonce, key)
-        return made.encode() if signed else made.encode()[:-64] + self.random.randbytes(64)
+            while made.has_work(self.difficulty):
+                made = attrs.evolve(made, nonce=self.random.randbytes(8))
+            return made.encode()
+        search = Search(made, self.difficulty, self.random.randbytes(8))
+        while (found := search.go_on(1000)) is None:
+            pass
+        return found.encode()
 
     def flood(self, member: PeersMember, records: Callable[[], Sequence[bytes]]) -> None:
         """Let *member* answer whoever asks with these."""
@@ -278,3 +321,14 @@ class Flood(Protocol):
         own = self._member.table.own_record
         assert own is not None
         self.transport.write(frame(Hello(own.encode())) + frame(Records(tuple(self._records()))))
+
+
+class Bringer(Protocol):
+    """Comes as a stranger, says what he has to say, and does not care for the answer."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def connectionMade(self) -> None:
+        assert self.transport is not None
+        self.transport.write(self._data)

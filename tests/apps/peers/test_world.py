@@ -104,6 +104,14 @@ class ChurnTests(Worlds):
         # Nothing else is remembered of them either.
         self.assertLessEqual(len(alive[0].table._visits._pauses), 9 + 1)
 
+    def test_one_of_three(self) -> None:
+        """It is forgotten after a day: where few are there to succeed with, failures do not look like one's own."""
+        world = self.settled(3)
+        world.kill(world.members[2])
+        world.advance(30 * HOUR)
+        for member in world.members[:2]:
+            self.assertEqual(len(member.table.known()), 1)
+
     def test_one_who_comes_back(self) -> None:
         """Soon everybody knows."""
         world = self.settled(20)
@@ -154,11 +162,11 @@ class FloodTests(Worlds):
     def test_invalid_records(self) -> None:
         """A fifth answers with forged ones: honest peers hold none of them, hand none on, and look at few."""
         world = self.world(25)
-        # Signed by nobody, but with work: one search for all, as the dearest that an attacker may send.
-        name = world.record(1000, signed=False)
+        # Signed by nobody, but with work, as the dearest that an attacker may send.
+        forged = [world.record(1000, signed=False) for _ in range(200)]
         liars, honest = world.members[20:], world.members[:20]
         for liar in liars:
-            world.flood(liar, lambda: [name[:-64] + world.random.randbytes(64) for _ in range(50)])
+            world.flood(liar, lambda: world.random.sample(forged, 50))
         world.start()
         world.advance(2 * HOUR)
         self.assertEqual(world.acquainted(honest), 1.0)

@@ -1,4 +1,4 @@
-"""Makes this peer's own records: the work in slices, so that everything else goes on, then the signature."""
+"""Makes this peer's own records: the signature, and then the work in slices, so that everything else goes on."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
+from torpydo.errors import BadSignature
 from torpydo.onion import SigningKey
-from torpydo.peers import Claim, Presence, Search
+from torpydo.peers import AHEAD, Claim, Presence, Search
 
 __all__ = ["Announcements"]
 
@@ -51,6 +52,20 @@ class Announcements:
         self._slice: IDelayedCall | None = None
         self._waiting: list[Deferred[Presence]] = []
 
+    def take_up(self, record: Presence | None) -> None:
+        """Go on with the record of an earlier life, if it says what this one would, and still holds."""
+        if record is None or record.claim.timestamp <= self._claim.timestamp:
+            return
+        try:
+            record.check()
+        except BadSignature:
+            return
+        # What is made next must be later, also if this one is of no use.
+        self._claim = attrs.evolve(self._claim, timestamp=record.claim.timestamp)
+        age = self._wall_clock() - record.claim.timestamp
+        if record.claim == self._claim and -AHEAD <= age < record.claim.life and record.has_work(self._difficulty):
+            self._made(record)
+
     def make(self) -> Deferred[Presence]:
         """Make a record; those who ask meanwhile get the same one.
 
@@ -59,12 +74,16 @@ class Announcements:
         result: Deferred[Presence] = Deferred(self._waiting.remove)
         self._waiting.append(result)
         if self._search is None:
-            # Of two records with one time neither counts more, and clocks are set back.
-            timestamp = max(int(self._wall_clock()), self._claim.timestamp + 1)
-            self._claim = attrs.evolve(self._claim, timestamp=timestamp)
-            self._search = Search(self._claim, self._difficulty, self._rng(8))
+            self._claim = attrs.evolve(self._claim, timestamp=self._later_time())
+            self._search = Search(Presence.make(self._claim, self._key), self._difficulty, self._rng(8))
             self._slice = self._reactor.callLater(0, self._go_on)
         return result
+
+    def _later_time(self) -> int:
+        # Of two records with one time neither counts more, and clocks are set back. But what was of a wrong future
+        # nobody has taken, and nobody would take what comes after it either.
+        now, last = int(self._wall_clock()), self._claim.timestamp
+        return max(now, last + 1) if last <= now + AHEAD else now
 
     def stop(self) -> None:
         """Give up what is being made."""
@@ -76,12 +95,11 @@ class Announcements:
 
     def _go_on(self) -> None:
         assert self._search is not None
-        nonce = self._search.go_on(TRIES)
-        if nonce is None:
+        record = self._search.go_on(TRIES)
+        if record is None:
             self._slice = self._reactor.callLater(0, self._go_on)
             return
         self._search = None
-        record = Presence.make(self._claim, nonce, self._key)
         self._made(record)
         waiting, self._waiting = self._waiting, []
         for one in waiting:

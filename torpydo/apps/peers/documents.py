@@ -65,38 +65,54 @@ def fetch_document(reactor: Any, agent: IAgent, url: bytes, port: int) -> Deferr
 async def _fetch(agent: IAgent, url: bytes, port: int) -> Document:
     # The same headers for everybody; no redirect is followed.
     response = await agent.request(b"GET", url, Headers({b"user-agent": [b"torpydo"]}))
-    if response.code != 200:
-        raise BootstrapError(f"the web server answers {response.code}, and not with a document that names peers")
     return Document.decode(await _read(response), port)
 
 
-def _read(response: IResponse) -> Deferred[bytes]:
+def _refusal(response: IResponse) -> str | None:
+    if response.code != 200:
+        return f"the web server answers {response.code}, and not with a document that names peers"
     if response.length is not UNKNOWN_LENGTH and response.length > MAX_DOCUMENT:
-        raise BootstrapError(_TOO_LONG)
-    body = _Body()
+        return _TOO_LONG
+    return None
+
+
+def _read(response: IResponse) -> Deferred[bytes]:
+    body = _Body(_refusal(response))
+    # Also if it is not wanted: a body that nobody takes keeps its connection open, and waits for ever.
     response.deliverBody(body)
     return body.done
 
 
 class _Body(Protocol):
-    """Collects a body, up to the limit."""
+    """Collects a body, up to the limit.
 
-    def __init__(self) -> None:
+    :param refusal: why nothing of it is wanted
+    """
+
+    def __init__(self, refusal: str | None) -> None:
         self._data = bytearray()
-        self.done: Deferred[bytes] = Deferred(lambda _: self._abort())
+        self._refusal = refusal
+        self.done: Deferred[bytes] = Deferred(lambda _: self._close())
 
-    def _abort(self) -> None:
-        transport: Any = self.transport
-        if transport is not None:
-            transport.abortConnection()
+    def connectionMade(self) -> None:
+        if self._refusal is not None:
+            self._refuse(self._refusal)
+
+    def _refuse(self, why: str) -> None:
+        self.done.errback(BootstrapError(why))
+        self._close()
+
+    def _close(self) -> None:
+        # The HTTP library's transport cannot be aborted.
+        if self.transport is not None:
+            self.transport.loseConnection()
 
     def dataReceived(self, data: bytes) -> None:
         if self.done.called:
             return
         self._data += data
         if len(self._data) > MAX_DOCUMENT:
-            self.done.errback(BootstrapError(_TOO_LONG))
-            self._abort()
+            self._refuse(_TOO_LONG)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self.done.called:

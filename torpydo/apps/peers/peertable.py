@@ -15,27 +15,22 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError, execute, fail
-from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.protocol import Factory
+from twisted.internet.defer import CancelledError, Deferred, fail, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from torpydo.apps.peers.announcements import Announcements
 from torpydo.apps.peers.documents import check_url, fetch_document
+from torpydo.apps.peers.keeping import Keeping
 from torpydo.apps.peers.needs import PeerClient
-from torpydo.apps.peers.streams import ExchangeProtocol, PeerFactory
-from torpydo.errors import (
-    BootstrapError,
-    CircuitError,
-    ConfigurationError,
-    LocalProtocolError,
-    PathError,
-    StreamError,
-    TorpydoError,
-)
+from torpydo.apps.peers.rounds import Rounds, jittered
+from torpydo.apps.peers.streams import PeerFactory
+from torpydo.apps.peers.timers import Timers
+from torpydo.errors import BootstrapError, ConfigurationError, LocalProtocolError
 from torpydo.onion import OnionName, SigningKey
 from torpydo.peers import (
+    AHEAD,
+    ALONE,
     MAX_DIFFICULTY,
     PORT,
     STRANGERS,
@@ -44,11 +39,13 @@ from torpydo.peers import (
     Claim,
     Document,
     Exchange,
+    Kept,
     Peer,
     Presence,
     Role,
     State,
     Table,
+    Verdict,
     Visits,
 )
 
@@ -58,16 +55,9 @@ DIFFICULTY: Final = 16
 LIFE: Final = 4 * 3600
 """Seconds for which a record holds; it is made anew after a quarter of them."""
 INTERVAL: Final = 300.0
-"""Seconds from one round to the next ..."""
-MEETING: Final = 0.2
-"""... and this part of them while somebody is known who was not met ..."""
-FAST: Final = 15.0
-FAST_ROUNDS: Final = 8
-"""... or so many, the first times."""
-AT_ONCE: Final = 2
-"""Peers that are dialled in a round, and at one time."""
-OPEN: Final = 60.0
-"""Seconds for connecting to a peer."""
+"""Seconds from one round to the next."""
+ALONE_ROUNDS: Final = 4
+"""Rounds without any success after which this side may be cut off, if they take longer than usual."""
 FIRST_PAUSE: Final = 30.0
 LAST_PAUSE: Final = 3600.0
 """Seconds until a document that names peers is asked for again: doubled each time."""
@@ -85,12 +75,15 @@ class PeerTable:
     :param note: what else they are told, at most 128 bytes; everybody can read it
     :param names: ``NAME.torpydo`` or ``NAME.torpydo:PORT`` of peers to begin with
     :param urls: of documents that name peers to begin with
+    :param state_dir: a private directory of this table alone, which remembers peers and this one's own record from one
+        start to the next; ``None`` remembers nothing
     :param difficulty: bits of work in a record; all have the same. Each more doubles the work
     :param interval: seconds from one round to the next
     :param rng: bytes of randomness
     :param randbelow: a uniform integer below its argument
     :param wall_clock: seconds since 1970
-    :param check: sees that a record is signed; for simulations
+    :param decode: reads a record, and
+    :param check: sees that it is signed; both for simulations
     :raises ConfigurationError: for a value that cannot be used
     :raises OnionNameError: for a name that is none
     :ivar factory: a protocol factory that answers other peers, while this one runs
@@ -110,12 +103,14 @@ class PeerTable:
         note: bytes = b"",
         names: Sequence[str] = (),
         urls: Sequence[str] = (),
+        state_dir: str | None = None,
         difficulty: int = DIFFICULTY,
         life: int = LIFE,
         interval: float = INTERVAL,
         rng: Callable[[int], bytes] = secrets.token_bytes,
         randbelow: Callable[[int], int] = secrets.randbelow,
         wall_clock: Callable[[], float] = time.time,
+        decode: Callable[[bytes], Presence] = Presence.decode,
         check: Callable[[Presence], OnionName] = Presence.check,
     ) -> None:
         if not 0 <= difficulty <= MAX_DIFFICULTY or interval <= 0:
@@ -130,14 +125,17 @@ class PeerTable:
         self._reactor = reactor
         self._port = port
         self._life = life
-        self._interval = interval
         self._rng = rng
         self._randbelow = randbelow
+        self._wall_clock = wall_clock
         self._table = Table(
             claim.topic, None if key is None else own, difficulty,
-            clock=reactor.seconds, wall_clock=wall_clock, randbelow=randbelow, check=check,
+            clock=reactor.seconds, wall_clock=wall_clock, randbelow=randbelow, decode=decode,
+            check=check,
         )  # fmt: skip
-        self._visits = Visits(self._table, clock=reactor.seconds, randbelow=randbelow)
+        self._visits = Visits(
+            self._table, clock=reactor.seconds, randbelow=randbelow, alone=max(ALONE, ALONE_ROUNDS * interval)
+        )
         self._visits.hint(Address.parse(name, port) for name in names)
         self._urls = [check_url(url) for url in urls]
         self._own: Announcements | None = None
@@ -148,11 +146,15 @@ class PeerTable:
         # Others must not see that a visit and a stream of the application are of one peer.
         self._isolation = object()
         self._watchers: dict[object, Callable[[Change], object]] = {}
-        self._visiting: dict[OnionName, Deferred[None]] = {}
         self._fetching: set[Deferred[Any]] = set()
-        self._timers: dict[object, IDelayedCall] = {}
-        self._rounds = 0
-        self._running = self._has_news = False
+        self._timers = Timers(reactor)
+        self._keeping = Keeping(
+            state_dir, self._timers, lambda: Kept(self._table.own_record, self._table.keep())
+        )
+        self._rounds = Rounds(
+            reactor, client, self._table, self._visits, self._timers, isolation=self._isolation, interval=interval,
+            rng=rng, randbelow=randbelow, begins=self._look_at_the_time, tell=self._tell,
+        )  # fmt: skip
         self.factory = PeerFactory(reactor, self._answer, self._tell)
 
     # -- What an application asks
@@ -171,9 +173,15 @@ class PeerTable:
         """What others are told of this one; ``None`` until it was made."""
         return self._table.own_record
 
+    @property
+    def verdicts(self) -> dict[Verdict, int]:
+        """What became of the records that were brought to this one, and how often, since it was made."""
+        return dict(self._table.verdicts)
+
     def watch(self, callback: Callable[[Change], object]) -> Callable[[], None]:
         """Have *callback* called whenever somebody comes, goes, or says something else of itself.
 
+        :param callback: what it raises, and what a Deferred or coroutine of its fails with, is logged
         :return: to be called when no more is to be heard
         """
         watcher = object()
@@ -199,7 +207,7 @@ class PeerTable:
         :raises OnionNameError: for one that is none
         """
         self._visits.hint([Address.parse(name, self._port) for name in names])
-        self._soon()
+        self._rounds.soon()
 
     def bootstrap(self, url: str) -> Deferred[int]:
         """Fetch a document that names peers, through the client.
@@ -222,78 +230,81 @@ class PeerTable:
     # -- Start and stop
 
     def start(self) -> None:
-        """Begin; goes on by itself until :meth:`stop`."""
-        if self._running:
+        """Begin; goes on by itself until :meth:`stop`.
+
+        :raises StateError: if the state directory cannot be trusted, or is in use; nothing has begun then
+        """
+        if self._timers.running:
             return
-        self._running = True
-        self._rounds = 0
+        kept = self._keeping.open()
+        self._timers.running = True
+        self._keeping.begin()
+        self._table.restore(kept.peers)
         for url in self._urls:
             self._begin_with(url, FIRST_PAUSE)
         if self._own is not None:
-            self._announce_again()
-        self._later("round", 0.0, self._round)
+            self._own.take_up(kept.own)
+            self._announce_in_time()
+        self._rounds.start()
 
     def stop(self) -> None:
-        """End everything that is open. What is known stays."""
-        self._running = False
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
+        """End everything that is open. What is known stays, also on disk."""
+        self._timers.stop()
+        self._keeping.close()
         if self._own is not None:
             self._own.stop()
-        for deferred in [*self._visiting.values(), *self._fetching]:
-            deferred.cancel()
+        self._rounds.stop()
+        for fetching in list(self._fetching):
+            fetching.cancel()
         self.factory.close()
-
-    def _later(self, what: object, delay: float, call: Callable[[], None]) -> None:
-        """Do something after *delay* seconds; what was to be done under the same name is not."""
-
-        def now() -> None:
-            del self._timers[what]
-            call()
-
-        before = self._timers.pop(what, None)
-        if before is not None:
-            before.cancel()
-        if self._running:
-            self._timers[what] = self._reactor.callLater(delay, now)
-
-    def _jittered(self, delay: float) -> float:
-        """A third more or less: peers that were started together must not stay so."""
-        return delay * (667 + self._randbelow(667)) / 1000
 
     # -- Its own record
 
+    def _announce_in_time(self) -> None:
+        own, fresh = self._table.own_record, self._life / 4
+        age = fresh if own is None else self._wall_clock() - own.claim.timestamp
+        if -AHEAD <= age < fresh:
+            self._timers.later("announce", fresh - age, self._announce_again)
+        else:
+            self._announce_again()
+
     def _announce_again(self) -> None:
         self.announce().addErrback(lambda failure: failure.trap(CancelledError))
-        self._later("announce", self._jittered(self._life / 4), self._announce_again)
+        self._timers.later("announce", jittered(self._life / 4, self._randbelow), self._announce_again)
 
     def _announced(self, record: Presence) -> None:
         self._table.own_record = record
-        self._has_news = True
-        self._soon()
+        self._rounds.spread()
+
+    def _look_at_the_time(self) -> None:
+        own = self._table.own_record
+        # Timers stand still while the computer sleeps, and a record does not; and clocks are set.
+        if own is not None and not -AHEAD <= self._wall_clock() - own.claim.timestamp <= self._life / 2:
+            self._announce_again()
+        self._expire()
 
     # -- The first peers
 
     def _begin_with(self, url: bytes, pause: float) -> None:
         def failed(failure: Failure) -> None:
-            if failure.check(CancelledError) or not self._running:
+            if failure.check(CancelledError) or not self._timers.running:
                 return
             failure.trap(BootstrapError)
             self.log.warn("no first peers came from a document: {why}", why=failure.getErrorMessage())
             again = min(2 * pause, LAST_PAUSE)
-            self._later(url, self._jittered(pause), lambda: self._begin_with(url, again))
+            delay = jittered(pause, self._randbelow)
+            self._timers.later(url, delay, lambda: self._begin_with(url, again))
 
         self._fetch(url).addErrback(failed)
 
     def _fetch(self, url: bytes) -> Deferred[int]:
         def came(document: Document) -> int:
-            self._visits.hint(document.names)
+            self._visits.hint(document.names, by_others=True)
             for record in document.records:
                 # Whoever hands it out answers for it, as any peer does.
                 self._table.offer(record, url)
             self._tell()
-            self._soon()
+            self._rounds.soon()
             return len(document.names) + len(document.records)
 
         def over(result: Any) -> Any:
@@ -306,74 +317,23 @@ class PeerTable:
         self._fetching.add(fetching)
         return fetching.addBoth(over).addCallback(came)
 
-    # -- Rounds
-
-    def _soon(self) -> None:
-        """A round at the next occasion; one that is due anyway is not put off."""
-        self._later("round", 0.0, self._round)
-
-    def _round(self) -> None:
-        self._rounds += 1
-        self._expire()
-        self._visits.forget()
-        news, self._has_news = self._has_news, False
-        for address in self._visits.choose(AT_ONCE - len(self._visiting), self._visiting, news=news):
-            visit = Deferred.fromCoroutine(self._visit(address))
-            if not visit.called:
-                self._visiting[address.name] = visit
-            visit.addBoth(self._visited, address.name)
-        self._later("round", self._jittered(self._pause()), self._round)
-
-    def _pause(self) -> float:
-        if self._rounds <= FAST_ROUNDS:
-            return FAST
-        return self._interval * (MEETING if self._visits.has_strangers else 1)
-
-    async def _visit(self, address: Address) -> None:
-        protocol = ExchangeProtocol(
-            self._reactor, Exchange(self._table, address.name.key.raw, self._rng), self._tell
-        )
-        factory = Factory.forProtocol(lambda: protocol)
-        factory.noisy = False
-        try:
-            opening = self._client.open_stream(factory, str(address.name), address.port, isolation=self._isolation)
-            await opening.addTimeout(OPEN, self._reactor)
-            if await protocol.done:
-                self._visits.succeeded(address.name)
-                return
-        except (PathError, CircuitError):
-            # That is this side's trouble, and says nothing of the peer.
-            self._visits.failed(address.name)
-            return
-        except (StreamError, TimeoutError) as error:
-            self.log.debug("a peer was not reached: {why}", why=str(error))
-        except CancelledError:
-            protocol.abort()
-            raise
-        self._visits.failed(address.name)
-        self._table.failed(address.name.key.raw)
-
-    def _visited(self, result: Failure | None, name: OnionName) -> None:
-        self._visiting.pop(name, None)
-        self._tell()
-        if isinstance(result, Failure) and not result.check(CancelledError):
-            if result.check(TorpydoError):
-                self.log.debug("a peer was not visited: {why}", why=result.getErrorMessage())
-            else:
-                self.log.failure("a visit to a peer failed in an unexpected way", result)
+    # -- Others
 
     def _answer(self) -> Exchange | None:
-        return Exchange(self._table, STRANGERS, self._rng) if self._running else None
+        # Who has a name and no record yet would be blamed for that: it is better not to be there.
+        is_made = self._own is None or self._table.own_record is not None
+        return Exchange(self._table, STRANGERS, self._rng) if self._timers.running and is_made else None
 
     def _expire(self) -> None:
-        self._table.expire()
+        self._table.expire(alone=self._visits.is_alone)
         self._tell()
 
     def _tell(self) -> None:
         """Tell the watchers; what one of them does wrong is its own."""
         for change in self._table.take_changes():
             for watcher in list(self._watchers.values()):
-                execute(watcher, change).addErrback(self._wrong_watcher)
+                heard: Deferred[object] = maybeDeferred(watcher, change)
+                heard.addErrback(self._wrong_watcher)
 
     def _wrong_watcher(self, failure: Failure) -> None:
         self.log.failure("who watches the peers has failed", failure)

@@ -22,7 +22,7 @@ __all__ = ["ExchangeProtocol", "PeerFactory"]
 ANSWER: Final = 30.0
 """Seconds that an exchange may take once the stream is open."""
 INCOMING: Final = 32
-"""Streams of others at one time."""
+"""Streams of others at one time: one more, and the oldest makes room, or a few that say nothing would shut the door."""
 
 
 class ExchangeProtocol(Protocol):
@@ -43,6 +43,10 @@ class ExchangeProtocol(Protocol):
         self.done: Deferred[bool] = Deferred()
 
     def connectionMade(self) -> None:
+        if self._broken:
+            # It had to make room before it was there.
+            self.abort()
+            return
         self._timer = self._reactor.callLater(ANSWER, self.abort)
         self._send()
 
@@ -94,19 +98,24 @@ class PeerFactory(Factory):
         self._reactor = reactor
         self._make = make
         self._heard = heard
-        self._open: set[ExchangeProtocol] = set()
+        # The oldest comes first.
+        self._open: dict[ExchangeProtocol, None] = {}
 
     def __len__(self) -> int:
         return len(self._open)
 
     def buildProtocol(self, addr: IAddress | None) -> ExchangeProtocol | None:
         """One for a stream that has come; ``None`` refuses it."""
-        exchange = self._make() if len(self._open) < INCOMING else None
+        exchange = self._make()
         if exchange is None:
             return None
+        if len(self._open) >= INCOMING:
+            oldest = next(iter(self._open))
+            del self._open[oldest]
+            oldest.abort()
         protocol = ExchangeProtocol(self._reactor, exchange, self._heard)
-        self._open.add(protocol)
-        protocol.done.addCallback(lambda _: self._open.discard(protocol))
+        self._open[protocol] = None
+        protocol.done.addCallback(lambda _: self._open.pop(protocol, None))
         return protocol
 
     def close(self) -> None:
