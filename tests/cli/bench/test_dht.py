@@ -16,14 +16,17 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.cli.bench.test_command import options
 from torpydo.cli.bench.command import _check_complete
-from torpydo.cli.bench.dhtlines import DHT_KEYS, DHT_LINES, among, case_of, size_of
-from torpydo.cli.bench.dhtlookups import DHTLookups, DHTPlan
+from torpydo.cli.bench.dhtlines import DHT_KEYS, DHT_LINES
+from torpydo.cli.bench.dhtlookups import LOOKUPS, DHTPlan
 from torpydo.cli.bench.dhtreport import Fit, dht_table, fits
 from torpydo.cli.bench.figures import Figure
 from torpydo.cli.bench.goals import goal_of
 from torpydo.cli.bench.plan import plan_of
+from torpydo.cli.bench.simulated import among, case_of, simulate, size_of
 from torpydo.cli.bench.tasks import Tasks
 from torpydo.cli.processes import ChildProcess
+from torpydo.errors import ConfigurationError
+from torpydo.testing.dhtlookups import Case
 
 
 def figure(key: str, conditions: str, *samples: float) -> Figure:
@@ -53,6 +56,13 @@ class PlanTests(SynchronousTestCase):
         self.assertEqual((plan.keys, plan.scale is None, plan.dht is None), ((), False, False))
         self.assertEqual(plan_of(options("--only", "rtt", "--dht")).keys, ("rtt",))
 
+    def test_what_would_do_nothing(self) -> None:
+        """Without the simulation its options are a slip."""
+        for given in ("--dht-nodes=30", "--dht-liars=0", "--dht-lookups=7", "--dht-seed=0"):
+            for others in ([], ["--onion"], ["--only", "rtt"]):
+                self.assertIn("--dht", str(self.assertRaises(ConfigurationError, self.dht, given, *others)))
+            self.assertIsNotNone(self.dht(given, "--only", "dht_hops"))
+
     def test_chosen(self) -> None:
         """Sizes, shares, how many lookups, and the seed."""
         plan = self.dht("--dht", "--dht-nodes=30", "--dht-liars", "10", "5", "--dht-lookups=7", "--dht-seed=3")
@@ -67,7 +77,7 @@ class PlanTests(SynchronousTestCase):
         self.assertEqual(len(points), len(set(points)))
         goals = [goal for conditions in points if (goal := goal_of("dht_found", conditions)) is not None]
         self.assertEqual([goal.value for goal in goals], [99])
-        others = {among(1000, 20, case) for case in ("sybils", "late", "churn", "cut off")}
+        others = {among(1000, 20, case.value) for case in Case}
         self.assertLessEqual(others, set(points))
         self.assertIn((2000, 0, "liars"), plan.points)
 
@@ -172,8 +182,8 @@ class LookupsTests(SynchronousTestCase):
         plan = plan_of(asked)
         assert plan.dht is not None
         said: list[str] = []
-        lookups = DHTLookups(Tasks(Reactor(), directory), plan.dht, said.append)
-        figures = self.successResultOf(Deferred.fromCoroutine(lookups.measure()))
+        found = simulate(LOOKUPS, Tasks(Reactor(), directory), plan.dht, said.append)
+        figures = self.successResultOf(Deferred.fromCoroutine(found))
         self.assertEqual(said, [f"simulating dht: {among(*point)}" for point in plan.dht.points])
         self.assertEqual(len(figures), 4 * len(plan.dht.points))
         for one in figures:

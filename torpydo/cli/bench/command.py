@@ -23,7 +23,7 @@ from twisted.python.filepath import FilePath
 
 from torpydo import __version__
 from torpydo.cli.bench.attack import AttackPlan, Attacks
-from torpydo.cli.bench.dhtlookups import DHTLookups, DHTPlan
+from torpydo.cli.bench.dhtlookups import LOOKUPS
 from torpydo.cli.bench.dhtreport import dht_table
 from torpydo.cli.bench.distance import Distance
 from torpydo.cli.bench.figures import Figure, figures_to_json
@@ -31,10 +31,13 @@ from torpydo.cli.bench.floors import Direct, Floor, Pipeline
 from torpydo.cli.bench.goals import ALL_GOALS, ALL_LINES
 from torpydo.cli.bench.measuring import Measuring
 from torpydo.cli.bench.onion import OnionPlan, Onions
+from torpydo.cli.bench.peersfound import PEERS
+from torpydo.cli.bench.peersreport import peers_table
 from torpydo.cli.bench.picture import check_picture, draw
 from torpydo.cli.bench.plan import LONG_KEYS, Plan, plan_of
 from torpydo.cli.bench.report import OURS, seconds_lines, table
 from torpydo.cli.bench.scale import Scale, ScalePlan
+from torpydo.cli.bench.simulated import Kind, PlanT, simulate
 from torpydo.cli.bench.systems import Place, System
 from torpydo.cli.bench.tasks import Tasks
 from torpydo.cli.bench.together import together, watched
@@ -87,7 +90,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--dht-liars", nargs="+", type=_between(0, 90), metavar="PERCENT", help="... of which these shares lie (0 20)"
     )
     parser.add_argument("--dht-lookups", type=_between(2, 1_000_000, int), metavar="N", help="... so many of them")
-    parser.add_argument("--dht-seed", type=_between(0, 2**32, int), default=1, metavar="N", help="... other nodes")
+    parser.add_argument("--dht-seed", type=_between(0, 2**32, int), metavar="N", help="... other nodes")
+    parser.add_argument("--peers", action="store_true", help="simulate peers that find each other, instead or as well")
+    parser.add_argument(
+        "--peers-sizes", nargs="+", type=_between(10, 10_000, int), metavar="N", help="... so many of them"
+    )
+    parser.add_argument(
+        "--peers-liars", nargs="+", type=_between(0, 90), metavar="PERCENT", help="... of which these shares lie (0 20)"
+    )
+    parser.add_argument(
+        "--peers-time", type=_between(65, 100_000, int), metavar="N", help="... for so many virtual minutes (120)"
+    )
+    parser.add_argument("--peers-seed", type=_between(0, 2**32, int), metavar="N", help="... other ones")
     parser.add_argument("--short", action="store_true", help="one small run: shows that it works, not how fast it is")
     parser.add_argument("--json", metavar="FILE", help="write every sample there")
     parser.add_argument("--picture", metavar="FILE", help="draw the figures there (.png, .svg or .pdf)")
@@ -243,11 +257,11 @@ class Bench:
         directory.makedirs()
         self.measuring.figures += await Attacks(self._reactor, directory, plan, _say).measure()
 
-    async def dht(self, plan: DHTPlan) -> None:
-        """Simulate the DHT."""
-        directory = self._directory.child("dht")
+    async def simulated(self, kind: Kind[PlanT], plan: PlanT) -> None:
+        """Simulate."""
+        directory = self._directory.child(kind.what)
         directory.makedirs()
-        self.measuring.figures += await DHTLookups(Tasks(self._reactor, directory), plan, _say).measure()
+        self.measuring.figures += await simulate(kind, Tasks(self._reactor, directory), plan, _say)
 
     async def onions(self, plan: OnionPlan) -> None:
         """Measure an onion service."""
@@ -276,13 +290,15 @@ async def _measure(bench: Bench, plan: Plan, options: argparse.Namespace) -> Non
     if plan.onion is not None:
         await bench.onions(plan.onion)
     if plan.dht is not None:
-        await bench.dht(plan.dht)
+        await bench.simulated(LOOKUPS, plan.dht)
+    if plan.peers is not None:
+        await bench.simulated(PEERS, plan.peers)
 
 
 def _check_complete(options: argparse.Namespace, plan: Plan, figures: Sequence[Figure]) -> None:
     """Raise if a line that was asked for has no figure of ours."""
     asked = {*plan.keys}
-    for more in (plan.scale, plan.attack, plan.onion, plan.dht):
+    for more in (plan.scale, plan.attack, plan.onion, plan.dht, plan.peers):
         asked |= set() if more is None else more.keys
     if options.short and options.only is None:
         # Its transfers are over sooner.
@@ -321,8 +337,9 @@ async def run(reactor: Any, options: argparse.Namespace) -> int:
             await bench.end()
         measuring = bench.measuring
         figures, judged = measuring.figures, not options.short
-        for line in table(figures, judged=judged) + dht_table(figures, judged=judged):
-            _say(line)
+        for show in (table, dht_table, peers_table):
+            for line in show(figures, judged=judged):
+                _say(line)
         if plan.conditions.has_line:
             for line in seconds_lines(measuring.seconds):
                 _say(line)

@@ -1,17 +1,14 @@
-"""The lines about the DHT: lookups in a simulation with virtual time. Their goals, beside ``goals``.
-
-The size and the case stand in the place of the conditions: ``n = 1000, 20 % liars``. No figure depends on the machine.
-"""
+"""The lines about the DHT: lookups in a simulation with virtual time. Their goals, beside ``goals``."""
 
 from __future__ import annotations
 
 from torpydo.cli.bench.lines import Better, Goal, Line
+from torpydo.cli.bench.simulated import among
 
-__all__ = ["DHT_GOALS", "DHT_KEYS", "DHT_LINES", "DHT_SIZES", "among", "case_of", "size_of"]
+__all__ = ["DHT_GOALS", "DHT_KEYS", "DHT_LINES", "DHT_SIZES"]
 
 DHT_SIZES = (50, 100, 200, 500, 1000, 2000)
 """Simulated nodes."""
-HONEST = "all honest"
 
 DHT_LINES = {
     line.key: line
@@ -26,24 +23,5 @@ DHT_LINES = {
 
 DHT_KEYS = tuple(DHT_LINES)
 
-
-def among(size: int, percent: float, case: str) -> str:
-    """The conditions of a figure that was measured with so many nodes.
-
-    :param percent: how many of them are those of *case*
-    """
-    return f"n = {size}, {percent:g} % {case}" if percent else f"n = {size}, {HONEST}"
-
-
-def size_of(conditions: str) -> int:
-    """How many nodes there were under conditions of :func:`among`."""
-    return int(conditions.partition(",")[0].removeprefix("n = "))
-
-
-def case_of(conditions: str) -> str:
-    """What stands in conditions of :func:`among` besides the size."""
-    return conditions.partition(", ")[2]
-
-
-# The issue asks for it: a lookup that fails is a service that cannot be reached.
+# A lookup that fails is a service that cannot be reached.
 DHT_GOALS = (Goal("dht_found", among(1000, 20, "liars"), 99),)

@@ -8,13 +8,14 @@ from statistics import linear_regression
 
 import attrs
 
-from torpydo.cli.bench.dhtlines import DHT_KEYS, case_of, size_of
+from torpydo.cli.bench.dhtlines import DHT_KEYS
 from torpydo.cli.bench.figures import Figure
-from torpydo.cli.bench.goals import goal_of, reached
 from torpydo.cli.bench.marks import percentile
-from torpydo.cli.bench.report import aligned, number
+from torpydo.cli.bench.report import number
+from torpydo.cli.bench.simulated import case_of, size_of
+from torpydo.cli.bench.simulatedreport import mean, simulated_table
 
-__all__ = ["Fit", "dht_table", "fits", "mean"]
+__all__ = ["Fit", "dht_table", "fits"]
 
 TITLES = ("n", "nodes", "found %", "goal", "", "hops: mean", "p95", "questions", "virtual s: median", "p95")
 
@@ -45,11 +46,6 @@ class Fit:
         return f"{self.start:.2f} + {self.slope:.2f} * log2(n), residual {self.residual:.2f}"
 
 
-def mean(figure: Figure) -> float:
-    """Of all samples."""
-    return sum(figure.samples) / len(figure.samples)
-
-
 def fits(figures: Sequence[Figure], key: str) -> dict[str, Fit]:
     """How the means of a line grow, by case; nothing for a case that was measured at one size only."""
     points: dict[str, dict[int, float]] = {}
@@ -59,16 +55,9 @@ def fits(figures: Sequence[Figure], key: str) -> dict[str, Fit]:
     return {case: Fit.of(by_size) for case, by_size in points.items() if len(by_size) > 1}
 
 
-def _row(conditions: str, figures: Mapping[str, Figure], judged: bool) -> tuple[str, ...]:
-    found, hops, questions, taken = (figures.get(key) for key in DHT_KEYS)
-    goal = goal_of("dht_found", conditions)
-    verdict = "" if not judged or found is None else {True: "reached", False: "MISSED", None: ""}[reached(found)]
+def _rest(figures: Sequence[Figure | None]) -> tuple[str, ...]:
+    hops, questions, taken = figures
     return (
-        str(size_of(conditions)),
-        case_of(conditions),
-        "" if found is None else number(found.median),
-        "" if goal is None else f">= {goal.value:g}",
-        verdict,
         *(("", "") if hops is None else (number(mean(hops)), number(percentile(hops.samples, 0.95)))),
         "" if questions is None else number(mean(questions)),
         *(("", "") if taken is None else (number(taken.median), number(percentile(taken.samples, 0.95)))),
@@ -77,13 +66,7 @@ def _row(conditions: str, figures: Mapping[str, Figure], judged: bool) -> tuple[
 
 def dht_table(figures: Sequence[Figure], *, judged: bool = True) -> list[str]:
     """A line for each size and case, and how hops and questions grow; nothing if there is none."""
-    by_conditions: dict[str, dict[str, Figure]] = {}
-    for figure in figures:
-        if figure.key in DHT_KEYS:
-            by_conditions.setdefault(figure.conditions, {})[figure.key] = figure
-    if not by_conditions:
-        return []
-    lines = aligned("dht", [TITLES, *(_row(*item, judged) for item in by_conditions.items())])
+    lines = simulated_table("dht", TITLES, DHT_KEYS, _rest, figures, judged=judged)
     for key, what in (("dht_hops", "hops"), ("dht_questions", "questions")):
         lines += [f"  {what} = {fit} ({case})" for case, fit in fits(figures, key).items()]
     return lines

@@ -10,6 +10,7 @@ from torpydo.cli.bench.dhtlines import DHT_GOALS, DHT_LINES
 from torpydo.cli.bench.figures import Figure
 from torpydo.cli.bench.lines import Better, Goal, Line
 from torpydo.cli.bench.onionlines import ONION_GOALS, ONION_LINES
+from torpydo.cli.bench.peerlines import PEER_GOALS, PEER_LINES
 from torpydo.cli.bench.scalelines import SCALE_GOALS, SCALE_LINES
 
 __all__ = ["ALL_GOALS", "ALL_LINES", "GOALS", "KEYS", "LINES", "goal_of", "reached"]
@@ -39,8 +40,8 @@ LINES = {
 }
 """Every line of a network's speed by its key, in the order of the table."""
 
-ALL_LINES = LINES | SCALE_LINES | ATTACK_LINES | ONION_LINES | DHT_LINES
-"""These and those about size, attacks, onion services and the DHT, which are measured on our network alone."""
+ALL_LINES = LINES | SCALE_LINES | ATTACK_LINES | ONION_LINES | DHT_LINES | PEER_LINES
+"""These and those about size, attacks, onion services, the DHT and peers, which are measured on our network alone."""
 
 KEYS = tuple(LINES)
 
@@ -66,7 +67,7 @@ GOALS = (
     Goal("queue", SLOW, 150),
 )
 
-ALL_GOALS = GOALS + SCALE_GOALS + ATTACK_GOALS + ONION_GOALS + DHT_GOALS
+ALL_GOALS = GOALS + SCALE_GOALS + ATTACK_GOALS + ONION_GOALS + DHT_GOALS + PEER_GOALS
 
 _BY_LINE = {(goal.key, goal.conditions): goal for goal in ALL_GOALS}
 

@@ -1,5 +1,5 @@
 """The figures as a picture: for each line of the table a bar for each system, its range, and the goal; for a line about
-the DHT how it grows with the network.
+the DHT or peers how it grows with the network.
 
 matplotlib is an extra; nothing else of the benchmark needs it.
 """
@@ -12,11 +12,14 @@ from importlib.util import find_spec
 from io import BytesIO
 from typing import Any
 
-from torpydo.cli.bench.dhtlines import DHT_KEYS, case_of, size_of
-from torpydo.cli.bench.dhtreport import fits, mean
+from torpydo.cli.bench.dhtlines import DHT_KEYS
+from torpydo.cli.bench.dhtreport import fits
 from torpydo.cli.bench.figures import Figure
 from torpydo.cli.bench.goals import ALL_LINES, goal_of
+from torpydo.cli.bench.peerlines import PEER_KEYS
 from torpydo.cli.bench.scalelines import SCALE_KEYS
+from torpydo.cli.bench.simulated import case_of, size_of
+from torpydo.cli.bench.simulatedreport import mean
 from torpydo.errors import ConfigurationError, TorpydoError
 
 __all__ = ["FORMATS", "check_picture", "draw"]
@@ -73,7 +76,7 @@ def _draw_growth(axes: Any, key: str, figures: Sequence[Figure]) -> None:
     for case, by_size in cases.items():
         (drawn,) = axes.plot(list(by_size), list(by_size.values()), "o", markersize=4, label=case)
         # What is found does not grow; what it takes is to grow by as much whenever the network doubles.
-        if case in grows and line.unit != "%":
+        if case in grows and key in DHT_KEYS and line.unit != "%":
             ends = [min(by_size), max(by_size)]
             axes.plot(ends, [grows[case].at(size) for size in ends], "--", linewidth=1, color=drawn.get_color())
     sizes = sorted({size for by_size in cases.values() for size in by_size})
@@ -81,7 +84,7 @@ def _draw_growth(axes: Any, key: str, figures: Sequence[Figure]) -> None:
     axes.set_xticks(sizes, [str(size) for size in sizes])
     axes.set_ylim(bottom=0)
     axes.set_title(f"{key}: {line.what}, mean", fontsize="small")
-    axes.set_xlabel("nodes", fontsize="x-small")
+    axes.set_xlabel("nodes" if key in DHT_KEYS else "peers", fontsize="x-small")
     axes.set_ylabel(line.unit)
     axes.legend(fontsize="x-small")
     axes.tick_params(labelsize="x-small")
@@ -99,7 +102,7 @@ def draw(figures: Sequence[Figure], path: str, title: str) -> bytes:
     order = list(ALL_LINES)
     for figure in sorted(figures, key=lambda one: order.index(one.key)):
         # Sizes stand in one picture.
-        conditions = "" if figure.key in (*SCALE_KEYS, *DHT_KEYS) else figure.conditions
+        conditions = "" if figure.key in (*SCALE_KEYS, *DHT_KEYS, *PEER_KEYS) else figure.conditions
         lines.setdefault((conditions, figure.key), []).append(figure)
     columns = min(COLUMNS, len(lines))
     rows = -(-len(lines) // columns)
@@ -108,7 +111,7 @@ def draw(figures: Sequence[Figure], path: str, title: str) -> bytes:
     grid = canvas.subplots(rows, columns, squeeze=False)
     for place, ((conditions, key), ours) in enumerate(lines.items()):
         axes = grid[place // columns][place % columns]
-        if key in DHT_KEYS:
+        if key in DHT_KEYS + PEER_KEYS:
             _draw_growth(axes, key, ours)
         else:
             _draw_line(axes, key, conditions, ours)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 
 import attrs
 
@@ -14,9 +15,12 @@ from torpydo.cli.bench.dhtlookups import DHTPlan
 from torpydo.cli.bench.goals import KEYS
 from torpydo.cli.bench.onion import OnionPlan
 from torpydo.cli.bench.onionlines import ONION_KEYS
+from torpydo.cli.bench.peerlines import PEER_KEYS
+from torpydo.cli.bench.peersfound import PeersPlan
 from torpydo.cli.bench.scale import ScalePlan
 from torpydo.cli.bench.scalelines import SCALE_KEYS
 from torpydo.cli.bench.systems import Conditions
+from torpydo.errors import ConfigurationError
 
 __all__ = ["GROUPS", "Plan", "keys_measured", "plan_of"]
 
@@ -67,6 +71,8 @@ class Plan:
     onion: OnionPlan | None
     """... and after that."""
     dht: DHTPlan | None
+    """... and after that."""
+    peers: PeersPlan | None
     """... and at the end."""
 
     @property
@@ -96,58 +102,89 @@ def keys_measured(conditions: Conditions) -> tuple[str, ...]:
     return FAR_KEYS if conditions.megabits is None else SLOW_KEYS
 
 
+def _keys(options: argparse.Namespace, known: Sequence[str], asked: bool) -> list[str]:
+    """Those of *known* that are to be measured: the ones that ``--only`` names, or all if that group is asked for."""
+    return [key for key in options.only or () if key in known] or (list(known) if asked else [])
+
+
 def _scale_of(options: argparse.Namespace, conditions: Conditions) -> ScalePlan | None:
-    keys = [key for key in options.only or () if key in SCALE_KEYS]
     # A short run shows that everything works; what is about size knows no distance.
-    if options.scale or (options.short and options.only is None and not options.dht and not conditions.has_line):
-        keys = keys or list(SCALE_KEYS)
+    simulated = options.dht or options.peers
+    all_of_it = options.short and options.only is None and not simulated and not conditions.has_line
+    keys = _keys(options, SCALE_KEYS, options.scale or all_of_it)
     if not keys:
         return None
     return ScalePlan.short(keys) if options.short else ScalePlan(frozenset(keys))
 
 
 def _attack_of(options: argparse.Namespace) -> AttackPlan | None:
-    keys = [key for key in options.only or () if key in ATTACK_KEYS]
-    if options.attack:
-        keys = keys or list(ATTACK_KEYS)
+    keys = _keys(options, ATTACK_KEYS, options.attack)
     if not keys:
         return None
     return AttackPlan.short(keys) if options.short else AttackPlan(frozenset(keys))
 
 
 def _onion_of(options: argparse.Namespace) -> OnionPlan | None:
-    keys = [key for key in options.only or () if key in ONION_KEYS]
-    if options.onion:
-        keys = keys or list(ONION_KEYS)
+    keys = _keys(options, ONION_KEYS, options.onion)
     if not keys:
         return None
     return OnionPlan.short(keys) if options.short else OnionPlan(frozenset(keys), options.runs)
 
 
+def _go_along(group: str, names: Sequence[str], options: argparse.Namespace) -> None:
+    """See that no option of a simulation is given that is not asked for.
+
+    :raises ConfigurationError: if one is
+    """
+    if any(getattr(options, name) is not None for name in names):
+        *most, last = [f"--{name.replace('_', '-')}" for name in names]
+        raise ConfigurationError(f"{', '.join(most)} and {last} go with {group}; add it")
+
+
 def _dht_of(options: argparse.Namespace) -> DHTPlan | None:
-    keys = [key for key in options.only or () if key in DHT_KEYS]
-    if options.dht:
-        keys = keys or list(DHT_KEYS)
+    keys = _keys(options, DHT_KEYS, options.dht)
     if not keys:
+        _go_along("--dht", ("dht_nodes", "dht_liars", "dht_lookups", "dht_seed"), options)
         return None
-    plan = DHTPlan.short(keys) if options.short else DHTPlan(frozenset(keys))
+    plan = DHTPlan.short(keys) if options.short else DHTPlan(keys=frozenset(keys))
     return attrs.evolve(
         plan,
         sizes=tuple(options.dht_nodes or plan.sizes),
         percents=plan.percents if options.dht_liars is None else tuple(options.dht_liars),
         lookups=options.dht_lookups or plan.lookups,
-        seed=options.dht_seed,
+        seed=plan.seed if options.dht_seed is None else options.dht_seed,
+    )
+
+
+def _peers_of(options: argparse.Namespace) -> PeersPlan | None:
+    keys = _keys(options, PEER_KEYS, options.peers)
+    if not keys:
+        _go_along("--peers", ("peers_sizes", "peers_liars", "peers_time", "peers_seed"), options)
+        return None
+    plan = PeersPlan.short(keys) if options.short else PeersPlan(keys=frozenset(keys))
+    return attrs.evolve(
+        plan,
+        sizes=tuple(options.peers_sizes or plan.sizes),
+        other_sizes=tuple(options.peers_sizes or plan.other_sizes),
+        percents=plan.percents if options.peers_liars is None else tuple(options.peers_liars),
+        minutes=options.peers_time or plan.minutes,
+        seed=plan.seed if options.peers_seed is None else options.peers_seed,
     )
 
 
 def plan_of(options: argparse.Namespace) -> Plan:
-    """What the options ask for."""
+    """What the options ask for.
+
+    :raises ConfigurationError: if one of them would do nothing
+    """
     conditions = Conditions(options.delay / 1000, options.rate)
     keys = keys_measured(conditions) if options.only is None else tuple(key for key in options.only if key in KEYS)
-    if options.dht and options.only is None:
-        # It is no part of a network of processes.
+    if (options.dht or options.peers) and options.only is None:
+        # They are no part of a network of processes.
         keys = ()
-    more = _scale_of(options, conditions), _attack_of(options), _onion_of(options), _dht_of(options)
+    more = (
+        _scale_of(options, conditions), _attack_of(options), _onion_of(options), _dht_of(options), _peers_of(options)
+    )  # fmt: skip
     # Asked for by name they have a figure, even in a short run.
     long = options.only is not None and not set(LONG_KEYS).isdisjoint(keys)
     if options.short:
