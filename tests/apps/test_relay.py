@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from socket import socket
 from typing import cast
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import Clock
+from twisted.internet.tcp import Connection
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -16,6 +18,7 @@ from zope.interface import implementer
 from tests.apps.doubles import FakeTransport, TLSLikeTransport
 from torpydo.apps.needs import PipeTransport
 from torpydo.apps.relay import HALF_CLOSED_IDLE, Relay, RelayEnd, Wire
+from torpydo.client import ORIGIN_READ
 
 
 @implementer(IHalfCloseableProtocol)
@@ -191,6 +194,19 @@ class WireTests(SynchronousTestCase):
         self.assertTrue(hasattr(wrapper, "loseWriteConnection"))
         Wire(cast(PipeTransport, wrapper)).end_write()
         self.assertEqual(transport.calls, ["close"])
+
+    def test_a_read_fills_whole_cells(self) -> None:
+        """Twisted's own size of a read is a little more than four cells take, which costs another record each time."""
+        with socket() as near:
+            connection = Connection(near, Protocol(), Clock())
+            Wire(cast(PipeTransport, connection))
+            self.assertEqual(connection.bufferSize, ORIGIN_READ)
+
+    def test_no_delay(self) -> None:
+        """A small piece does not wait until the last one is acknowledged, on either side of a relay."""
+        transport = FakeTransport()
+        Wire(transport)
+        self.assertTrue(transport.getTcpNoDelay())
 
     def test_several_reasons(self) -> None:
         """Reading goes on when the last of several reasons is taken back."""

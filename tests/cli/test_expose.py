@@ -11,13 +11,15 @@ from contextlib import redirect_stderr, redirect_stdout
 
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cli.terminal import Terminal
 from tests.cli.test_main import run
 from tests.network.base import Echo
 from tests.network.test_onions import CLIENT, OnionTestCase
 from torpydo.cli import expose
-from torpydo.errors import ConfigurationError, StateError
+from torpydo.errors import ConfigurationError, ConnectRefused, ServiceNotFound, StateError
 from torpydo.onion import OnionName, client_key_text
 
 POOL = "--pool=http://127.0.0.1:1/"
@@ -61,6 +63,13 @@ class ArgumentTests(SynchronousTestCase):
         self.assertIn("--persist", self.refused("80", "--persist=x", POOL))
 
 
+    def test_a_port_twice(self) -> None:
+        """It is said before the network is asked for anything."""
+        for ports in (("80", "80:8000"), ("80:8000", "22", "080:8001")):
+            running = Deferred.fromCoroutine(expose.run(Clock(), parse(*ports, POOL)))
+            self.assertIn("twice", str(self.failureResultOf(running, ConfigurationError).value))
+
+
 class CodeTests(SynchronousTestCase):
     """The picture."""
 
@@ -77,8 +86,15 @@ class CodeTests(SynchronousTestCase):
         self.patch(expose, "find_spec", lambda name: None)
         error = self.assertRaises(ConfigurationError, expose._wants_code, parse("80", "--qr"))
         self.assertIn("torpydo[cli]", str(error))
-        for words in ([], ["--no-qr"]):
-            self.assertFalse(expose._wants_code(parse("80", *words)))
+        with redirect_stdout(Terminal(io.BytesIO())):
+            for words in ([], ["--no-qr"]):
+                self.assertFalse(expose._wants_code(parse("80", *words)))
+
+    def test_on_a_terminal(self) -> None:
+        """Unless it is refused."""
+        with redirect_stdout(Terminal(io.BytesIO())):
+            self.assertEqual([bool(expose._wants_code(parse("80", *words))) for words in ([], ["--no-qr"])],
+                             [True, False])  # fmt: skip
 
     def test_it_is_drawn(self) -> None:
         """In so many lines that a telephone can read it."""
@@ -90,11 +106,15 @@ class CodeTests(SynchronousTestCase):
 class ServeTests(OnionTestCase):
     """On a network."""
 
+    def served(self, options: argparse.Namespace, *, code: bool = False) -> Deferred[int]:
+        """What ``run`` does once the client is there."""
+        return Deferred.fromCoroutine(expose._serve(self.host._reactor, self.host, options, wants_code=code))
+
     def serve(self, *words: str, code: bool = False) -> tuple[Deferred[int], io.StringIO, io.StringIO]:
         """Begin, and let it become reachable."""
         out, err = io.StringIO(), io.StringIO()
         with redirect_stdout(out), redirect_stderr(err):
-            serving = Deferred.fromCoroutine(expose._serve(self.host, parse(*words), wants_code=code))
+            serving = self.served(parse(*words), code=code)
             self.network.advance(10)
         return serving, out, err
 
@@ -115,6 +135,16 @@ class ServeTests(OnionTestCase):
         self.assertEqual(self.successResultOf(serving), 0)
         self.assertTrue(err.getvalue().endswith("torpydo: stopped\n"))
 
+    def test_the_program_does_not_run(self) -> None:
+        """A common slip: whoever exposes it is told, once."""
+        self.network.clients[0].guards[0].allow("127.0.0.1", 8000)
+        serving, out, err = self.serve("80:8000")
+        with redirect_stderr(err):
+            for _ in range(2):
+                self.refused(ConnectRefused, out.getvalue().partition(":")[0])
+            serving.cancel()
+        self.assertEqual(err.getvalue().count("is it running?"), 1)
+
     def test_a_picture(self) -> None:
         """Behind each name."""
         serving, out, _ = self.serve("80", code=True)
@@ -122,15 +152,27 @@ class ServeTests(OnionTestCase):
         with redirect_stderr(io.StringIO()):
             serving.cancel()
 
+    def test_invited_clients(self) -> None:
+        """Others find no service; who has the key does."""
+        _, out, _ = self.serve("80:8000", f"--client={client_key_text(CLIENT.public)}")
+        name = out.getvalue().partition(":")[0]
+        self.refused(ServiceNotFound, name)
+        self.visitor.onions.authorise(name, CLIENT)
+        self.network.clients[0].guards[0].allow("127.0.0.1", 8000)
+        with redirect_stderr(io.StringIO()):
+            self.refused(ConnectRefused, name)
+
     def test_persistent(self) -> None:
         """The name is the same the next time."""
         directory = tempfile.mkdtemp(prefix="torpydo-test-")
         self.addCleanup(shutil.rmtree, directory)
         path = os.path.join(directory, "key")
         names = []
-        for _ in range(2):
-            serving, out, _ = self.serve("80", "--persistent", path)
+        for more in ([], ["--state-dir", directory]):
+            serving, out, err = self.serve("80", "--persistent", path, *more)
             names.append(out.getvalue())
+            # The guard would be another one each time (SECURITY G1).
+            self.assertEqual("--state-dir" in err.getvalue(), not more)
             with redirect_stderr(io.StringIO()):
                 serving.cancel()
             self.host.onions.close()
@@ -146,7 +188,7 @@ class ServeTests(OnionTestCase):
     def test_interrupted_before_it_is_reachable(self) -> None:
         """Nothing is left of it."""
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            serving = Deferred.fromCoroutine(expose._serve(self.host, parse("80"), wants_code=False))
+            serving = self.served(parse("80"))
             serving.cancel()
         self.failureResultOf(serving)
         self.assertEqual(self.host.onions._services, {})

@@ -24,7 +24,8 @@ from torpydo.cli import identity
 from torpydo.cli.backupfile import MAX_SIZE, Backup
 from torpydo.crypto import Secret, SigningKey, document_hash
 from torpydo.errors import ConfigurationError, StateError, TorpydoError
-from torpydo.net import StateDirectory
+from torpydo.net import StateDirectory, open_key_file, read_dh_key_file
+from torpydo.onion import OnionName, parse_client_key
 from torpydo.pool import raise_sequence, saved_sequence
 
 MADE = "2030-01-31T12:00:00Z"
@@ -42,7 +43,7 @@ class FileTests(SynchronousTestCase):
 
     def test_round_trip(self) -> None:
         """What was written is read, whatever kind it is."""
-        for kind, public in (("node", KEY.node_id), ("pool", KEY.pool_id)):
+        for kind, public in (("node", KEY.node_id), ("pool", KEY.pool_id), ("service", OnionName.of(KEY))):
             backup = Backup.decode(plain(kind), "copy")
             self.assertEqual((backup.kind, backup.public, backup.made, backup.sequence, backup.is_sealed),
                              (kind, str(public), MADE, 7, False))  # fmt: skip
@@ -167,6 +168,26 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(self.run_command("show", "--state-dir", self.state("n", "node.key")), f"node {KEY.node_id}\n")
         self.assertEqual(self.run_command("show", "--state-dir", self.state("p", "pool.key")), f"pool {KEY.pool_id}\n")
 
+    def test_the_key_of_a_client(self) -> None:
+        """Made once; what is printed is for the operator of a service, and no secret."""
+        file = self.scratch / "me.client"
+        printed = self.run_command("client", file)
+        self.assertEqual(self.run_command("client", file), printed)
+        self.assertEqual(stat.S_IMODE(file.stat().st_mode), 0o600)
+        self.assertEqual(parse_client_key(printed.strip()), read_dh_key_file(str(file)).public)
+        self.refused("client", self.scratch)
+
+    def test_a_service(self) -> None:
+        """It has its name again from a copy, whoever has made its key file."""
+        path = self.state("s")
+        name = str(OnionName.of(open_key_file(f"{path}/service.key", os.urandom)))
+        self.assertEqual(self.run_command("show", "--state-dir", path), f"service {name}\n")
+        self.run_command("backup", "--state-dir", path, self.copy)
+        self.assertIn(f"service {name}\n", self.run_command("show", self.copy))
+        self.run_command("restore", self.copy, "--state-dir", self.scratch / "new")
+        restored = open_key_file(str(self.scratch / "new" / "service.key"), os.urandom)
+        self.assertEqual(str(OnionName.of(restored)), name)
+
     def test_show_a_copy(self) -> None:
         """It says what is in it, and that it is whole; the secret is not shown."""
         self.copy.write_text(plain())
@@ -194,7 +215,7 @@ class CommandTests(SynchronousTestCase):
 
     def test_there_and_back(self) -> None:
         """A restored directory has the identity, and only its owner may read it (SECURITY X4)."""
-        for kind in ("node", "pool"):
+        for kind in ("node", "pool", "service"):
             copy, new = self.scratch / f"{kind}.backup", self.scratch / "new" / kind
             self.run_command("backup", "--state-dir", self.state(kind, f"{kind}.key"), copy)
             self.assertEqual(stat.S_IMODE(copy.stat().st_mode), 0o600)
@@ -271,9 +292,10 @@ class CommandTests(SynchronousTestCase):
 
     def test_what_cannot_be_copied(self) -> None:
         """No key, two keys, a directory that others may read."""
-        self.assertIn("no node.key and no pool.key", self.refused("show", "--state-dir", self.state("empty")))
+        said = self.refused("show", "--state-dir", self.state("empty"))
+        self.assertIn("no node.key and no pool.key and no service.key", said)
         two = self.state("two", "node.key", "pool.key")
-        self.assertIn("a node and of a pool", self.refused("show", "--state-dir", two))
+        self.assertIn("a node and of a pool;", self.refused("show", "--state-dir", two))
         path = self.state("open", "node.key")
         os.chmod(path, 0o755)
         self.assertIn("chmod 700", self.refused("backup", "--state-dir", path, self.copy))

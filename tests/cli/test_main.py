@@ -41,6 +41,14 @@ class UsageTests(SynchronousTestCase):
         for name in [*COMMANDS, *SERVICES]:
             self.assertIn(f"\n  {name} ", out)
 
+    def test_the_help_of_a_command(self) -> None:
+        """It begins with a whole sentence."""
+        for name in COMMANDS:
+            status, out, _ = run(name, "--help")
+            words = " ".join(out.partition("\n\n")[2].partition("\n\n")[0].split())
+            self.assertEqual(status, 0)
+            self.assertRegex(words, r"^[A-Z].*[^.]\.$", name)
+
     def test_no_command(self) -> None:
         """Nothing is not a command."""
         self.assert_refused(saying="a command is missing")

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from torpydo.cli import path
 from torpydo.cli.clients import POOLS_VARIABLE, client_arguments, hop_count, open_client
 from torpydo.cli.path import destination
 from torpydo.errors import ConfigurationError, PoolURLError
@@ -29,6 +30,19 @@ class DestinationTests(SynchronousTestCase):
         """With an example of how it must look."""
         for text in ("", "example.org", ":80", "example.org:", "example.org:http", "2001:db8::1:443", "a:0", "a:65536"):
             self.assertRaises(argparse.ArgumentTypeError, destination, text)
+
+
+class OnionTests(SynchronousTestCase):
+    """Names of onion services."""
+
+    def test_there_is_no_exit_to_show(self) -> None:
+        """A circuit that some exit ends would say nothing about the service."""
+        for name in ("a" * 56 + ".torpydo", "WWW.TORPYDO."):
+            parser = argparse.ArgumentParser()
+            path.arguments(parser)
+            running = Deferred.fromCoroutine(path.run(Clock(), parser.parse_args([f"{name}:80"])))
+            error = self.failureResultOf(running, ConfigurationError).value
+            self.assertIn("torpydo fetch", str(error))
 
 
 class HopTests(SynchronousTestCase):

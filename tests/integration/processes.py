@@ -184,10 +184,11 @@ class Network:
         """As the pool has written it."""
         return (self.state("pool") / "pool.url").read_text().strip()
 
-    def start_pool(self) -> None:
+    def start_pool(self, *options: str) -> None:
         """Start the pool, and wait for its URL."""
         listen = f"--listen=tcp:{self.pool_port}:interface={LOOPBACK}"
-        pool = self.twistd("pool", "torpydo-pool", listen, "--test-network", "--requested-delay=1", "--gc-cycle=1")
+        often = ("--requested-delay=1", "--gc-cycle=1")
+        pool = self.twistd("pool", "torpydo-pool", listen, "--test-network", *often, *options)
         url = self.state("pool") / "pool.url"
         wait_for(lambda: (url.exists() and accepts(self.pool_port)) or pool.status is not None, "the pool listens")
 

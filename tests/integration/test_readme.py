@@ -35,6 +35,7 @@ UMASK = 0o002
 RUN_ELSEWHERE = {
     r"torpydo bench( --(alone|delay|rate|only|runs|against-tor|json|picture|list|scale|attack|onion|dht|short)\b.*)?":
         "tests/integration/test_bench.py",
+    r"torpydo bench --peers\b.*": "tests/cli/bench/test_peers.py",
     r"torpydo (expose|dht|identity client) .*|twistd -n (torpydo-service|web) .*|.* \S*NAME\.torpydo.*":
         "tests/integration/test_onions.py",
     r"python -m torpydo\.cli\.bench\.steps": "tests/cli/bench/test_steps.py",

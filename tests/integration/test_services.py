@@ -1,4 +1,4 @@
-"""The three services as an operator starts and stops them: the lines of the documents, each with all of its options."""
+"""The services as an operator starts and stops them: the lines of the documents, each with all of its options."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ class LineTests(ServiceTestCase):
         self.assertNotIn("Unhandled", process.output)
         self.assertEqual(sorted(os.listdir(process.log.parent)), ["DIR", process.log.name])
 
-    def test_all_three(self) -> None:
-        """Pool, nodes and client start as written, work together, and end at Ctrl-C."""
+    def test_all(self) -> None:
+        """Pool, nodes, client and onion service start as written, work together, and end at Ctrl-C."""
         port, socks, http = free_port(), free_port(), free_port()
         pool = self.start(
             "pool",
@@ -85,7 +85,13 @@ class LineTests(ServiceTestCase):
             f" --socks=tcp:{socks}:interface=127.0.0.1 --http=tcp:{http}:interface=127.0.0.1 --hops=3",
         )
         wait_for(lambda: "the client is ready" in client.output, "the client is ready")
-        for process in (client, *nodes, pool):
+        service = self.start(
+            "service",
+            f"twistd -n torpydo-service --pool={url} --pool-threshold=1 --state-dir=DIR --port=80:127.0.0.1:{port}"
+            " --port=22:unix:/run/none --key-file=DIR/site.key --limit=memory=32M",
+        )
+        wait_for(lambda: "circuits can be built" in service.output, "the service has circuits")
+        for process in (service, client, *nodes, pool):
             self.ctrl_c(process)
 
     def node(self, number: int, url: str) -> Process:
@@ -109,7 +115,8 @@ class LineTests(ServiceTestCase):
             f"twistd -n torpydo-client --pool={url} --state-dir=DIR --http="
             f" --socks=tcp:{free_port()}:interface=127.0.0.1",
         )
-        for process in (node, client):
+        service = self.start("service", f"twistd -n torpydo-service --pool={url} --state-dir=DIR --port=80")
+        for process in (node, client, service):
             wait_for(lambda said=process: "refuses connections" in said.output, "it says that the pool is down")
             self.ctrl_c(process)
 
@@ -145,6 +152,7 @@ class StateTests(ServiceTestCase):
             ("torpydo-pool", f"--listen={port}"),
             ("torpydo-node", f"--listen={port}", f"--advertise={LOOPBACK}:1", pool),
             ("torpydo-client", pool, f"--socks={port}", "--http="),
+            ("torpydo-service", pool, "--port=80"),
         ):
             if not self.concerns(service, state):
                 continue
@@ -179,6 +187,8 @@ class StateTests(ServiceTestCase):
             whole = key.read_bytes()
             for content in (whole[:-1], whole[:-1] + bytes([whole[-1] ^ 1]), b""):
                 self.torn(key, content)
+        # All key files look alike.
+        self.torn(Path("service.key"), whole[:-1])
 
     def test_a_directory_that_cannot_be_made(self) -> None:
         """What is above it is a file."""

@@ -19,10 +19,13 @@ import torpydo
 from tests.directory.build import key
 from tests.integration.processes import BIN, missing
 from torpydo.taps import client, node, pool
+from torpydo.taps import service as onion_service
 
 UNITS = Path(torpydo.__file__).parent.parent / "docs" / "systemd"
 OPERATING = UNITS.parent / "howto" / "operating.rst"
-SERVICES: dict[str, type[UsageOptions]] = {"node": node.Options, "pool": pool.Options, "client": client.Options}
+SERVICES: dict[str, type[UsageOptions]] = {
+    "node": node.Options, "pool": pool.Options, "client": client.Options, "service": onion_service.Options,
+}  # fmt: skip
 KEY = key("pool").pool_id
 """In the place of the one that whoever installs a unit has to write there."""
 MOST_EXPOSED = 2.5
@@ -101,10 +104,10 @@ class UnitTests(SynchronousTestCase):
             self.assertGreaterEqual(int(service(name)["TimeoutStopSec"]), 10)
 
     def test_each_has_a_port_of_its_own_for_metrics(self) -> None:
-        """All three may run on one machine."""
+        """All may run on one machine."""
         ports = [re.findall(r"--metrics=tcp:([0-9]+):interface=127\.0\.0\.1", service(name)["ExecStart"])
                  for name in SERVICES]  # fmt: skip
-        self.assertEqual(len({port for [port] in ports}), 3)
+        self.assertEqual(len({port for [port] in ports}), len(SERVICES))
 
     def test_a_unix_socket_for_metrics(self) -> None:
         """The one of the page is in a directory that the unit makes, and takes the place of the port."""

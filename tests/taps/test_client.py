@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import socket
@@ -17,23 +16,27 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IProtocolFactory
-from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import capturedLogs
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.directory.build import url
+from tests.taps import running
 from torpydo.apps.httpproxy import HTTPProxyFactory
+from torpydo.apps.isolation import NOBODY
 from torpydo.apps.refusals import ProxyRefusal
 from torpydo.apps.socks import SocksFactory
 from torpydo.client import DEFAULT_LIMITS, ClientLimits
-from torpydo.errors import CircuitBuildError, ConfigurationError, ListenError, PoolUnreachable, StateError
-from torpydo.net import BACKLOG, FileBudget
-from torpydo.taps.client import STOP_TIME, ClientConfig, ClientService, Options, makeService
+from torpydo.errors import ConfigurationError, ListenError, StateError
+from torpydo.net import BACKLOG, FileBudget, open_dh_key_file
+from torpydo.onion import OnionName, Secret, SigningKey
+from torpydo.taps.client import ClientConfig, ClientService, Options, makeService
 from torpydo.taps.ending import CannotStart
 from torpydo.testing import SimulatedReactor
 
 URL = str(url())
+NAME = str(OnionName.of(SigningKey(Secret(b"k" * 32))))
 
 
 class OptionsTests(SynchronousTestCase):
@@ -62,12 +65,15 @@ class OptionsTests(SynchronousTestCase):
         config = self.parse(
             f"--pool={URL}", f"--pool={other}", f"--pool={URL}", "--pool-threshold=2", "--state-dir=/x", "--hops=5",
             "--socks=tcp:1", "--http=unix:/y", "--limit=memory=8M", "--limit=connections=9", "--safe-socks",
-            "--http-connect-only", "--allow-remote",
+            "--http-connect-only", "--allow-remote", f"--service-key={NAME.upper()}:/a:b", f"--service-key={NAME}:/c",
+            "--isolate-ports",
         )  # fmt: skip
         self.assertEqual(config.pools, (URL, other))
         self.assertEqual((config.threshold, config.state_dir, config.hops), (2, "/x", 5))
         self.assertEqual(config.limits, ClientLimits(memory=8 << 20, connections=9))
         self.assertEqual((config.safe_socks, config.connect_only, config.allow_remote), (True, True, True))
+        self.assertTrue(config.isolate_ports)
+        self.assertEqual(config.service_keys, ((NAME, "/a:b"), (NAME, "/c")))
 
     def test_an_empty_endpoint_is_off(self) -> None:
         """One of the two may be."""
@@ -91,6 +97,10 @@ class OptionsTests(SynchronousTestCase):
             ("'more'", [pool, "more"]),
             ("--limit=size=3", [pool, "--limit=size=3"]),
             ("--limit=memory=1K", [pool, "--limit=memory=1K"]),
+            ("NAME.torpydo:FILE", [pool, f"--service-key={NAME}"]),
+            ("NAME.torpydo:FILE", [pool, f"--service-key={NAME}:"]),
+            ("name", [pool, "--service-key=/c"]),
+            ("name", [pool, f"--service-key=a{NAME[1:]}:/c"]),
         ):
             self.assertIn(word, self.refused(*arguments))
         self.refused(pool, "--no-such-option")
@@ -102,31 +112,6 @@ class Nodes:
 
     nodes: int = 7
     refused: Mapping[str, int] = {"stream_wait": 2}
-
-
-@attrs.define(eq=False)
-class ClientDouble:
-    """A client that is ready when the test says so."""
-
-    arguments: tuple[Any, ...] = ()
-    options: dict[str, Any] = attrs.field(factory=dict)
-    ready: Deferred[Any] = attrs.field(factory=Deferred)
-    closed: bool = False
-    closing: Deferred[None] | None = None
-    allows_private_destinations: bool = False
-
-    def when_ready(self) -> Deferred[Any]:
-        """Like ``Client.when_ready``."""
-        return self.ready
-
-    def status(self) -> Nodes:
-        """Like ``Client.status``."""
-        return Nodes()
-
-    def close(self) -> Deferred[None]:
-        """Like ``Client.close``."""
-        self.closed = True
-        return succeed(None) if self.closing is None else self.closing
 
 
 @attrs.define(eq=False)
@@ -154,27 +139,15 @@ class Endpoint:
         self.stopped = True
 
 
-class ServiceTests(SynchronousTestCase):
+class ServiceTests(running.RunningClientTests):
     """Start and stop."""
 
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
-        self.client = ClientDouble()
+        self.client = running.ClientDouble(Nodes())
         self.socks, self.http = Endpoint(), Endpoint()
         self.config = ClientConfig((URL,), None, "/state", (self.socks, "tcp:9050"), (self.http, "tcp:8118"), 4)
-        self.service = ClientService(self.reactor, self.config, self.start)
-
-    def start(self, *arguments: Any, **options: Any) -> Any:
-        self.client.arguments, self.client.options = arguments, options
-        return self.client
-
-    def lines(self, level: str) -> list[str]:
-        return [line["log_format"].format(**line) for line in self.logs if line["log_level"].name == level]
-
-    def started(self) -> None:
-        with capturedLogs() as logs:
-            self.service.startService()
-        self.logs = logs
+        self.service = ClientService(self.reactor, self.config, self.client.start)
 
     def test_the_client_gets_the_options(self) -> None:
         """All of them."""
@@ -185,14 +158,17 @@ class ServiceTests(SynchronousTestCase):
     def test_the_proxies_get_the_options(self) -> None:
         """Limits, what they refuse, and the file descriptors of the process."""
         limits = ClientLimits(connections=1)
-        self.config = attrs.evolve(self.config, limits=limits, safe_socks=True, connect_only=True)
+        self.config = attrs.evolve(self.config, limits=limits, safe_socks=True, connect_only=True, isolate_ports=True)
         files = FileBudget(self.reactor.seconds, 33, lambda: 0)
-        self.service = ClientService(self.reactor, self.config, self.start, files)
+        self.service = ClientService(self.reactor, self.config, self.client.start, files)
         self.started()
         socks, http = self.socks.factory, self.http.factory
         assert isinstance(socks, SocksFactory) and isinstance(http, HTTPProxyFactory)
         self.assertEqual((socks.limits, http.limits), (limits, limits))
         self.assertEqual((socks.refuse_addresses, http.connect_only), (True, True))
+        for front in (socks, http):
+            peer = IPv4Address("TCP", "127.0.0.1", 1)
+            self.assertNotEqual(*(front.isolation_key(peer, NOBODY, port) for port in (80, 443)))
         self.assertEqual([socks.admits(), http.admits()], [True, False])
         self.assertEqual(self.service.refusals.counts()["proxy_files"], 1)
 
@@ -212,7 +188,7 @@ class ServiceTests(SynchronousTestCase):
         reactor: Any = SimulatedReactor()
         endpoint = TCP4ServerEndpoint(reactor, 9050, interface="127.0.0.1")
         self.config = attrs.evolve(self.config, socks=(endpoint, "tcp:9050"))
-        self.service = ClientService(self.reactor, self.config, self.start)
+        self.service = ClientService(self.reactor, self.config, self.client.start)
         self.started()
         port: Any = self.service._ports[0]
         self.assertEqual(port.socket._backlog, BACKLOG)
@@ -230,30 +206,14 @@ class ServiceTests(SynchronousTestCase):
         self.http.host = "0.0.0.0"
         error = self.assertRaises(ConfigurationError, self.service.startService)
         self.assertIn("--allow-remote", str(error))
-        self.assertEqual((self.socks.stopped, self.http.stopped, self.client.closed), (True, True, True))
+        self.assertEqual((self.socks.stopped, self.http.stopped, self.client.closed), (True, True, 1))
 
     def test_a_proxy_that_others_reach_is_warned_of(self) -> None:
         """Even if that is meant."""
-        self.service = ClientService(self.reactor, attrs.evolve(self.config, allow_remote=True), self.start)
+        self.service = ClientService(self.reactor, attrs.evolve(self.config, allow_remote=True), self.client.start)
         self.socks.host = "0.0.0.0"
         self.started()
         self.assertIn("no password", self.lines("warn")[0])
-
-    def test_not_ready_is_said_and_it_goes_on(self) -> None:
-        """Pools that are down are no reason to end."""
-        self.started()
-        with capturedLogs() as self.logs:
-            self.client.ready.errback(PoolUnreachable("the pool is down"))
-        self.assertIn("keeps trying: the pool is down", self.lines("warn")[0])
-        self.assertFalse(self.client.closed)
-
-    def test_the_log_does_not_name_the_guard(self) -> None:
-        """Whoever reads the log need not know through which node this client enters."""
-        self.started()
-        with capturedLogs() as self.logs:
-            self.client.ready.errback(CircuitBuildError(1, 3, "GUARDNAME", "no answer"))
-        self.assertEqual(len(self.lines("warn")), 1)
-        self.assertNotIn("GUARDNAME", str(self.logs))
 
     def test_a_busy_port_is_an_error_and_nothing_stays_open(self) -> None:
         """It names the port and what to do."""
@@ -270,24 +230,6 @@ class ServiceTests(SynchronousTestCase):
         self.successResultOf(self.service.stopService())
         self.assertTrue(self.socks.stopped and self.http.stopped and self.client.closed)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
-
-    def test_stop_ends_in_time(self) -> None:
-        """Whatever a node does."""
-        self.client.closing = Deferred()
-        self.started()
-        stopped = self.service.stopService()
-        self.reactor.advance(STOP_TIME - 1)
-        self.assertNoResult(stopped)
-        self.reactor.advance(1)
-        self.successResultOf(stopped)
-
-    def test_a_reason_that_comes_after_the_stop_is_not_said(self) -> None:
-        """Closing the client makes it "not ready", which is no news."""
-        self.started()
-        self.service.stopService()
-        with capturedLogs() as self.logs:
-            self.client.ready.errback(PoolUnreachable("closed"))
-        self.assertEqual(self.lines("warn"), [])
 
 
 class MakeServiceTests(SynchronousTestCase):
@@ -312,23 +254,31 @@ class MakeServiceTests(SynchronousTestCase):
         self.assertEqual([server[0] for server in self.reactor.tcpServers], [9050])
         self.assertEqual([client[:2] for client in self.reactor.tcpClients], [("127.0.0.1", 8080)])
 
-    def asked(self) -> dict[str, Any]:
-        """What whoever asks for the status gets."""
-        [(path, factory, _, mode, lock)] = self.reactor.unixServers
-        self.assertEqual((path, mode, lock), (f"{self.state}/status.sock", 0o600, False))
-        made: Any = factory
-        protocol, transport = made.buildProtocol(None), StringTransport()
-        protocol.makeConnection(transport)
-        protocol.dataReceived(b"status\n")
-        said: dict[str, Any] = json.loads(transport.value())
-        return said
+    def test_the_key_of_a_client(self) -> None:
+        """It is read at the start, and used for that service."""
+        path = f"{self.state}/me.client"
+        key = open_dh_key_file(path, os.urandom)
+        service: Any = self.make("--http=", "--allow-remote", f"--service-key={NAME}:{path}")
+        service.startService()
+        self.addCleanup(service.stopService)
+        keys = next(iter(service))._client.onions._connector.client_keys
+        self.assertEqual({str(name): known.public for name, known in keys.items()}, {NAME: key.public})
+
+    def test_the_key_of_a_client_that_is_not_there(self) -> None:
+        """A new one would be known to no service. It ends with the status for state, and nothing is made or left."""
+        service = self.make(f"--service-key={NAME}:{self.state}/you.client")
+        ended = self.assertRaises(CannotStart, service.startService)
+        self.assertEqual(ended.code, StateError.exit_status)
+        self.assertIn("you.client", str(ended))
+        self.assertNotIn("you.client", os.listdir(self.state))
+        self.assertEqual(self.reactor.tcpServers, [])
 
     def test_the_status_is_served_in_the_state_directory(self) -> None:
         """To the same user only: the client, what its proxies refused, and the process are one answer."""
         service = self.make("--http=", "--allow-remote")
         service.startService()
         self.addCleanup(service.stopService)
-        said = self.asked()
+        said = running.told(self.reactor, self.state)
         self.assertEqual((said["ready"], said["refused"]["proxy_silence"], said["uptime"]), (False, 0, 0.0))
 
     def test_a_status_that_a_killed_client_left(self) -> None:
@@ -339,7 +289,7 @@ class MakeServiceTests(SynchronousTestCase):
             os.symlink(str(number), f"{self.state}/status.sock.lock")
             service = self.make("--http=", "--allow-remote")
             service.startService()
-            self.asked()
+            running.told(self.reactor, self.state)
             self.assertEqual([name for name in os.listdir(self.state) if name.startswith("status.sock")], [])
             service.stopService()
             self.reactor.unixServers.clear()

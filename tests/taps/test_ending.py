@@ -7,10 +7,12 @@ import signal
 from collections.abc import Callable
 
 from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from torpydo.errors import StateError
+from torpydo.errors import ListenError, StateError
 from torpydo.taps.ending import CannotStart, EndingService
 
 
@@ -127,3 +129,23 @@ class EndingTests(SynchronousTestCase):
         """The status is the error's, and the sentence as well."""
         error = self.assertRaises(CannotStart, EndingService(Broken(), self.reactor).startService)
         self.assertEqual((error.code, str(error)), (4, "the key is torn"))
+
+    def test_what_finds_out_late_that_it_cannot_listen_ends_it(self) -> None:
+        """With one line that says why; nobody could be served."""
+        listening: Deferred[None] = Deferred()
+        EndingService(Service(), self.reactor, listening=lambda: listening).startService()
+        with capturedLogs() as lines:
+            listening.errback(ListenError("the address is taken"))
+        self.assertEqual([line["error"] for line in lines], ["the address is taken"])
+        self.assertEqual(self.reactor.stops, 1)
+
+    def test_what_is_stopped_before_it_listens_says_nothing(self) -> None:
+        """Nobody needs to hear that it does not listen."""
+        for reason in (CancelledError(), ListenError("the address is taken")):
+            listening: Deferred[None] = Deferred()
+            service = EndingService(Service(), self.reactor, listening=lambda listening=listening: listening)
+            service.startService()
+            service.stopService()
+            with capturedLogs() as lines:
+                listening.errback(reason)
+            self.assertEqual((lines, self.reactor.stops), ([], 0))

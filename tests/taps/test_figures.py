@@ -13,7 +13,7 @@ from torpydo.client import CircuitStatus, ClientStatus, PoolStatus
 from torpydo.node import NodeReport, NodeStatus, PoolStanding
 from torpydo.pool import IndexStatus
 from torpydo.taps.figures import COUNT_STEP, DELAY, SIZE_STEP, Delayed, Figure, count, gauge, numbered, refused
-from torpydo.taps.servicefigures import client_figures, node_figures, pool_figures
+from torpydo.taps.servicefigures import client_figures, host_figures, node_figures, pool_figures
 
 SECRETS = ("alpha", "bravo", "charlie", "delta", "192.0.2.7", "pool.example.org", "echo")
 """Nicknames, ids, addresses and reasons, each of which would say who or where somebody is."""
@@ -168,6 +168,13 @@ class ServiceTests(SynchronousTestCase):
         never = pool_figures(attrs.evolve(POOL, listing_age=None))
         self.assertNotIn("listing_age_seconds", values(never))
         self.assertEqual(list(pool_figures(None)), [])
+
+    def test_an_onion_service(self) -> None:
+        """Whether it can be found is worth an alarm, so it is told as it is."""
+        figures = list(host_figures(reachable=True, introduction_points=3))
+        self.assertEqual(values(figures), {"reachable": 1.0, "introduction_points": 3})
+        self.assertEqual({figure.step for figure in figures}, {None})
+        self.assertEqual(values(host_figures(reachable=False, introduction_points=0))["reachable"], 0.0)
 
     def test_what_people_do_is_late_and_rounded(self) -> None:
         """Traffic is never told as it is."""

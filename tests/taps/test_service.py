@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
 from twisted.application.service import IService
-from twisted.internet.defer import Deferred, succeed
-from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectError
+from twisted.internet.protocol import Factory
+from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import capturedLogs
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.directory.build import node_id, url
+from tests.taps import running
 from torpydo.client import DEFAULT_LIMITS, ClientLimits
 from torpydo.crypto import NodeId
-from torpydo.errors import CircuitBuildError, ConfigurationError, PoolUnreachable, StateError
-from torpydo.net import open_key_file
+from torpydo.errors import ConfigurationError, StateError
+from torpydo.net import FileBudget, open_key_file
 from torpydo.onion import DHSecretKey, OnionName, Secret, client_key_text
 from torpydo.taps.ending import CannotStart
 from torpydo.taps.service import KEY_FILE, OnionHost, Options, ServiceConfig, makeService
@@ -112,6 +115,7 @@ class Figures:
 
     nodes: int = 7
     ready: bool = True
+    refused: Mapping[str, int] = {"stream_wait": 2}
 
 
 @attrs.define(eq=False)
@@ -124,16 +128,12 @@ class HostedDouble:
 
 
 @attrs.define(eq=False)
-class ClientDouble:
-    """A client that is ready when the test says so."""
+class ClientDouble(running.ClientDouble):
+    """A client that hosts a service."""
 
     error: Exception | None = None
-    arguments: tuple[Any, ...] = ()
-    options: dict[str, Any] = attrs.field(factory=dict)
     asked: tuple[Any, dict[str, Any]] | None = None
     hosted: HostedDouble = attrs.field(factory=HostedDouble)
-    ready: Deferred[Any] = attrs.field(factory=Deferred)
-    closed: int = 0
 
     def host_onion_service(self, ports: Any, **options: Any) -> HostedDouble:
         """Like ``Client.host_onion_service``."""
@@ -142,40 +142,18 @@ class ClientDouble:
         self.asked = ports, options
         return self.hosted
 
-    def when_ready(self) -> Deferred[Any]:
-        """Like ``Client.when_ready``."""
-        return self.ready
 
-    def status(self) -> Figures:
-        """Like ``Client.status``."""
-        return Figures()
-
-    def close(self) -> Deferred[None]:
-        """Like ``Client.close``."""
-        self.closed += 1
-        return succeed(None)
-
-
-class HostTests(SynchronousTestCase):
+class HostTests(running.RunningClientTests):
     """Start and stop."""
+
+    client: ClientDouble
+    role = "service"
 
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
-        self.client = ClientDouble()
+        self.client = ClientDouble(Figures())
         self.config = ServiceConfig((URL,), 1, "/state", ("80", "81:8001"), "/key", (CLIENT,))
-        self.host = OnionHost(self.reactor, self.config, self.start)
-
-    def start(self, *arguments: Any, **options: Any) -> Any:
-        self.client.arguments, self.client.options = arguments, options
-        return self.client
-
-    def lines(self, level: str) -> list[str]:
-        return [line["log_format"].format(**line) for line in self.logs if line["log_level"].name == level]
-
-    def started(self) -> None:
-        with capturedLogs() as logs:
-            self.host.startService()
-        self.logs = logs
+        self.host = self.service = OnionHost(self.reactor, self.config, self.client.start)
 
     def test_the_client_gets_the_options(self) -> None:
         """All of them, and so does the service."""
@@ -184,7 +162,27 @@ class HostTests(SynchronousTestCase):
         self.assertEqual(self.client.options, {"pool_threshold": 1, "limits": DEFAULT_LIMITS})
         assert self.client.asked is not None
         ports, options = self.client.asked
-        self.assertEqual((ports, options["key_file"], options["clients"]), (("80", "81:8001"), "/key", (CLIENT,)))
+        self.assertEqual([port for port, _ in ports], [80, 81])
+        self.assertEqual((options["key_file"], options["clients"]), ("/key", (CLIENT,)))
+        ports[1][1].connect(Factory())
+        self.assertEqual([client[:2] for client in self.reactor.tcpClients], [("127.0.0.1", 8001)])
+
+    def test_visitors_who_do_not_reach_the_program(self) -> None:
+        """They are counted, with what the client has refused, and the log says why; no file goes beyond the reserve."""
+        free = 40
+        self.host = self.service = OnionHost(
+            self.reactor, self.config, self.client.start, FileBudget(self.reactor.seconds, free, lambda: 0)
+        )
+        self.started()
+        assert self.client.asked is not None
+        [(_, program), _] = self.client.asked[0]
+        with capturedLogs() as self.logs:
+            for _ in range(free):
+                program.connect(Factory()).addErrback(lambda failure: failure.trap(ConnectError))
+        refused = self.host.host_status().refused
+        self.assertEqual((refused["service_files"], refused["stream_wait"]), (free - len(self.reactor.tcpClients), 2))
+        self.assertGreater(refused["service_files"], 30)
+        self.assertIn("no file descriptors left", self.lines("info")[0])
 
     def test_the_name_is_said(self) -> None:
         """At once: it does not depend on any node; and how far it is later."""
@@ -208,36 +206,13 @@ class HostTests(SynchronousTestCase):
         self.assertIsNotNone(self.host.status())
         self.successResultOf(self.host.stopService())
         self.assertEqual((self.host.host_status(), self.host.status()), (before, None))
+        self.assertEqual(set(before.refused.values()), {0})
 
     def test_a_service_that_cannot_be(self) -> None:
         """Nothing stays open."""
         self.client.error = StateError("/key: others may read or change it")
         self.assertRaises(StateError, self.host.startService)
         self.assertEqual((self.client.closed, self.host.running), (1, 0))
-
-    def test_not_ready_is_said_and_it_goes_on(self) -> None:
-        """Pools that are down are no reason to end."""
-        self.started()
-        with capturedLogs() as self.logs:
-            self.client.ready.errback(PoolUnreachable("the pool is down"))
-        self.assertEqual(self.lines("warn"), ["the service is not ready and keeps trying: the pool is down"])
-        self.assertEqual(self.client.closed, 0)
-
-    def test_the_log_does_not_name_the_guard(self) -> None:
-        """Whoever reads the log need not know through which node this service enters."""
-        self.started()
-        with capturedLogs() as self.logs:
-            self.client.ready.errback(CircuitBuildError(1, 3, "GUARDNAME", "no answer"))
-        self.assertEqual(len(self.lines("warn")), 1)
-        self.assertNotIn("GUARDNAME", str(self.logs))
-
-    def test_a_reason_that_comes_after_the_stop_is_not_said(self) -> None:
-        """Closing the client makes it "not ready", which is no news."""
-        self.started()
-        self.host.stopService()
-        with capturedLogs() as self.logs:
-            self.client.ready.errback(PoolUnreachable("closed"))
-        self.assertEqual(self.lines("warn"), [])
 
     def test_stop(self) -> None:
         """The client, and with it the service, is closed once; and it may be started again."""
@@ -268,13 +243,7 @@ class MakeServiceTests(SynchronousTestCase):
         """Start it; gives the name that its status tells."""
         service = self.make(*arguments)
         service.startService()
-        [(path, factory, _, mode, _)] = self.reactor.unixServers
-        self.assertEqual((path, mode), (f"{self.state}/status.sock", 0o600))
-        made: Any = factory
-        protocol, transport = made.buildProtocol(None), StringTransport()
-        protocol.makeConnection(transport)
-        protocol.dataReceived(b"status\n")
-        said: dict[str, Any] = json.loads(transport.value())
+        said = running.told(self.reactor, self.state)
         self.assertEqual((said["reachable"], said["introduction_points"], said["ready"]), (False, [], False))
         self.assertEqual([client[:2] for client in self.reactor.tcpClients], [("127.0.0.1", 8080)])
         service.stopService()
@@ -290,6 +259,18 @@ class MakeServiceTests(SynchronousTestCase):
         self.assertEqual(self.started(), name)
         self.assertEqual(self.reactor.tcpServers, [])
         self.assertNotEqual(self.started(f"--key-file={self.state}/other"), name)
+
+    def test_metrics(self) -> None:
+        """They say that it is a service, and whether it can be found."""
+        service: Any = self.make("--metrics=tcp:9104:interface=127.0.0.1")
+        service.startService()
+        self.addCleanup(service.stopService)
+        [(port, factory, _, _)] = self.reactor.tcpServers
+        page = factory.render().decode()
+        self.assertEqual(port, 9104)
+        self.assertIn('service="service"', page)
+        self.assertIn("\ntorpydo_reachable 0.0\n", page)
+        self.assertIn("\ntorpydo_introduction_points 0.0\n", page)
 
     def test_a_key_file_that_others_may_read_ends_it(self) -> None:
         """With the status for refused state, one line, and nothing that still runs."""

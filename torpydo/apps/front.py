@@ -34,7 +34,7 @@ from torpydo.apps.needs import NetworkClient, PipeTransport
 from torpydo.apps.refusals import ProxyRefusal
 from torpydo.apps.relay import Relay, RelayEnd, Wire
 from torpydo.apps.streams import StreamFactory, StreamProtocol
-from torpydo.client import DEFAULT_LIMITS, ClientLimits, FirstData, share_of, was_reset
+from torpydo.client import DEFAULT_LIMITS, ORIGIN_READ, ClientLimits, FirstData, share_of, was_reset
 from torpydo.errors import TorpydoError
 
 __all__ = ["FrontCore", "FrontFactory", "FrontProtocol"]
@@ -134,7 +134,7 @@ class FrontFactory(Factory[TwistedProtocol]):
     @property
     def read_size(self) -> int:
         """Bytes that are read of one connection at a time."""
-        return share_of(self.limits.memory, len(self.connections))
+        return min(ORIGIN_READ, share_of(self.limits.memory, len(self.connections)))
 
     def allows_private(self) -> bool:
         """Whether this is a test network, asked anew for each destination."""
@@ -192,7 +192,6 @@ class FrontProtocol(TwistedProtocol, Generic[CoreT]):
         """An application has connected."""
         self.wire = Wire(cast(PipeTransport, self.transport))
         if ITCPTransport.providedBy(self.transport):
-            self.transport.setTcpNoDelay(True)  # a keystroke must not wait for the answer to the last one
             self.transport.setTcpKeepAlive(True)
         # One read of each of a thousand must not be more than may wait.
         cast(Any, self.transport).bufferSize = self.settings.read_size

@@ -19,12 +19,14 @@ from __future__ import annotations
 from typing import Self
 
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime, ISSLTransport
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime, ISSLTransport, ITCPTransport
+from twisted.internet.tcp import Connection
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from torpydo.apps.needs import PipeTransport
+from torpydo.client import ORIGIN_READ, write_now
 
 __all__ = ["HALF_CLOSED_IDLE", "Relay", "RelayEnd", "Wire"]
 
@@ -49,6 +51,12 @@ class Wire:
         self._full = False
         self._readable = True
         self._writable = True
+        if ITCPTransport.providedBy(transport):
+            # A keystroke must not wait for the answer to the last one.
+            transport.setTcpNoDelay(True)
+        if isinstance(transport, Connection):
+            # One read of a program fills whole cells.
+            transport.bufferSize = ORIGIN_READ
 
     # the source
 
@@ -87,7 +95,7 @@ class Wire:
     def write(self, data: bytes) -> None:
         """Write, unless writing has ended."""
         if self._writable:
-            self.transport.write(data)
+            write_now(self.transport, data)
 
     def pauseProducing(self) -> None:
         """The transport is full."""

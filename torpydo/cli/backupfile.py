@@ -3,7 +3,7 @@
 ::
 
     torpydo backup 1
-    kind: node
+    kind: node            (or "pool", "service")
     id: 4qk3...
     made: 2030-01-31T12:00:00Z
     sequence: 0
@@ -32,16 +32,18 @@ from torpydo.crypto import (
     seal_with_passphrase,
 )
 from torpydo.errors import CryptoError, DecryptionFailed, StateError
+from torpydo.onion import OnionName
 
 __all__ = ["KEY_FILES", "Backup", "public_text"]
 
-KEY_FILES: Final = {"node": "node.key", "pool": "pool.key"}
+KEY_FILES: Final = {"node": "node.key", "pool": "pool.key", "service": "service.key"}
 """In which file of a state directory the key of each kind is."""
 MAX_SIZE: Final = 4096
 _MEMORY: Final = "end what uses it, lift MemoryMax= or ulimit -v, or do this on another machine"
 _MAGIC: Final = "torpydo backup 1"
 _LINES: Final = re.compile(
-    rf"{_MAGIC}\nkind: (node|pool)\nid: ([a-z2-7]{{52}})\nmade: ([0-9TZ:-]{{20}})\nsequence: ([0-9]{{1,16}})\n"
+    rf"{_MAGIC}\nkind: (node|pool|service)\nid: ([a-z2-7]{{52}}|[a-z2-7]{{56}}\.torpydo)\nmade: ([0-9TZ:-]{{20}})\n"
+    r"sequence: ([0-9]{1,16})\n"
     r"(key|sealed): ([a-z2-7]{52,400})\n",
     re.ASCII,
 )
@@ -49,7 +51,9 @@ _CHECK: Final = re.compile(r"check: ([0-9a-f]{64})\s*", re.ASCII)
 
 
 def public_text(kind: str, key: SigningKey) -> str:
-    """What others call the identity: the id of a node, the key of a pool."""
+    """What others call the identity: the id of a node, the key of a pool, the name of an onion service."""
+    if kind == "service":
+        return str(OnionName.of(key))
     return str(key.node_id if kind == "node" else key.pool_id)
 
 
@@ -57,8 +61,8 @@ def public_text(kind: str, key: SigningKey) -> str:
 class Backup:
     """What a file holds.
 
-    :ivar kind: ``node`` or ``pool``
-    :ivar public: the node id or the pool's key
+    :ivar kind: ``node``, ``pool`` or ``service``
+    :ivar public: the node id, the pool's key or the service's name
     :ivar made: when, in words
     :ivar sequence: the highest sequence of a pool's listings
     :ivar is_sealed: whether a passphrase is needed

@@ -1,4 +1,4 @@
-"""The client behind ``fetch``, ``path`` and ``demo``: the options they share, a client that is closed at the end."""
+"""The client behind ``fetch``, ``path``, ``dht`` and ``expose``: their common options; it is closed at the end."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ __all__ = ["POOLS_VARIABLE", "client_arguments", "hop_count", "open_client"]
 
 POOLS_VARIABLE = "TORPYDO_POOLS"
 MOST_HOPS = 8
+DEFAULT_HOPS = 3
+HOPS_HELP = f"hops of the circuit (default: {DEFAULT_HOPS})"
 
 
 def hop_count(text: str) -> int:
@@ -25,8 +27,11 @@ def hop_count(text: str) -> int:
     return int(text)
 
 
-def client_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say which network, and through how many hops."""
+def client_arguments(parser: argparse.ArgumentParser, *, hops: str = HOPS_HELP) -> None:
+    """Add the options that say which network, and through how many hops.
+
+    :param hops: what is said of those
+    """
     parser.add_argument(
         "--pool",
         action="append",
@@ -35,7 +40,7 @@ def client_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--pool-threshold", type=int, metavar="N", help="how many pools must list a node")
     parser.add_argument("--state-dir", metavar="DIR", help="keep guard and listings here (default: keep nothing)")
-    parser.add_argument("--hops", type=hop_count, default=3, metavar="N", help="hops of the circuit (default: 3)")
+    parser.add_argument("--hops", type=hop_count, default=DEFAULT_HOPS, metavar="N", help=hops)
 
 
 @asynccontextmanager

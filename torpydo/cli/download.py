@@ -42,7 +42,7 @@ from torpydo.cli.output import Output
 from torpydo.cli.progress import Progress
 from torpydo.errors import ConfigurationError, StreamFailed, StreamReset, TorpydoError
 
-__all__ = ["NO_URL", "Download", "Target", "download", "read_url", "request"]
+__all__ = ["NO_URL", "Download", "EndpointFor", "Target", "download", "read_url", "request"]
 
 # Seconds without a byte, before and during the answer.
 SILENCE = 60.0

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, TextIO
 
 from twisted.internet.defer import CancelledError, Deferred
 
-from torpydo.apps.onionservice import read_port
+from torpydo.apps.onionservice import parse_port, read_port
+from torpydo.apps.programs import Program, ProgramRefusal
 from torpydo.cli.clients import client_arguments, open_client
 from torpydo.client import Client
 from torpydo.errors import ConfigurationError
+from torpydo.net import FileBudget
 from torpydo.onion import DHPublicKey, parse_client_key
 
 __all__ = ["arguments", "run"]
@@ -52,7 +55,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="let in only who has this key; may be repeated",
     )
     parser.add_argument("--qr", action=argparse.BooleanOptionalAction, help="print a QR code (default: on a terminal)")
-    client_arguments(parser)
+    client_arguments(parser, hops="nodes in a circuit, at least 3; one more towards where a visitor waits (default: 3)")
 
 
 def _draw(text: str, out: TextIO) -> None:
@@ -71,10 +74,25 @@ def _say(percent: int, tag: str, summary: str) -> None:
     print(f"torpydo: {summary}", file=sys.stderr)
 
 
-async def _serve(client: Client, options: argparse.Namespace, *, wants_code: bool) -> int:
+def _say_once() -> Callable[[ProgramRefusal], None]:
+    """Says of each cause that it occurs; more would be a line for each visitor."""
+    said: set[ProgramRefusal] = set()
+
+    def refused(cause: ProgramRefusal) -> None:
+        if cause not in said:
+            said.add(cause)
+            print(f"torpydo: refused {cause.value} (this is said once)", file=sys.stderr)
+
+    return refused
+
+
+async def _serve(reactor: Any, client: Client, options: argparse.Namespace, *, wants_code: bool) -> int:
     """Be the service, until this is cancelled."""
+    refused, grant = _say_once(), FileBudget.of_process(reactor.seconds).grant
+    parsed = [parse_port(reactor, text) for text in options.ports]
+    ports = [(port, Program(endpoint, refused, grant)) for port, endpoint in parsed]
     service = await client.create_onion_service(
-        options.ports, key_file=options.persistent, clients=options.client, progress=_say
+        ports, key_file=options.persistent, clients=options.client, progress=_say
     )
     for port in service.ports:
         where = f"{service.name}:{port}"
@@ -82,6 +100,9 @@ async def _serve(client: Client, options: argparse.Namespace, *, wants_code: boo
         if wants_code:
             _draw(where, sys.stdout)
             sys.stdout.flush()
+    if options.persistent and not options.state_dir:
+        # Who comes back to a name again and again would one day find its service behind a guard of his own.
+        print("torpydo: a name that stays should keep its guard as well; add --state-dir=DIR", file=sys.stderr)
     print("torpydo: Ctrl-C ends it", file=sys.stderr)
     try:
         await Deferred()
@@ -93,5 +114,8 @@ async def _serve(client: Client, options: argparse.Namespace, *, wants_code: boo
 async def run(reactor: Any, options: argparse.Namespace) -> int:
     """Serve until interrupted."""
     wants_code = _wants_code(options)
+    ports = [read_port(text)[0] for text in options.ports]
+    if len({*ports}) < len(ports):
+        raise ConfigurationError("one port of the service stands there twice; leave one of them out")
     async with open_client(reactor, options) as client:
-        return await _serve(client, options, wants_code=wants_code)
+        return await _serve(reactor, client, options, wants_code=wants_code)

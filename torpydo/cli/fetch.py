@@ -13,12 +13,13 @@ from twisted.python.url import URL
 
 from torpydo.cli.circuits import build_for_port
 from torpydo.cli.clients import client_arguments, open_client
-from torpydo.cli.download import NO_URL, Answer, Download, Target, download, read_url, request
+from torpydo.cli.download import NO_URL, Answer, Download, EndpointFor, Target, download, read_url, request
 from torpydo.cli.output import FileOutput, Output, standard_output
 from torpydo.cli.progress import progress_on
 from torpydo.cli.text import path_summary, rate, size
 from torpydo.client import Client
 from torpydo.errors import TorpydoError
+from torpydo.onion import is_onion
 
 __all__ = ["AnswerRefused", "arguments", "redirected", "run"]
 
@@ -61,12 +62,20 @@ def redirected(target: Target, location: str) -> Target:
     return read_url(there)
 
 
+async def _way(reactor: Any, client: Client, target: Target, hops: int) -> EndpointFor:
+    """What can reach the target."""
+    if is_onion(target.host):
+        _say("path: to a rendezvous with the onion service")
+        return client.endpoint
+    built = await build_for_port(reactor, client, target.port, hops)
+    _say(f"path: {path_summary(built.circuit.path)}")
+    return built.circuit.endpoint
+
+
 async def _answer(reactor: Any, client: Client, target: Target, hops: int) -> tuple[Answer, Target]:
     """The answer that has the file: redirections are followed, each through a circuit that can reach it."""
     for _ in range(MOST_REDIRECTS):
-        built = await build_for_port(reactor, client, target.port, hops)
-        _say(f"path: {path_summary(built.circuit.path)}")
-        answer = await request(reactor, built.circuit.endpoint, target)
+        answer = await request(reactor, await _way(reactor, client, target, hops), target)
         if answer.location is None:
             return answer, target
         answer.drop()

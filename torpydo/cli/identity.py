@@ -1,7 +1,6 @@
-"""Show the identity of a node or a pool, copy it to a file, or put such a copy into a state directory; make the key
-by which an onion service knows an invited client.
+"""Show, copy or restore the identity of a node, a pool or an onion service, or make the key of an invited client.
 
-Whoever has the key file, or a copy of it, can pretend to be the node or the pool.
+Whoever has the key file, or a copy of it, can pretend to be the node, the pool or the service.
 """
 
 from __future__ import annotations
@@ -45,13 +44,13 @@ _WRITE_REMEDIES = {
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``torpydo identity``."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    show = actions.add_parser("show", help="print the node id, or the pool's key", allow_abbrev=False)
+    show = actions.add_parser("show", help="print node id, pool key or service name", allow_abbrev=False)
     backup = actions.add_parser("backup", help="copy the identity to a new file", allow_abbrev=False)
     restore = actions.add_parser("restore", help="put a copy into a state directory", allow_abbrev=False)
     show.add_argument("file", metavar="FILE", nargs="?", help="a backup to show instead of a state directory")
-    show.add_argument("--state-dir", metavar="DIR", help="of a node or a pool; it may be running")
+    show.add_argument("--state-dir", metavar="DIR", help="where the key is; it may be in use")
     backup.add_argument("file", metavar="FILE", help="the copy; it must not exist yet")
-    backup.add_argument("--state-dir", metavar="DIR", required=True, help="of a node or a pool; it may be running")
+    backup.add_argument("--state-dir", metavar="DIR", required=True, help="where the key is; it may be in use")
     restore.add_argument("file", metavar="FILE", help="the copy")
     restore.add_argument("--state-dir", metavar="DIR", required=True, help="made if it is missing; not running")
     client = actions.add_parser("client", help="print the public half of a client's key", allow_abbrev=False)
@@ -89,7 +88,8 @@ def _identity(state: StateDirectory, directory: str) -> tuple[str, SigningKey] |
     """Which identity is in a directory; ``None`` if there is none."""
     found = [(kind, key) for kind, name in KEY_FILES.items() if (key := state.read_key(name)) is not None]
     if len(found) > 1:
-        raise StateError(f"{directory}: it has the keys of a node and of a pool; each needs a directory of its own")
+        kinds = " and of a ".join(kind for kind, _ in found)
+        raise StateError(f"{directory}: it has the keys of a {kinds}; each needs a directory of its own")
     return None if not found else (found[0][0], SigningKey(found[0][1]))
 
 

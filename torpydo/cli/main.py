@@ -26,7 +26,7 @@ COMMANDS = {
     "dht": ("torpydo.cli.dht", "keep and look for small signed items"),
     "path": ("torpydo.cli.path", "build a circuit to HOST:PORT and show it"),
     "doctor": ("torpydo.cli.doctor.command", "look for what is wrong, and say what helps"),
-    "identity": ("torpydo.cli.identity", "show, copy or restore the identity of a node or a pool"),
+    "identity": ("torpydo.cli.identity", "show, copy or restore the identity of a node, a pool or a service"),
     "bench": ("torpydo.cli.bench.command", "measure the speed of a network on this machine"),
 }
 
@@ -81,5 +81,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as exit:
         return exit.code if isinstance(exit.code, int) else 1
     except KeyboardInterrupt:
+        print("torpydo: interrupted", file=sys.stderr)
         return 130
     return run_to_end(lambda reactor: command.run(reactor, options), verbose=options.verbose)

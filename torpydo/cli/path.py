@@ -11,6 +11,8 @@ from typing import Any
 from torpydo.cli.circuits import build_for_port
 from torpydo.cli.clients import client_arguments, open_client
 from torpydo.cli.text import milliseconds, path_lines
+from torpydo.errors import ConfigurationError
+from torpydo.onion import is_onion
 
 __all__ = ["arguments", "destination", "run"]
 
@@ -35,6 +37,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 async def run(reactor: Any, options: argparse.Namespace) -> int:
     """Print the path of a new circuit."""
     host, port = options.destination
+    if is_onion(host):
+        raise ConfigurationError("no exit leads to an onion service; 'torpydo fetch' says whether one can be reached")
     async with open_client(reactor, options) as client:
         built = await build_for_port(reactor, client, port, options.hops)
         for line in path_lines(built.circuit.path, built.hop_times):

@@ -7,55 +7,47 @@ process.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
 from twisted.application.service import IService, Service
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
-from twisted.logger import Logger, globalLogPublisher
 from twisted.python.failure import Failure
-from twisted.python.reflect import namedAny
 from twisted.python.usage import UsageError
 
 from torpydo.apps.front import FrontFactory
 from torpydo.apps.httpproxy import HTTPProxyFactory
 from torpydo.apps.refusals import ProxyRefusal
 from torpydo.apps.socks import SocksFactory
-from torpydo.client import DEFAULT_LIMITS, Client, ClientLimits, ClientStatus
+from torpydo.client import DEFAULT_LIMITS, Client, ClientLimits
 from torpydo.directory import MAX_HOPS, is_loopback
 from torpydo.errors import ConfigurationError, ListenError, OnionNameError, TorpydoError
 from torpydo.net import (
     FileBudget,
     Refusals,
-    harden_process,
-    keep_quiet,
     lengthen_backlog,
-    open_dh_key_file,
-    settle_collector,
-    use_steady_clock,
+    read_dh_key_file,
 )
 from torpydo.onion import OnionName
 from torpydo.taps.ending import EndingService
 from torpydo.taps.figures import Figure
 from torpydo.taps.metrics import METRICS_OPTION, metrics_services, metrics_where
-from torpydo.taps.networkoptions import THRESHOLD_OPTION, NetworkOptions
-from torpydo.taps.notready import tell_not_ready
+from torpydo.taps.options import THRESHOLD_OPTION, NetworkOptions, listen_endpoint
+from torpydo.taps.ownprocess import own_process
 from torpydo.taps.process import ProcessService
+from torpydo.taps.runningclient import RunningClient
 from torpydo.taps.servicefigures import client_figures
 from torpydo.taps.statussocket import Source, StatusService
-from torpydo.taps.unixsocket import PRIVATE, server_endpoint
+from torpydo.taps.unixsocket import PRIVATE
 from torpydo.tpdp import Address
 
 __all__ = ["ClientConfig", "ClientService", "Options", "makeService"]
 
 DEFAULT_STATE = "~/.local/state/torpydo/client"
-STOP_TIME = 5.0
-"""Seconds in which a stop ends, whatever a node does (SECURITY Z3)."""
 
 
 @attrs.frozen
@@ -93,16 +85,14 @@ class ClientConfig:
 def _endpoint(reactor: Any, option: str, description: str) -> tuple[IStreamServerEndpoint, str] | None:
     if not description:
         return None
-    try:
-        # A proxy has no password; by its mode a Unix socket is for this user alone.
-        return server_endpoint(reactor, description, PRIVATE), description
-    except (ValueError, TypeError, LookupError, OSError) as error:
-        raise UsageError(f"--{option}={description}: not a Twisted server endpoint like tcp:9050: {error}") from None
+    # A proxy has no password; by its mode a Unix socket is for this user alone.
+    return listen_endpoint(reactor, option, description, PRIVATE), description
 
 
 class Options(NetworkOptions):
     """What a user can choose."""
 
+    role = "client"
     synopsis = "--pool=URL [options]"
     longdesc = (
         "Runs a client of an onion network with a SOCKS (4, 4a, 5) and an HTTP proxy. It keeps trying while pools or"
@@ -157,7 +147,7 @@ class Options(NetworkOptions):
         return ClientConfig(
             pools=pools,
             threshold=threshold,
-            state_dir=self["state-dir"],
+            state_dir=self.state_dir(),
             socks=_endpoint(reactor, "socks", self["socks"]),
             http=_endpoint(reactor, "http", self["http"]),
             hops=self["hops"],
@@ -181,7 +171,7 @@ class ProxiesStatus:
     refused: Mapping[str, int]
 
 
-class ClientService(Service):
+class ClientService(RunningClient):
     """A client with its proxies.
 
     :param reactor: keeps time, connects, listens
@@ -190,8 +180,6 @@ class ClientService(Service):
     :ivar refusals: what the proxies have refused
     """
 
-    log = Logger()
-
     def __init__(
         self,
         reactor: Any,
@@ -199,12 +187,10 @@ class ClientService(Service):
         start: Callable[..., Client] = Client.start,
         files: FileBudget | None = None,
     ) -> None:
+        super().__init__(reactor, start)
         self.refusals = Refusals(ProxyRefusal, reactor.seconds)
         self._files = files
-        self._reactor = reactor
         self._config = config
-        self._start = start
-        self._client: Client | None = None
         self._fronts: list[FrontFactory] = []
         self._ports: list[IListeningPort] = []
 
@@ -214,14 +200,7 @@ class ClientService(Service):
         :raises TorpydoError: if the state or an address cannot be used; nothing stays open then
         """
         config = self._config
-        client = self._client = self._start(
-            self._reactor,
-            config.pools,
-            config.state_dir,
-            pool_threshold=config.threshold,
-            hops=config.hops,
-            limits=config.limits,
-        )
+        client = self._open(config, hops=config.hops)
         shared: dict[str, Any] = {
             "limits": config.limits,
             "refused": self.refusals.add,
@@ -231,7 +210,8 @@ class ClientService(Service):
             shared["grant"] = self._files.grant
         try:
             for name, path in config.service_keys:
-                client.onions.authorise(name, open_dh_key_file(path, os.urandom))
+                # One that was made now would be known to no service.
+                client.onions.authorise(name, read_dh_key_file(path))
             if config.socks is not None:
                 socks = SocksFactory(client, self._reactor, refuse_addresses=config.safe_socks, **shared)
                 self._serve("SOCKS", *config.socks, socks)
@@ -243,10 +223,6 @@ class ClientService(Service):
             raise
         Service.startService(self)
         client.when_ready().addCallbacks(self._ready, self._not_ready)
-
-    def status(self) -> ClientStatus | None:
-        """The client at this moment; ``None`` while it does not run."""
-        return None if self._client is None else self._client.status()
 
     def proxies_status(self) -> ProxiesStatus:
         """The proxies at this moment."""
@@ -307,9 +283,6 @@ class ClientService(Service):
     def _ready(self, client: Client) -> None:
         self.log.info("the client is ready")
 
-    def _not_ready(self, failure: Failure) -> None:
-        tell_not_ready(self.log, "client", failure, running=bool(self.running))
-
     def stopService(self) -> Deferred[None]:
         """Listen no more, tear what is open, close the client; done within 5 s."""
         Service.stopService(self)
@@ -321,13 +294,7 @@ class ClientService(Service):
         fronts, self._fronts = self._fronts, []
         for front in fronts:
             front.abort_connections()
-        client, self._client = self._client, None
-        if client is not None:
-            ends.append(client.close())
-        done: Deferred[Any] = DeferredList(ends, consumeErrors=True)
-        # A link that does not end in time ends with the process.
-        done.addTimeout(STOP_TIME, self._reactor, onTimeoutCancel=lambda value, seconds: None)
-        return done.addCallback(lambda ignored: None)
+        return self._close(*ends)
 
 
 def makeService(options: Options, reactor: Any = None) -> IService:
@@ -338,13 +305,7 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     """
     files = None
     if reactor is None:
-        # Only now: twistd may still choose a reactor while this module is imported.
-        reactor = namedAny("twisted.internet.reactor")
-        use_steady_clock(reactor)
-        settle_collector(reactor)
-        harden_process()
-        reactor.callWhenRunning(keep_quiet, globalLogPublisher, reactor.seconds)
-        files = FileBudget.of_process(reactor.seconds)
+        reactor, files = own_process()
     process = ProcessService(reactor)
     client = ClientService(reactor, options.config(reactor), files=files)
 

@@ -16,8 +16,9 @@ from types import FrameType
 from typing import Any
 
 from twisted.application.service import IService, MultiService
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from torpydo.errors import TorpydoError
 
@@ -51,7 +52,7 @@ class EndingService(MultiService):
     :param service: what the command runs
     :param reactor: what runs it
     :param beside: what only looks at it; started after it
-    :param started: called after each start
+    :param listening: asked after each start; if what it gives fails, nobody can be served, and the command ends
     :param terminal: whether a hang-up asks for an end; asked when the reactor begins to run
     """
 
@@ -62,12 +63,12 @@ class EndingService(MultiService):
         service: IService,
         reactor: Any,
         *beside: IService,
-        started: Callable[[], object] = lambda: None,
+        listening: Callable[[], Deferred[Any]] = lambda: succeed(None),
         terminal: Callable[[], bool] = has_terminal,
     ) -> None:
         MultiService.__init__(self)
         self._reactor = reactor
-        self._started = started
+        self._listening = listening
         self._terminal = terminal
         self._before: dict[int, Any] = {}
         self._stopping = False
@@ -91,7 +92,7 @@ class EndingService(MultiService):
         self._start(MultiService.startService)
         # And again: a reactor takes SIGTERM when it begins to run.
         self._reactor.callWhenRunning(self._take_signals)
-        self._started()
+        self._listening().addErrback(self._deaf)
 
     def _start(self, start: Callable[[Any], None]) -> None:
         try:
@@ -100,6 +101,13 @@ class EndingService(MultiService):
             self._give_signals_back()
             self.log.critical("{error}", error=str(error))
             raise CannotStart(error) from None
+
+    def _deaf(self, failure: Failure) -> None:
+        # Built-in endpoints fail at once and end the process with a status; one that fails later can only end it.
+        error = failure.trap(TorpydoError, CancelledError)
+        if error is TorpydoError and self.running:
+            self.log.critical("{error}", error=failure.getErrorMessage())
+            self._reactor.stop()
 
     def stopService(self) -> Deferred[Any]:
         """Stop everything, and leave the signals to whom they belonged."""

@@ -48,7 +48,7 @@ class _Figures(Collector):
 def exposition(service: str, version: str, figures: Callable[[], Iterable[Figure]]) -> Callable[[], bytes]:
     """Make what writes everything down: the figures, and those of the process as Prometheus names them.
 
-    :param service: ``node``, ``pool`` or ``client``
+    :param service: ``node``, ``pool``, ``client`` or ``service``
     :param figures: gives them as they are now
     """
     registry = CollectorRegistry()

@@ -1,4 +1,4 @@
-"""What ``--metrics`` tells of a node, a pool or a client: names, words and values.
+"""What ``--metrics`` tells of a node, a pool, a client or an onion service: names, words and values.
 
 Nothing here names a person, an address or a destination: labels are causes of refusals, which are names in our code,
 and pools, which are numbers in the order of ``--pool`` (SECURITY I3). What people do through the process has a step:

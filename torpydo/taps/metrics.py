@@ -100,7 +100,7 @@ def _load() -> Any:
 class MetricsService(Service):
     """Serves the figures of one process.
 
-    :param kind: ``node``, ``pool`` or ``client``
+    :param kind: ``node``, ``pool``, ``client`` or ``service``
     :param take: the figures at this moment
     """
 

@@ -8,27 +8,23 @@ import time
 from typing import Any
 
 from twisted.application.service import IService
-from twisted.internet.interfaces import IStreamServerEndpoint
-from twisted.logger import Logger, globalLogPublisher
-from twisted.python.failure import Failure
-from twisted.python.reflect import namedAny
-from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
 from torpydo.apps.dht import NodeDHT
 from torpydo.client import World
 from torpydo.crypto import NodeId
-from torpydo.directory import ExitPolicy, PoolURL
-from torpydo.errors import BadKey, ConfigurationError, ListenError, PoolURLError
-from torpydo.net import FileBudget, LooseResolver, harden_process, keep_quiet, settle_collector, use_steady_clock
+from torpydo.directory import ExitPolicy
+from torpydo.errors import BadKey, ConfigurationError
+from torpydo.net import LooseResolver
 from torpydo.node import DEFAULT_BANDWIDTH, Advertised, NodeConfig, NodeLimits, NodeService
 from torpydo.taps.ending import EndingService
 from torpydo.taps.figures import Figure
 from torpydo.taps.metrics import METRICS_OPTION, metrics_services, metrics_where
+from torpydo.taps.options import MemberOptions, listen_endpoint
+from torpydo.taps.ownprocess import own_process
 from torpydo.taps.process import ProcessService
 from torpydo.taps.servicefigures import node_figures
 from torpydo.taps.statussocket import Source, StatusService
-from torpydo.taps.unixsocket import server_endpoint
 
 __all__ = ["Options", "makeService"]
 
@@ -42,9 +38,10 @@ _CONCRETE = re.compile(r"tcp6?:.*interface=(?!0\.0\.0\.0(?::|\Z)|(?:\\?:)+\Z|\Z)
 _PLAIN = re.compile(r"(?:tcp6?|unix|systemd):", re.ASCII)
 
 
-class Options(UsageOptions):
+class Options(MemberOptions):
     """What an operator can choose."""
 
+    role = "node"
     synopsis = "--pool=URL [options]"
     longdesc = (
         "Runs a node of an onion network: it relays circuits, and opens outside connections if its exit policy says so."
@@ -66,17 +63,8 @@ class Options(UsageOptions):
     ]
 
     def __init__(self) -> None:
-        UsageOptions.__init__(self)
-        self["pools"] = []
+        MemberOptions.__init__(self)
         self["family"] = []
-        self["limits"] = []
-
-    def opt_pool(self, url: str) -> None:
-        """A pool's URL with its key, from the pool's STATE/pool.url; may be repeated."""
-        try:
-            self["pools"].append(PoolURL.parse(url))
-        except PoolURLError as error:
-            raise UsageError(str(error)) from None
 
     def opt_family(self, nodes: str) -> None:
         """Ids of your other nodes, with commas between them; may be repeated. They must name this one, too."""
@@ -85,15 +73,6 @@ class Options(UsageOptions):
                 self["family"].append(NodeId.parse(word))
             except BadKey as error:
                 raise UsageError(f"--family: {word!r} is not a node id: {error}") from None
-
-    def opt_limit(self, word: str) -> None:
-        """NAME=VALUE changes a limit; docs/howto/limits.rst has the table. May be repeated."""
-        self["limits"].append(word)
-
-    def parseArgs(self, *surplus: str) -> None:
-        """Take no arguments beside the options."""
-        if surplus:
-            raise UsageError(f"{surplus[0]!r} is not an option of a node")
 
     def postOptions(self) -> None:
         """Check everything while twistd still turns an error into one line."""
@@ -106,17 +85,14 @@ class Options(UsageOptions):
 
         :raises UsageError: if one of them cannot be used
         """
-        if not self["pools"]:
-            raise UsageError("which network? give --pool=URL; a pool writes its URL to STATE/pool.url")
-        if not self["state-dir"]:
-            raise UsageError("--state-dir must name a directory")
+        pools, state_dir = self.pools(), self.state_dir()
         workers = _workers(self["workers"])
         if workers > 1 and not _PLAIN.match(self["listen"]):
             raise UsageError(
                 f"--listen={self['listen']}: only connections to tcp:, tcp6:, unix: and systemd: can be given to"
                 " workers; choose one of these, or leave --workers out"
             )
-        endpoint = _endpoint(reactor, self["listen"])
+        endpoint = listen_endpoint(reactor, "listen", self["listen"])
         if self["advertise"] is None and not _CONCRETE.fullmatch(self["listen"]):
             raise UsageError(
                 f"--listen={self['listen']} names no address at which others reach the node; add --advertise=HOST:PORT"
@@ -125,8 +101,8 @@ class Options(UsageOptions):
             return NodeConfig(
                 endpoint=endpoint,
                 listen=self["listen"],
-                pools=tuple(dict.fromkeys(self["pools"])),
-                state_dir=self["state-dir"],
+                pools=pools,
+                state_dir=state_dir,
                 advertise=None if self["advertise"] is None else _advertised(self["advertise"]),
                 exit_policy=ExitPolicy.parse(self["exit-policy"]),
                 nickname=self["nickname"],
@@ -149,22 +125,10 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     """
     files = None
     if reactor is None:
-        # Only now: twistd may still choose a reactor while this module is imported.
-        reactor = namedAny("twisted.internet.reactor")
-        use_steady_clock(reactor)
+        reactor, files = own_process()
         reactor.installNameResolver(LooseResolver(reactor.callFromThread))
-        settle_collector(reactor)
-        harden_process()
-        reactor.callWhenRunning(keep_quiet, globalLogPublisher, reactor.seconds)
-        files = FileBudget.of_process(reactor.seconds)
     dht = NodeDHT(reactor, World())
     node = NodeService(reactor, options.config(reactor), wall_clock=time.time, rng=os.urandom, files=files, local=dht)
-
-    def deaf(failure: Failure) -> None:
-        # Built-in endpoints fail at once and end the process with a status; one that fails later can only end it.
-        failure.trap(ListenError, ConfigurationError)
-        Logger().critical("{error}", error=failure.getErrorMessage())
-        reactor.stop()
 
     process = ProcessService(reactor)
 
@@ -177,16 +141,8 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         process,
         StatusService(reactor, options["state-dir"], Source(node.report), node, Source(dht.status), process),
         *metrics_services(reactor, "node", options["metrics"], figures),
-        started=lambda: node.when_listening().addErrback(deaf),
+        listening=node.when_listening,
     )
-
-
-def _endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
-    try:
-        endpoint = server_endpoint(reactor, description)
-    except (ValueError, TypeError, LookupError, OSError) as error:
-        raise UsageError(f"--listen={description}: not a Twisted server endpoint, such as tcp:6000: {error}") from None
-    return endpoint
 
 
 def _advertised(text: str) -> Advertised:

@@ -9,32 +9,29 @@ from functools import partial
 from typing import Any
 
 from twisted.application.service import IService
-from twisted.internet.interfaces import IStreamServerEndpoint
-from twisted.logger import Logger, globalLogPublisher
-from twisted.python.failure import Failure
-from twisted.python.reflect import namedAny
-from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
-from torpydo.errors import ConfigurationError, ListenError
-from torpydo.net import FileBudget, harden_process, keep_quiet, probe_link, settle_collector, use_steady_clock
+from torpydo.errors import ConfigurationError
+from torpydo.net import probe_link
 from torpydo.pool import PoolConfig, PoolLimits, PoolService
 from torpydo.taps.ending import EndingService
 from torpydo.taps.figures import Figure
 from torpydo.taps.metrics import METRICS_OPTION, metrics_services, metrics_where
+from torpydo.taps.options import TapOptions, listen_endpoint
+from torpydo.taps.ownprocess import own_process
 from torpydo.taps.process import ProcessService
 from torpydo.taps.servicefigures import pool_figures
 from torpydo.taps.statussocket import Source, StatusService
-from torpydo.taps.unixsocket import server_endpoint
 
 __all__ = ["Options", "makeService"]
 
 DEFAULT_STATE = "~/.local/state/torpydo/pool"
 
 
-class Options(UsageOptions):
+class Options(TapOptions):
     """What an operator can choose."""
 
+    role = "pool"
     synopsis = "[options]"
     longdesc = (
         "Runs a pool index: it lists the nodes of an onion network for its clients. Its URL, with the key that they"
@@ -53,19 +50,6 @@ class Options(UsageOptions):
         ["test-network", None, "List nodes on private addresses, any number on one; for networks on one machine only."],
     ]
 
-    def __init__(self) -> None:
-        UsageOptions.__init__(self)
-        self["limits"] = []
-
-    def opt_limit(self, word: str) -> None:
-        """NAME=VALUE changes a limit; docs/howto/limits.rst has the table. May be repeated."""
-        self["limits"].append(word)
-
-    def parseArgs(self, *surplus: str) -> None:
-        """Take no arguments beside the options."""
-        if surplus:
-            raise UsageError(f"{surplus[0]!r} is not an option of a pool")
-
     def postOptions(self) -> None:
         """Check everything while twistd still turns an error into one line."""
         # Built-in endpoints are only described here, so they need no reactor yet.
@@ -77,13 +61,12 @@ class Options(UsageOptions):
 
         :raises UsageError: if one of them cannot be used
         """
-        if not self["state-dir"]:
-            raise UsageError("--state-dir must name a directory")
+        state_dir = self.state_dir()
         try:
             return PoolConfig(
-                endpoint=_endpoint(reactor, self["listen"]),
+                endpoint=listen_endpoint(reactor, "listen", self["listen"]),
                 listen=self["listen"],
-                state_dir=self["state-dir"],
+                state_dir=state_dir,
                 requested_delay=self["requested-delay"],
                 deprecation_delay=self["deprecation-delay"],
                 gc_cycle=self["gc-cycle"],
@@ -104,13 +87,7 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     """
     files = None
     if reactor is None:
-        # Only now: twistd may still choose a reactor while this module is imported.
-        reactor = namedAny("twisted.internet.reactor")
-        use_steady_clock(reactor)
-        settle_collector(reactor)
-        harden_process()
-        reactor.callWhenRunning(keep_quiet, globalLogPublisher, reactor.seconds)
-        files = FileBudget.of_process(reactor.seconds)
+        reactor, files = own_process()
     pool = PoolService(
         reactor,
         options.config(reactor),
@@ -119,12 +96,6 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         rng=os.urandom,
         files=files,
     )
-
-    def deaf(failure: Failure) -> None:
-        # Built-in endpoints fail at once and end the process with a status; one that fails later can only end it.
-        failure.trap(ListenError)
-        Logger().critical("{error}", error=failure.getErrorMessage())
-        reactor.stop()
 
     process = ProcessService(reactor)
 
@@ -137,16 +108,8 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         process,
         StatusService(reactor, options["state-dir"], Source(pool.report), pool, process),
         *metrics_services(reactor, "pool", options["metrics"], figures),
-        started=lambda: pool.when_listening().addErrback(deaf),
+        listening=pool.when_listening,
     )
-
-
-def _endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
-    try:
-        endpoint = server_endpoint(reactor, description)
-    except (ValueError, TypeError, LookupError, OSError) as error:
-        raise UsageError(f"--listen={description}: not a Twisted server endpoint, such as tcp:8080: {error}") from None
-    return endpoint
 
 
 def _host_name() -> str:

@@ -7,29 +7,28 @@ that others may read, a state directory of somebody else) ends the process.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
 from twisted.application.service import IService, Service
-from twisted.internet.defer import Deferred, succeed
-from twisted.logger import Logger, globalLogPublisher
-from twisted.python.failure import Failure
-from twisted.python.reflect import namedAny
+from twisted.internet.defer import Deferred
 from twisted.python.usage import UsageError
 
-from torpydo.apps.onionservice import HostedService, read_port
-from torpydo.client import Client, ClientLimits, ClientStatus
+from torpydo.apps.onionservice import HostedService, parse_port, read_port
+from torpydo.apps.programs import Program, ProgramRefusal
+from torpydo.client import Client, ClientLimits
 from torpydo.errors import ConfigurationError, TorpydoError
-from torpydo.net import harden_process, keep_quiet, settle_collector, use_steady_clock
+from torpydo.net import FileBudget, Refusals
 from torpydo.onion import DHPublicKey, parse_client_key
 from torpydo.taps.ending import EndingService
 from torpydo.taps.figures import Figure
 from torpydo.taps.metrics import METRICS_OPTION, metrics_services, metrics_where
-from torpydo.taps.networkoptions import THRESHOLD_OPTION, NetworkOptions
-from torpydo.taps.notready import tell_not_ready
+from torpydo.taps.options import THRESHOLD_OPTION, NetworkOptions
+from torpydo.taps.ownprocess import own_process
 from torpydo.taps.process import ProcessService
-from torpydo.taps.servicefigures import client_figures
+from torpydo.taps.runningclient import RunningClient
+from torpydo.taps.servicefigures import client_figures, host_figures
 from torpydo.taps.statussocket import Source, StatusService
 
 __all__ = ["OnionHost", "Options", "ServiceConfig", "makeService"]
@@ -113,7 +112,7 @@ class Options(NetworkOptions):
         ports = [read_port(port)[0] for port in self["ports"]]
         if len({*ports}) < len(ports):
             raise UsageError("--port: one port of the service stands there twice")
-        state_dir = os.path.expanduser(self["state-dir"])
+        state_dir = os.path.expanduser(self.state_dir())
         return ServiceConfig(
             pools=pools,
             threshold=threshold,
@@ -132,27 +131,38 @@ class HostStatus:
     :ivar name: under which it is reached; ``None`` before the key is read
     :ivar reachable: whether clients can find it
     :ivar introduction_points: the beginnings of the ids of the nodes that it has for them
+    :ivar refused: what it and its client have refused since the start, by cause (``ProgramRefusal`` and
+        ``ClientRefusal`` in small letters)
     """
 
     name: str | None
     reachable: bool
     introduction_points: tuple[str, ...]
+    refused: Mapping[str, int]
 
 
-class OnionHost(Service):
+class OnionHost(RunningClient):
     """A client that runs one onion service.
 
     :param reactor: keeps time and connects
     :param start: makes a client that gets ready by itself; for tests
+    :param files: the file descriptors of the process; by default they are not counted
+    :ivar refusals: visitors who did not reach the program
     """
 
-    log = Logger()
+    role = "service"
 
-    def __init__(self, reactor: Any, config: ServiceConfig, start: Callable[..., Client] = Client.start) -> None:
-        self._reactor = reactor
+    def __init__(
+        self,
+        reactor: Any,
+        config: ServiceConfig,
+        start: Callable[..., Client] = Client.start,
+        files: FileBudget | None = None,
+    ) -> None:
+        super().__init__(reactor, start)
+        self.refusals = Refusals(ProgramRefusal, reactor.seconds)
+        self._files = FileBudget(reactor.seconds) if files is None else files
         self._config = config
-        self._start = start
-        self._client: Client | None = None
         self._service: HostedService | None = None
 
     def startService(self) -> None:
@@ -161,47 +171,41 @@ class OnionHost(Service):
         :raises TorpydoError: if one of them cannot be used; nothing stays open then
         """
         config = self._config
-        client = self._client = self._start(
-            self._reactor,
-            config.pools,
-            config.state_dir,
-            pool_threshold=config.threshold,
-            limits=config.limits,
-        )
+        client = self._open(config)
         try:
+            ports = [self._program(port) for port in config.ports]
             self._service = service = client.host_onion_service(
-                config.ports, key_file=config.key_file, clients=config.clients, progress=self._progress
+                ports, key_file=config.key_file, clients=config.clients, progress=self._progress
             )
         except TorpydoError:
-            client.close()
+            self._close()
             raise
         Service.startService(self)
         self.log.info("the onion service is {name}", name=service.name)
         client.when_ready().addErrback(self._not_ready)
 
+    def _program(self, text: str) -> tuple[int, Program]:
+        port, endpoint = parse_port(self._reactor, text)
+        return port, Program(endpoint, self.refusals.add, self._files.grant)
+
     def _progress(self, percent: int, tag: str, summary: str) -> None:
         self.log.info("{summary}", summary=summary)
 
-    def _not_ready(self, failure: Failure) -> None:
-        tell_not_ready(self.log, "service", failure, running=bool(self.running))
-
-    def status(self) -> ClientStatus | None:
-        """The client at this moment; ``None`` while it does not run."""
-        return None if self._client is None else self._client.status()
-
     def host_status(self) -> HostStatus:
         """The service at this moment."""
-        service = self._service
+        service, client = self._service, self.status()
+        # One field of the answer, of which the client has causes of its own.
+        refused = {**({} if client is None else client.refused), **self.refusals.counts()}
         if service is None:
-            return HostStatus(None, reachable=False, introduction_points=())
+            return HostStatus(None, reachable=False, introduction_points=(), refused=refused)
         points = tuple(node_id.short for node_id in service.introduction_points)
-        return HostStatus(service.name, service.is_reachable, points)
+        return HostStatus(service.name, service.is_reachable, points, refused)
 
     def stopService(self) -> Deferred[None]:
-        """End the service and close the client."""
+        """End the service and close the client; done within 5 s."""
         Service.stopService(self)
-        client, self._client, self._service = self._client, None, None
-        return succeed(None) if client is None else client.close()
+        self._service = None
+        return self._close()
 
 
 def makeService(options: Options, reactor: Any = None) -> IService:
@@ -210,24 +214,22 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     :param reactor: by default Twisted's
     :raises UsageError: if an option cannot be used
     """
+    files = None
     if reactor is None:
-        # Only now: twistd may still choose a reactor while this module is imported.
-        reactor = namedAny("twisted.internet.reactor")
-        use_steady_clock(reactor)
-        settle_collector(reactor)
-        harden_process()
-        reactor.callWhenRunning(keep_quiet, globalLogPublisher, reactor.seconds)
+        reactor, files = own_process()
     process = ProcessService(reactor)
     config = options.config()
-    host = OnionHost(reactor, config)
+    host = OnionHost(reactor, config, files=files)
 
     def figures() -> list[Figure]:
-        return [*process.figures(), *client_figures(host.status())]
+        now = host.host_status()
+        own = host_figures(reachable=now.reachable, introduction_points=len(now.introduction_points))
+        return [*process.figures(), *client_figures(host.status(), host.refusals.counts()), *own]
 
     return EndingService(
         host,
         reactor,
         process,
         StatusService(reactor, config.state_dir, host, Source(host.host_status), process),
-        *metrics_services(reactor, "client", options["metrics"], figures),
+        *metrics_services(reactor, "service", options["metrics"], figures),
     )

@@ -1,4 +1,4 @@
-"""The figures of a node, a pool and a client, from what each says of itself (SECURITY I3).
+"""The figures of a node, a pool, a client and an onion service, from what each says of itself (SECURITY I3).
 
 What people do through them has a step, so that it is told rounded and late. Called by the taps.
 """
@@ -12,7 +12,7 @@ from torpydo.node import NodeReport, NodeStatus
 from torpydo.pool import IndexStatus
 from torpydo.taps.figures import COUNT_STEP, SIZE_STEP, Figure, count, gauge, numbered, refused
 
-__all__ = ["client_figures", "node_figures", "pool_figures"]
+__all__ = ["client_figures", "host_figures", "node_figures", "pool_figures"]
 
 _LISTING_AGE = "Seconds since the listing in use was signed, by the number of the pool's --pool."
 
@@ -86,3 +86,9 @@ def client_figures(status: ClientStatus | None, *refusals: Mapping[str, int]) ->
     streams = sum([circuit.streams for circuit in status.circuits])
     yield gauge("streams", "Streams that are open.", streams, step=COUNT_STEP)
     yield gauge("queued_bytes", "Bytes that wait in all circuits.", status.queued, step=SIZE_STEP)
+
+
+def host_figures(*, reachable: bool, introduction_points: int) -> Iterable[Figure]:
+    """What an onion service tells besides what its client does."""
+    yield gauge("reachable", "Whether clients can find the service.", float(reachable))
+    yield gauge("introduction_points", "Nodes that introduce clients to the service.", introduction_points)

@@ -1,4 +1,4 @@
-"""The status socket of a client, a node or a pool, for ``torpydo status``."""
+"""The status socket of whatever a tap runs, for ``torpydo status``."""
 
 from __future__ import annotations
 

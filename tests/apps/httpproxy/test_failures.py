@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from twisted.internet.error import ConnectError
 from twisted.trial.unittest import SynchronousTestCase
 
 from torpydo import errors
 from torpydo.apps.destinations import Why
-from torpydo.apps.httpproxy.failures import failure_of, forbidden, refusal_answer
+from torpydo.apps.httpproxy.failures import BAD_ANSWER, FAILURES, NO_ANSWER, failure_of, forbidden, refusal_answer
 
 EXPECTED: list[tuple[BaseException, int, str]] = [
     (errors.ExitPolicyRefused(), 403, "exit-policy"),
@@ -16,6 +18,9 @@ EXPECTED: list[tuple[BaseException, int, str]] = [
     (errors.ConnectTimeout(), 504, "timeout"),
     (errors.HostUnreachable(), 502, "host-unreachable"),
     (errors.NetworkUnreachable(), 502, "network-unreachable"),
+    (errors.OnionNameError(), 502, "onion-name"),
+    (errors.ServiceNotFound(), 502, "service-not-found"),
+    (errors.ServiceUnreachable(), 504, "service-unreachable"),
     (errors.StreamReset(), 502, "reset"),
     (errors.NodeOverloaded(), 503, "overloaded"),
     (errors.StreamFailed(), 502, "failed"),
@@ -39,6 +44,12 @@ class FailureTests(SynchronousTestCase):
         for error, status, word in EXPECTED:
             refusal = failure_of(error)
             self.assertEqual((refusal.status, refusal.word), (status, word), repr(error))
+
+    def test_the_document_has_them_all(self) -> None:
+        """Whoever gets a word finds out what it means."""
+        page = (Path(__file__).parents[3] / "docs" / "howto" / "proxies.rst").read_text()
+        words = {refusal.word for refusal in (*FAILURES.values(), NO_ANSWER, BAD_ANSWER, *map(forbidden, Why))}
+        self.assertEqual({word for word in words if f"``{word}``" not in page}, set())
 
     def test_the_three_differ(self) -> None:
         """Refused, timed out and not resolved differ in word and in text."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from torpydo import __version__
+from torpydo.cli.backupfile import KEY_FILES
 from torpydo.cli.doctor import machine
 from torpydo.cli.doctor.findings import Finding, Findings, Verdict
 from torpydo.cli.doctor.machine import Home, is_used, look_at_files, look_at_state, look_at_versions
@@ -107,13 +108,14 @@ class StateTests(MachineTestCase):
         self.assertEqual(self.findings.status, 0)
 
     def test_others(self) -> None:
-        """A pool, a client, and a directory that is not there, which is not made, and may be a slip."""
-        self.assertEqual(look_at_state(self.findings, self.make("pool.key")), Home("pool"))
-        shutil.rmtree(self.scratch / "state")
+        """A pool, a service, a client, and a directory that is not there, which is not made, and may be a slip."""
+        for kind in ("service", "pool"):
+            self.assertEqual(look_at_state(self.findings, self.make(f"{kind}.key")), Home(kind))
+            shutil.rmtree(self.scratch / "state")
         self.assertEqual(look_at_state(self.findings, self.make()), Home())
         self.assertEqual(look_at_state(self.findings, str(self.scratch / "missing")), Home())
         self.assertFalse((self.scratch / "missing").exists())
-        self.assertEqual([one.verdict for one in self.findings.found], [Verdict.OK] * 2 + [Verdict.WARNING])
+        self.assertEqual([one.verdict for one in self.findings.found], [Verdict.OK] * 3 + [Verdict.WARNING])
         self.assertIn("mistyped", self.findings.found[-1].cause)
         self.assertEqual(self.findings.status, 0)
 
@@ -154,7 +156,7 @@ class StateTests(MachineTestCase):
         for one in self.only(Verdict.PROBLEM):
             self.assertIn("Input/output error", one.what)
             self.assertIn("or the disk", one.cause)
-        self.assertEqual(len(self.only(Verdict.PROBLEM)), 2)
+        self.assertEqual(len(self.only(Verdict.PROBLEM)), len(KEY_FILES))
 
     def test_is_used(self) -> None:
         """As far as that can be told, and without keeping anybody out."""

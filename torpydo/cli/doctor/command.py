@@ -45,7 +45,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--pool", action="append", metavar="URL", help=f"a pool's URL; may be repeated (default: ${POOLS_VARIABLE})"
     )
     parser.add_argument("--pool-threshold", type=int, metavar="N", help="how many pools must list a node")
-    parser.add_argument("--state-dir", metavar="DIR", help="of a client, a node or a pool; it may be running")
+    parser.add_argument("--state-dir", metavar="DIR", help="of whatever you run; it may be running")
     parser.add_argument("--port", type=_port, default=443, metavar="N", help="which exits are wanted (default: 443)")
     parser.add_argument("--advertise", metavar="HOST:PORT", help="where others reach your node")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
