@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 from torpydo.cli.backupfile import Backup
 from torpydo.client.buildtimes import BuildTimes
 from torpydo.client.keeping import KeptTimes
-from torpydo.crypto import claimed_bits, document_hash
+from torpydo.crypto import claimed_bits, document_hash, with_hash
 from torpydo.directory import GuardSample, Listing, NetDir, PoolURL, VanguardSet, sign_listing
 from torpydo.errors import PathError, StateError
 from torpydo.net import StateDirectory
@@ -78,7 +78,7 @@ def _network() -> NetDir:
 
 def _run_guards(data: bytes) -> None:
     """The client's guards, and what it does with them."""
-    for content in (data, document_hash(data) + data):
+    for content in (data, with_hash(data)):
         sample = _read(content, lambda drawer: GuardSample.decode(drawer.read("guards") or b""))
         if sample is None:
             continue
@@ -96,7 +96,7 @@ def _run_guards(data: bytes) -> None:
 
 def _run_vanguards(data: bytes) -> None:
     """The client's vanguards, and what it does with them."""
-    for content in (data, document_hash(data) + data):
+    for content in (data, with_hash(data)):
         kept = _read(content, lambda drawer: VanguardSet.decode(drawer.read("vanguards") or b""))
         if kept is None:
             continue
@@ -108,7 +108,7 @@ def _run_vanguards(data: bytes) -> None:
 
 def _run_times(data: bytes) -> None:
     """The client's build times."""
-    for content in (data, document_hash(data) + data):
+    for content in (data, with_hash(data)):
         kept = _read(content, lambda drawer: KeptTimes(drawer, Clock()))
         require(kept is not None, "build times that are torn stop a client")
         if kept is None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from torpydo.crypto import Secret, SigningKey
-from torpydo.errors import BadSignature, BootstrapError
+from torpydo.crypto import Secret, SigningKey, document_hash
+from torpydo.errors import BadSignature, BootstrapError, StateError
 from torpydo.onion import OnionName
 from torpydo.peers import (
     STRANGERS,
@@ -15,6 +15,8 @@ from torpydo.peers import (
     Document,
     Exchange,
     Hello,
+    Kept,
+    KeptPeer,
     Presence,
     Records,
     Role,
@@ -39,11 +41,11 @@ DIFFICULTY: Final = 4
 
 def _record(key: SigningKey = PEER, note: bytes = b"note") -> Presence:
     claim = Claim(key.public, TOPIC, Role.PARTICIPANT, NOW, 3600, note=note)
-    nonce = None
-    search = Search(claim, DIFFICULTY, bytes(8))
-    while nonce is None:
-        nonce = search.go_on(100)
-    return Presence.make(claim, nonce, key)
+    found = None
+    search = Search(Presence.make(claim, key), DIFFICULTY, bytes(8))
+    while found is None:
+        found = search.go_on(100)
+    return found
 
 
 def _table() -> Table:
@@ -110,6 +112,26 @@ def _run_document(data: bytes) -> None:
     require(Document.decode(found.encode()) == found, "a document is read as another one")
 
 
+def _run_file(data: bytes) -> None:
+    """What a table has kept, and what the next one makes of it; also with the hash that it should have."""
+    for content in (data, document_hash(data) + data):
+        try:
+            found = Kept.decode(content)
+        except StateError:
+            continue
+        require(Kept.decode(found.encode()) == found, "kept peers are read as other ones")
+        table = _table()
+        table.restore(found.peers)
+        require(len(table) <= min(len(found.peers), table.checks), "a kept peer without a check")
+        require(not table.sample(50, bytes(8), b""), "a kept peer is handed on before it was met")
+
+
+def _file_seeds() -> Iterable[bytes]:
+    record, other = _RECORD.encode(), _record(SigningKey(Secret(b"r" * 32)), b"").encode()
+    yield Kept(_OWN_RECORD, (KeptPeer(record), KeptPeer(other, 5))).encode()
+    yield Kept(None, (KeptPeer(record, 0), KeptPeer(b"no record"))).encode()[32:]
+
+
 def _stream_seeds() -> Iterable[bytes]:
     record, other = _RECORD.encode(), _record(SigningKey(Secret(b"r" * 32)), b"").encode()
     yield b"\1\x09" + frame(Hello(record)) + frame(Records((other, b"none")))
@@ -129,6 +151,7 @@ TARGETS: Final = (
         ],
     ),
     Target("peers-stream", _run_stream, _stream_seeds),
+    Target("peers-file", _run_file, _file_seeds),
     Target(
         "peers-document",
         _run_document,

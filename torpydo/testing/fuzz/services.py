@@ -24,16 +24,24 @@ from torpydo.onion import (
     IntroductionPoint,
     Meeting,
     OnionName,
-    Puzzle,
     ServiceDescriptor,
     is_onion,
     open_descriptor,
+    proves,
     seal_descriptor,
 )
 from torpydo.testing.fuzz.fixed import NODE, ONION, fixed_rng
 from torpydo.testing.fuzz.target import Target, require
-from torpydo.tpdp.conversations import decode_establish_intro, encode_establish_intro
+from torpydo.tpdp.conversations import (
+    SIZES,
+    Introduce1,
+    Introduce2,
+    Proof,
+    decode_establish_intro,
+    encode_establish_intro,
+)
 from torpydo.tpdp.handshake import ClientHandshake, Proto
+from torpydo.tpdp.messages import Type
 from torpydo.wire import Malformed, Reader
 
 __all__ = ["TARGETS"]
@@ -45,8 +53,8 @@ BLINDED: Final = NAME.blinded(PERIOD)
 BIND: Final = b"b" * 32
 NOW: Final = 1_700_000_000
 _EPHEMERAL: Final = DHSecretKey(Secret(b"e" * 32))
-_POINT: Final = IntroductionPoint(NODE.node_id, NAME.key, ONION.public)
-_DOCUMENT: Final = ServiceDescriptor((_POINT,) * 3, Puzzle(b"p" * 32, 7))
+_POINT: Final = IntroductionPoint(NODE.node_id, NAME.key, ONION.public, b"p" * 32)
+_DOCUMENT: Final = ServiceDescriptor((_POINT,) * 3, 7)
 _ITEM: Final = Item.make(SERVICE, SERVICE.public, b"salt", 5, NOW + 3600, b"value")
 
 
@@ -92,6 +100,24 @@ def _run_introduction(data: bytes) -> None:
     meeting = introduced.meeting
     require(Meeting.decode(meeting.encode()) == meeting, "an introduction is read as another one")
     require(len(introduced.answer(_EPHEMERAL)[1]) == 512, "the answer has not the one size")
+
+
+def _run_introduce(data: bytes) -> None:
+    """What a client says to an introduction point, and what that says to the service: of the one size each."""
+    size = SIZES[Type.INTRODUCE1]
+    first = data[:size].ljust(size, b"\0")
+    asked = Introduce1.decode(first)
+    require(asked.encode() == first, "an INTRODUCE1 is read as another one")
+    if asked.proof.effort < 2:
+        require(proves(bytes(32), asked.message, asked.proof), "no effort is not proven")
+    size = SIZES[Type.INTRODUCE2]
+    second = data[:size].ljust(size, b"\0")
+    require(Introduce2.decode(second).encode() == second, "an INTRODUCE2 is read as another one")
+
+
+def _introduce_seeds() -> Iterable[bytes]:
+    yield Introduce1(SERVICE.public, Proof(9, b"n" * 16), b"m" * 512).encode()
+    yield Introduce2(Proof(1, b"n" * 16), 10, b"m" * 512).encode()
 
 
 def _run_proof(data: bytes) -> None:
@@ -158,8 +184,9 @@ TARGETS: Final = (
     Target(
         "onion-introduction",
         _run_introduction,
-        lambda: [b"\1" + Meeting(NODE.node_id, b"c" * 20, 9, b"n" * 16).encode().rstrip(b"\0")],
+        lambda: [b"\1" + Meeting(NODE.node_id, b"c" * 20).encode().rstrip(b"\0")],
     ),
+    Target("onion-introduce", _run_introduce, _introduce_seeds),
     Target("onion-proof", _run_proof, lambda: [encode_establish_intro(SERVICE, BIND)]),
     Target("dht-item", _run_item, lambda: [_ITEM.encode()]),
     Target("dht-question", _run_question, _question_seeds),
