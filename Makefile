@@ -1,6 +1,6 @@
 # Two commands need nothing but Python 3.11 or later with venv: `make demo` and `make test`.
 # Every target makes its own set-up in $(VENV): the first time it says so and installs, later it does not.
-# The tests with real processes and clocks run after the others and one at a time: they use all processors.
+# The tests with real processes and clocks run after the others, two files at a time: they use all processors.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
 VENV ?= .venv

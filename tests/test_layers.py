@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -62,10 +63,11 @@ def imported(tree: ast.AST) -> Iterator[str]:
                 yield from (f"torpydo.{alias.name}" for alias in node.names if alias.name in ROOMS)
 
 
-def modules() -> Iterator[tuple[Path, str, ast.Module]]:
+@cache
+def modules() -> tuple[tuple[Path, str, ast.Module], ...]:
     """Every module of the package with its room and its syntax tree."""
-    for path in sorted(PACKAGE.rglob("*.py")):
-        yield path, room_of(path), ast.parse(path.read_text(), str(path))
+    paths = sorted(PACKAGE.rglob("*.py"))
+    return tuple((path, room_of(path), ast.parse(path.read_text(), str(path))) for path in paths)
 
 
 class ImportTableTests(SynchronousTestCase):

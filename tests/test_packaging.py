@@ -55,4 +55,4 @@ class SetupTests(SynchronousTestCase):
     def test_the_script_is_there(self) -> None:
         """``torpydo`` runs the command."""
         scripts = self.config["options.entry_points"]["console_scripts"].split()
-        self.assertEqual(scripts, ["torpydo", "=", "torpydo.cli.main:main"])
+        self.assertEqual(scripts, ["torpydo", "=", "torpydo.__main__:main"])

@@ -14,7 +14,7 @@ from typing import Annotated, Final, Literal, Self
 import attrs
 import msgspec
 
-from torpydo.crypto import KEY_SIZE, NodeId, document_hash
+from torpydo.crypto import KEY_SIZE, NodeId, with_hash, without_hash
 from torpydo.directory.netdir import NetDir
 from torpydo.directory.nodes import Lottery
 from torpydo.errors import BadKey, PathError, StateError, TooFewNodes
@@ -67,7 +67,6 @@ class _StoredSample(msgspec.Struct, array_like=True, frozen=True, forbid_unknown
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(_StoredSample)
-_HASH_SIZE: Final = 32
 
 
 @attrs.define(eq=False)
@@ -125,8 +124,7 @@ class GuardSample:
             _StoredGuard(guard.node_id.raw, guard.added, guard.confirmed, guard.unlisted, guard.circuits, guard.built)
             for guard in self._guards
         )
-        body = _encoder.encode(_StoredSample(_FORMAT, stored))
-        return document_hash(body) + body
+        return with_hash(_encoder.encode(_StoredSample(_FORMAT, stored)))
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
@@ -134,11 +132,8 @@ class GuardSample:
 
         :raises StateError: if it is torn or foreign; put the file aside before making a new sample
         """
-        body = data[_HASH_SIZE:]
         try:
-            if document_hash(body) != data[:_HASH_SIZE]:
-                raise ValueError("the hash does not fit")
-            stored = _decoder.decode(body)
+            stored = _decoder.decode(without_hash(data))
             guards = [
                 _Guard(NodeId(one.node_id), one.added, one.confirmed, one.unlisted, one.circuits, one.built)
                 for one in stored.guards

@@ -14,7 +14,7 @@ from typing import Annotated, Final, Literal, Self
 import attrs
 import msgspec
 
-from torpydo.crypto import KEY_SIZE, NodeId, document_hash
+from torpydo.crypto import KEY_SIZE, NodeId, with_hash, without_hash
 from torpydo.directory.netdir import NetDir
 from torpydo.directory.path import draw_beside
 from torpydo.errors import BadKey, StateError
@@ -34,7 +34,6 @@ UNLISTED_LIFE: Final = _DAY
 stops nodes shall not thereby choose the moment of a new draw."""
 
 _FORMAT: Final = 1
-_HASH_SIZE: Final = 32
 _Time = Annotated[int, msgspec.Meta(ge=0, le=2**43)]
 _Key = Annotated[bytes, msgspec.Meta(min_length=KEY_SIZE, max_length=KEY_SIZE)]
 
@@ -76,8 +75,7 @@ class VanguardSet:
     def encode(self) -> bytes:
         """The state as bytes: hash(32) ‖ body."""
         stored = tuple(_StoredVanguard(one.node_id.raw, one.until, one.unlisted) for one in self._vanguards)
-        body = _encoder.encode(_StoredSet(_FORMAT, stored))
-        return document_hash(body) + body
+        return with_hash(_encoder.encode(_StoredSet(_FORMAT, stored)))
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
@@ -85,11 +83,8 @@ class VanguardSet:
 
         :raises StateError: if it is torn or foreign; put the file aside before making a new set
         """
-        body = data[_HASH_SIZE:]
         try:
-            if document_hash(body) != data[:_HASH_SIZE]:
-                raise ValueError("the hash does not fit")
-            stored = _decoder.decode(body)
+            stored = _decoder.decode(without_hash(data))
             vanguards = [_Vanguard(NodeId(one.node_id), one.until, one.unlisted) for one in stored.vanguards]
             if len({one.node_id for one in vanguards}) != len(vanguards):
                 raise ValueError("a node is in it twice")

@@ -19,7 +19,6 @@ from typing import Any, TextIO
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
-from twisted.logger import globalLogPublisher
 from twisted.python.reflect import namedAny
 
 from torpydo.directory import PoolURL
@@ -65,7 +64,6 @@ class PoolIndex:
         self._deprecation_delay = 30.0
         self._gc_cycle = 10.0
         self._observer = ConsoleObserver("pool", sys.stdout if out is None else out)
-        self._log = False
         self._service: PoolService | None = None
 
     def set_requested_delay(self, delay: float) -> None:
@@ -82,11 +80,7 @@ class PoolIndex:
 
     def set_log(self, flag: bool) -> None:
         """Say on the console what happens, or not."""
-        if flag and not self._log:
-            globalLogPublisher.addObserver(self._observer)
-        elif self._log and not flag:
-            globalLogPublisher.removeObserver(self._observer)
-        self._log = flag
+        self._observer.listen(flag)
 
     def start(self) -> Deferred[PoolURL]:
         """Begin to listen.
