@@ -701,7 +701,7 @@ class ForwardTests(OnionTestCase):
         opening = self.opening(service.name)
         self.network.advance(1)
         service.remove()
-        self.network.advance(1)
+        self.network.advance(10)
         self.failureResultOf(opening, TorpydoError)
         self.assertEqual((silent.asked, silent.cancelled), (1, 1))
 

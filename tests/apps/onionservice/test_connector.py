@@ -285,6 +285,34 @@ class AttemptTests(Services):
         self.assertEqual(self.store.gets - gets, 1)
         self.assertEqual(self.connector._known[service.name].descriptor.points, self.points(service.name))
 
+    def test_a_service_that_is_elsewhere_soon(self) -> None:
+        """Whoever comes in between waits for it: it had lost all of its points at once."""
+        service = self.service()
+        self.echoes(service.name)
+        service.stop()
+        self.network.advance(1)
+        opening = self.open(service.name, 1)
+        self.network.advance(2)
+        self.assertNoResult(opening)
+        self.make().start()
+        self.network.advance(9)
+        self.successResultOf(opening)
+
+    def test_a_service_that_stays_away(self) -> None:
+        """There are three further looks; none when it has taken long already."""
+        service = self.service()
+        self.echoes(service.name)
+        service.stop()
+        self.network.advance(1)
+        for patience, looks in ((connecting.PATIENCE, 3), (0.0, 0)):
+            self.patch(connecting, "PATIENCE", patience)
+            # The first is for a descriptor that nobody remembers any more, or for a newer one.
+            gets = self.store.gets + 1
+            opening = self.open(service.name, looks)
+            self.network.advance(15)
+            self.failureResultOf(opening, ServiceUnreachable)
+            self.assertEqual(self.store.gets - gets, looks)
+
     def test_some_know_an_older_one(self) -> None:
         """The second look waits for the newest."""
         service = self.service()

@@ -57,6 +57,10 @@ __all__ = ["OnionConnector"]
 
 TRIES: Final = 4
 """Introductions that are tried for one connection."""
+PAUSES: Final = (1.0, 2.0, 4.0)
+"""Seconds before each further look, when none of them has led to the service."""
+PATIENCE: Final = 15.0
+"""Seconds after which there is no further look."""
 ANSWER: Final = 10.0
 """Seconds from an introduction to the service's coming, or to any other answer, after which another point is tried."""
 FRESH: Final = 1800.0
@@ -182,17 +186,26 @@ class OnionConnector:
     # -- The circuit
 
     async def _meet(self, name: OnionName) -> Circuit:
-        """Try one introduction point after the other; after the first failure look whether the descriptor was old."""
+        """Try one introduction point after the other; after the first failure look whether the descriptor was old.
+
+        A service whose guard has gone has lost all of its points at once, and is elsewhere within seconds. So when none
+        leads to it there is a pause, and another look.
+        """
         await self._listed()
+        patient_until = self._reactor.seconds() + PATIENCE
+        pauses = list(PAUSES)
         known = self._known.get(name)
         descriptor = await self._descriptor(name)
-        remembered = known is not None and descriptor is known.descriptor
+        look_again = known is not None and descriptor is known.descriptor
         points = self._shuffled(descriptor)
         effort = descriptor.effort
-        for _ in range(TRIES):
+        tries = TRIES
+        while tries:
+            tries -= 1
             point = points.pop()
             # Again after the others: it may have been busy.
             points.insert(0, point)
+            gone = False
             try:
                 return await self._try(name, effort, point)
             except (TimeoutError, _Refused):
@@ -200,14 +213,19 @@ class OnionConnector:
                 effort = max(LEAST_EFFORT, 2 * effort)
                 self.log.debug("a service did not come; the next effort is {effort}", effort=effort)
             except (CircuitError, PathError, ServiceUnreachable, CryptoError, RemoteProtocolError) as error:
+                gone = True
                 self.log.debug("an introduction came to nothing: {why}", why=str(error))
-            if remembered:
+            if gone and not tries and pauses and self._reactor.seconds() < patient_until:
+                await deferLater(self._reactor, pauses.pop(0), lambda: None)
+                tries, look_again = 1, True
+            if look_again:
                 # It may be of yesterday, of before the service was started again, or of before it had a crowd.
-                remembered = False
+                look_again = False
                 newer = await self._newer(name, descriptor)
                 if newer is not descriptor:
                     descriptor, points = newer, self._shuffled(newer)
                     effort = max(effort, descriptor.effort)
+                    tries = max(tries, len(points))
         self._known.pop(name, None)
         raise ServiceUnreachable("the onion service does not answer; it may have gone, or be too busy. Try again later")
 
