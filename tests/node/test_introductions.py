@@ -160,8 +160,8 @@ class WaitingTests(Floods):
         self.world.reactor.advance(1.0)
         self.assertEqual([one.message for one in self.heard(new)], [hello(3), hello(4)])
 
-    def test_a_service_that_takes_nothing(self) -> None:
-        """What waits in its link has a bound; clients are refused in time, and passed on when it goes on."""
+    def deaf(self) -> Traveller:
+        """A service that takes hardly anything, and for which two may wait."""
         self.world.publish(test_network=True)
         self.point.restrict(introductions_queue=10_000, introductions_per_second=1e6, introductions_burst=1000)
         host = "198.51.100.9"
@@ -171,11 +171,21 @@ class WaitingTests(Floods):
         self.world.reactor.internet.ways.set(Conditions(in_flight=4096), target=host)
         assert service.link is not None and service.link.transport is not None
         service.link.transport.pauseProducing()
-        point = self.introductions._points[OTHER.public]
-        point.queue.most = 2
+        self.introductions._points[OTHER.public].queue.most = 2
+        return service
+
+    def fill(self) -> int:
+        """Introduce clients until one waits; how many did not."""
         passed = 0
         while self.answer(self.introduce(hello(passed), key=OTHER)) is OK:
             passed += 1
+        return passed
+
+    def test_a_service_that_takes_nothing(self) -> None:
+        """What waits in its link has a bound; clients are refused in time, and passed on when it goes on."""
+        service = self.deaf()
+        point = self.introductions._points[OTHER.public]
+        passed = self.fill()
         self.assertTrue(10_000 < point.circuit.queued < 12_000, point.circuit.queued)
         self.introduce(hello(passed + 1), key=OTHER)
         self.assertEqual(len(point.queue), 2)
@@ -187,6 +197,17 @@ class WaitingTests(Floods):
         self.world.reactor.advance(0.3)
         self.assertIs(self.answer(last), OK)
         self.assertEqual([one.refused for one in self.heard(service)], [0] * passed + [1])
+
+    def test_too_late_between_two_looks(self) -> None:
+        """Whoever comes when the service goes on is passed on, and who has waited too long by then is told so."""
+        service = self.deaf()
+        self.introductions._points[OTHER.public].queue.patience = 0.4
+        waits = self.introduce(hello(self.fill() + 1), key=OTHER)
+        self.world.reactor.advance(0.25)
+        service.link.transport.resumeProducing()
+        self.world.reactor.advance(0.2)
+        self.assertIs(self.answer(self.introduce(hello(99), key=OTHER)), OK)
+        self.assertIs(self.answer(waits), TOO_MANY)
 
     def test_a_node_that_passes_on_hardly_any(self) -> None:
         """Nobody waits until the next one may go."""

@@ -161,8 +161,10 @@ class Introductions:
             counted.clear()
 
     def _serve(self, point: _Point) -> None:
-        """Pass on what may go; the rest has its turn later."""
+        """Refuse what is too late and pass on what may go; the rest has its turn later."""
         now = self._reactor.seconds()
+        for late in point.queue.drop_late(now):
+            self._refuse(point, *late)
         while point.circuit.queued <= self._bounds.limits.introductions_queue:
             taken = point.queue.take(now)
             if taken is None:
@@ -176,8 +178,6 @@ class Introductions:
 
     def _later(self, point: _Point) -> None:
         point.timer = None
-        for late in point.queue.drop_late(self._reactor.seconds()):
-            self._refuse(point, *late)
         self._serve(point)
 
     def _pass_on(self, point: _Point, client: RoutedCircuit) -> None:
