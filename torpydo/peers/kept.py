@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal, Self
 import attrs
 import msgspec
 
-from torpydo.crypto import document_hash
+from torpydo.crypto import with_hash, without_hash
 from torpydo.errors import StateError
 from torpydo.peers.presence import MAX_RECORD, NONCE_SIZE, Presence
 from torpydo.wire import Malformed
@@ -20,7 +20,6 @@ __all__ = ["MAX_KEPT", "Kept", "KeptPeer"]
 
 MAX_KEPT: Final = 2000
 """Peers: as many as a table has."""
-_HASH_SIZE: Final = 32
 _MAX_HOURS: Final = 24 * 366
 _Record = Annotated[bytes, msgspec.Meta(min_length=NONCE_SIZE, max_length=MAX_RECORD)]
 
@@ -65,8 +64,7 @@ class Kept:
         """The file: hash(32) ‖ body."""
         own = None if self.own is None else self.own.encode()
         peers = tuple(_StoredPeer(one.record, one.absent) for one in self.peers[:MAX_KEPT])
-        body = _encoder.encode(_Stored(1, own, peers))
-        return document_hash(body) + body
+        return with_hash(_encoder.encode(_Stored(1, own, peers)))
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
@@ -74,11 +72,8 @@ class Kept:
 
         :raises StateError: if it is torn or foreign; put the file aside
         """
-        body = data[_HASH_SIZE:]
         try:
-            if document_hash(body) != data[:_HASH_SIZE]:
-                raise ValueError("the hash does not fit")
-            stored = _decoder.decode(body)
+            stored = _decoder.decode(without_hash(data))
             own = None if stored.own is None else Presence.decode(stored.own)
         except (ValueError, RecursionError, Malformed):
             raise StateError("the kept peers are torn or foreign; move the file away to begin anew") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from torpydo.crypto import Secret, SigningKey, document_hash
+from torpydo.crypto import Secret, SigningKey, with_hash
 from torpydo.errors import BadSignature, BootstrapError, StateError
 from torpydo.onion import OnionName
 from torpydo.peers import (
@@ -114,7 +114,7 @@ def _run_document(data: bytes) -> None:
 
 def _run_file(data: bytes) -> None:
     """What a table has kept, and what the next one makes of it; also with the hash that it should have."""
-    for content in (data, document_hash(data) + data):
+    for content in (data, with_hash(data)):
         try:
             found = Kept.decode(content)
         except StateError:
