@@ -26,6 +26,11 @@ def name(number: int = 1) -> OnionName:
     return OnionName.of(owner(number))
 
 
+def text(number: int = 1) -> str:
+    """That name, as applications have it."""
+    return str(name(number))
+
+
 def claim(number: int = 1, **changes: Any) -> Claim:
     """What that peer says."""
     return attrs.evolve(Claim(owner(number).public, TOPIC, Role.PARTICIPANT, NOW, 3600), **changes)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.peers.build import NOW, World, name, owner, presence, record
+from tests.peers.build import NOW, World, owner, presence, record, text
 from torpydo.peers import (
     MAX_FRAME,
     MAX_RECORD,
@@ -120,16 +120,16 @@ class WholeTests(Exchanges):
         self.assertTrue(self.dials.is_over and self.answers.is_over)
         found = {peer.name: peer.verified for peer in self.one}
         self.assertEqual(
-            found, {name(2): Verified.DIRECTLY, **{name(number): Verified.BY_SIGNATURE for number in (3, 4, 5)}}
+            found, {text(2): Verified.DIRECTLY, **{text(number): Verified.BY_SIGNATURE for number in (3, 4, 5)}}
         )
-        self.assertEqual({peer.name for peer in self.two}, {name(number) for number in (1, 3, 4, 5)})
+        self.assertEqual({peer.name for peer in self.two}, {text(number) for number in (1, 3, 4, 5)})
         self.assertEqual((self.dials.told.stored, self.answers.told.stored), (4, 1))
 
     def test_byte_by_byte(self) -> None:
         """However it is cut."""
         self.met(3)
         self.run_exchange(lambda data: [data[place : place + 1] for place in range(len(data))])
-        self.assertEqual({peer.name for peer in self.one}, {name(2), name(3)})
+        self.assertEqual({peer.name for peer in self.one}, {text(2), text(3)})
 
     def test_the_second_time(self) -> None:
         """Nothing is sent that the other one has."""
@@ -145,7 +145,7 @@ class WholeTests(Exchanges):
         self.one.own = self.one.own_record = None
         self.dials = self.dialling()
         self.run_exchange()
-        self.assertEqual(({peer.name for peer in self.one}, len(self.two)), ({name(2)}, 0))
+        self.assertEqual(({peer.name for peer in self.one}, len(self.two)), ({text(2)}, 0))
 
     def test_who_was_offline(self) -> None:
         """It is online again when it was met."""
@@ -196,9 +196,9 @@ class WrongTests(Exchanges):
         """They are counted, and the good ones among them count."""
         self.dials.receive_data(frame(Hello(record(2))) + frame(Records((b"", record(3, by=4), record(5)))))
         self.assertEqual((self.dials.told.stored, self.dials.told.bad), (2, 2))
-        self.assertEqual({peer.name for peer in self.one}, {name(2), name(5)})
+        self.assertEqual({peer.name for peer in self.one}, {text(2), text(5)})
 
     def test_a_clock_that_is_wrong(self) -> None:
         """Its record is not taken; the exchange goes on."""
         self.dials.receive_data(frame(Hello(record(2, timestamp=NOW + 5000))) + frame(Records((record(3),))))
-        self.assertEqual({peer.name for peer in self.one}, {name(3)})
+        self.assertEqual({peer.name for peer in self.one}, {text(3)})

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.peers.build import NOW, TOPIC, World, name, owner, presence, record, work
+from tests.peers.build import NOW, TOPIC, World, owner, presence, record, text, work
 from torpydo.onion import OnionName
 from torpydo.peers import STRANGERS, Change, KeptPeer, Peer, Presence, Role, State, Table, Verdict, Verified
 
@@ -45,9 +45,16 @@ class OfferTests(Tables):
     def test_stored(self) -> None:
         """What it says is known, by its signature."""
         self.assertIs(self.offer(note=b"hi", port=80, roles=Role.ROUTER), Verdict.STORED)
-        expected = Peer(name(), Role.ROUTER, 80, b"hi", State.ONLINE, Verified.BY_SIGNATURE, NOW + 3600)
+        expected = Peer(text(), Role.ROUTER, 80, b"hi", State.ONLINE, Verified.BY_SIGNATURE, NOW + 3600)
         self.assertEqual(list(self.table), [expected])
         self.assertEqual(self.table.take_changes(), [Change(expected, State.GONE)])
+
+    def test_names_in_logs(self) -> None:
+        """Whom somebody knows is his to tell: what is shown of a peer has the beginning of its name (SECURITY I1)."""
+        self.offer()
+        (peer,) = self.table
+        self.assertNotIn(peer.name, repr(peer))
+        self.assertIn(peer.name[:8], repr(peer))
 
     def test_known(self) -> None:
         """The same again costs no look at its signature."""
@@ -117,7 +124,7 @@ class StateTests(Tables):
         self.table.take_changes()
         self.table.talked(owner().public)
         self.assertIs(self.peer().verified, Verified.DIRECTLY)
-        self.assertEqual(self.states(), [(name(), State.ONLINE, State.ONLINE)])
+        self.assertEqual(self.states(), [(text(), State.ONLINE, State.ONLINE)])
         self.table.talked(owner().public)
         self.assertEqual(self.states(), [])
 
@@ -130,9 +137,9 @@ class StateTests(Tables):
         self.assertIs(self.peer().state, State.ONLINE)
         self.table.take_changes()
         self.table.failed(owner().public)
-        self.assertEqual(self.states(), [(name(), State.ONLINE, State.OFFLINE)])
+        self.assertEqual(self.states(), [(text(), State.ONLINE, State.OFFLINE)])
         self.table.talked(owner().public)
-        self.assertEqual(self.states(), [(name(), State.OFFLINE, State.ONLINE)])
+        self.assertEqual(self.states(), [(text(), State.OFFLINE, State.ONLINE)])
         self.assertIs(self.peer().verified, Verified.DIRECTLY)
 
     def test_strangers_are_no_matter(self) -> None:
@@ -156,7 +163,7 @@ class StateTests(Tables):
         self.world.now = 3600 + 86_400
         self.table.take_changes()
         self.table.expire()
-        self.assertEqual((len(self.table), self.states()), (0, [(name(), State.OFFLINE, State.GONE)]))
+        self.assertEqual((len(self.table), self.states()), (0, [(text(), State.OFFLINE, State.GONE)]))
 
     def test_back_again(self) -> None:
         """With a newer record, which its owner alone can make."""
@@ -165,7 +172,7 @@ class StateTests(Tables):
         self.table.expire()
         self.table.take_changes()
         self.assertIs(self.offer(timestamp=NOW + 3600), Verdict.STORED)
-        self.assertEqual(self.states(), [(name(), State.OFFLINE, State.ONLINE)])
+        self.assertEqual(self.states(), [(text(), State.OFFLINE, State.ONLINE)])
 
     def test_the_same_again_is_no_change(self) -> None:
         """A record that was made anew and says the same is not told; another note is."""
@@ -174,7 +181,7 @@ class StateTests(Tables):
         self.offer(timestamp=NOW + 1)
         self.assertEqual(self.states(), [])
         self.offer(timestamp=NOW + 2, note=b"new")
-        self.assertEqual(self.states(), [(name(), State.ONLINE, State.ONLINE)])
+        self.assertEqual(self.states(), [(text(), State.ONLINE, State.ONLINE)])
 
 
 class BoundTests(Tables):
@@ -199,7 +206,7 @@ class BoundTests(Tables):
             self.table.talked(owner(number).public)
         for source in (SOURCE, STRANGERS, owner(801).public):
             self.assertIs(self.offer(50, source), Verdict.FULL)
-        self.assertEqual({peer.name for peer in self.table}, {name(number) for number in range(1, 13)})
+        self.assertEqual({peer.name for peer in self.table}, {text(number) for number in range(1, 13)})
 
     def test_strangers_displace_each_other(self) -> None:
         """Or those who came first would shut the door behind them."""
@@ -215,7 +222,7 @@ class BoundTests(Tables):
             self.offer(number)
             self.table.failed(owner(number).public)
             self.table.failed(owner(number).public)
-        self.assertEqual({peer.name for peer in self.table}, {name(number) for number in (1, 5, 6, 7, 8)})
+        self.assertEqual({peer.name for peer in self.table}, {text(number) for number in (1, 5, 6, 7, 8)})
 
     def test_full_costs_no_signature(self) -> None:
         """It is seen before."""
@@ -295,9 +302,9 @@ class KeepTests(Tables):
         self.restart()
         found = {peer.name: (peer.state, peer.verified) for peer in self.table}
         self.assertEqual(found, {
-            name(1): (State.ONLINE, Verified.BY_SIGNATURE), name(2): (State.OFFLINE, Verified.BY_SIGNATURE),
+            text(1): (State.ONLINE, Verified.BY_SIGNATURE), text(2): (State.OFFLINE, Verified.BY_SIGNATURE),
         })  # fmt: skip
-        self.assertEqual(self.states(), [(name(1), State.GONE, State.ONLINE), (name(2), State.GONE, State.OFFLINE)])
+        self.assertEqual(self.states(), [(text(1), State.GONE, State.ONLINE), (text(2), State.GONE, State.OFFLINE)])
         self.assertEqual(self.table.sample(50, SALT, b""), [])
         self.table.talked(owner(1).public)
         self.assertEqual(self.table.sample(50, SALT, b""), [record(1)])
@@ -343,7 +350,7 @@ class KeepTests(Tables):
             record(1, timestamp=NOW + 601), record(900), record(3), record(3, timestamp=NOW + 1),
         ]  # fmt: skip
         self.table.restore([KeptPeer(one) for one in records])
-        self.assertEqual([(peer.name, peer.expires) for peer in self.table], [(name(3), NOW + 3600)])
+        self.assertEqual([(peer.name, peer.expires) for peer in self.table], [(text(3), NOW + 3600)])
 
     def test_no_more_than_there_is_room_for(self) -> None:
         """Of both kinds."""
@@ -357,7 +364,7 @@ class KeepTests(Tables):
         self.restart()
         for source in (SOURCE, STRANGERS, owner(801).public):
             self.assertIs(self.offer(50, source), Verdict.FULL)
-        self.assertEqual({peer.name for peer in self.table}, {name(number) for number in range(1, 13)})
+        self.assertEqual({peer.name for peer in self.table}, {text(number) for number in range(1, 13)})
 
     def test_a_newer_record(self) -> None:
         """It takes the place of what was kept, and the one that was kept cannot come back."""

@@ -70,10 +70,12 @@ class Verified(Enum):
 class Peer:
     """A peer, as it is known at one moment.
 
+    :ivar name: ``NAME.torpydo``, to connect to
+    :ivar port: of its table, not of the application
     :ivar expires: seconds since 1970, until when its record holds
     """
 
-    name: OnionName
+    name: str = attrs.field(repr=lambda name: name[:8])
     roles: Role
     port: int
     note: bytes
@@ -84,7 +86,7 @@ class Peer:
     @classmethod
     def of(cls, name: OnionName, claim: Claim, state: State, verified: Verified) -> Peer:
         """What *claim* says, with what is known of it."""
-        return cls(name, claim.roles, claim.port, claim.note, state, verified, claim.expires)
+        return cls(str(name), claim.roles, claim.port, claim.note, state, verified, claim.expires)
 
 
 @attrs.frozen

@@ -123,7 +123,7 @@ class _Run:
         factory = Factory.forProtocol(lambda: Bringer(frame(Hello(record)) + frame(Want(1, bytes(8)))))
         factory.noisy = False
         other = self.world.random.choice(self.honest)
-        self.world.connect(member, factory, str(other.name), PORT).addErrback(lambda _: None)
+        self.world.connect(member, factory, other.name, PORT).addErrback(lambda _: None)
         self.world.reactor.callLater(BRINGS, self._bring, member)
 
     def happens(self, minute: int) -> None:
@@ -138,7 +138,7 @@ class _Run:
         alive = [member for member in self.honest if member.alive]
         for member in self.world.random.sample(alive[KNOWN:], min(len(self.special), len(alive) - KNOWN)):
             self.world.kill(member)
-            newcomer = self.world.add([str(first.name) for first in self.first])
+            newcomer = self.world.add([first.name for first in self.first])
             newcomer.table.start()
             self.honest.append(newcomer)
 

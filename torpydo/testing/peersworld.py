@@ -100,7 +100,7 @@ class PeersMember:
     def __init__(self, world: PeersWorld, number: int, options: dict[str, Any]) -> None:
         self._world = world
         self.key = SigningKey(Secret(number.to_bytes(32, "big")))
-        self.name = OnionName.of(self.key)
+        self.name = str(OnionName.of(self.key))
         self.alive = True
         self.side = 0
         self.serves: IProtocolFactory | None = None
@@ -139,7 +139,7 @@ class PeersMember:
 
     def knows(self) -> set[str]:
         """The names that it takes for online."""
-        return {str(peer.name) for peer in self.table.known() if peer.state is State.ONLINE}
+        return {peer.name for peer in self.table.known() if peer.state is State.ONLINE}
 
 
 class PeersWorld:
@@ -177,7 +177,7 @@ class PeersWorld:
         """
         member = PeersMember(self, len(self.members) + 1, {**self._options, "names": names, **options})
         self.members.append(member)
-        self._by_name[str(member.name)] = member
+        self._by_name[member.name] = member
         return member
 
     def wall_clock(self) -> float:
@@ -207,7 +207,7 @@ class PeersWorld:
     def start(self, members: Iterable[PeersMember] | None = None, known: int = 1) -> None:
         """Start them; each knows the first *known* of all."""
         for member in self.members if members is None else members:
-            member.table.meet(*[str(first.name) for first in self.members[:known] if first is not member])
+            member.table.meet(*[first.name for first in self.members[:known] if first is not member])
             member.table.start()
 
     def stop(self) -> None:
@@ -277,7 +277,7 @@ class PeersWorld:
     def acquainted(self, members: Iterable[PeersMember] | None = None) -> float:
         """Which part of all pairs of those who are alive know each other."""
         chosen = [member for member in (self.members if members is None else members) if member.alive]
-        names = {str(member.name) for member in chosen}
+        names = {member.name for member in chosen}
         pairs = sum(len(names & member.knows()) for member in chosen)
         return pairs / (len(chosen) * (len(chosen) - 1))
 

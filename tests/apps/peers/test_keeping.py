@@ -38,7 +38,7 @@ class KeepingTests(SynchronousTestCase):
         self.assertEqual(self.world.reactor.getDelayedCalls(), [])
 
     def names(self, members: list[PeersMember]) -> set[str]:
-        return {str(member.name) for member in members}
+        return {member.name for member in members}
 
     def settle(self) -> None:
         """All know all."""

@@ -46,7 +46,7 @@ class Few(SynchronousTestCase):
         self.world.stop()
         self.assertEqual(self.world.reactor.getDelayedCalls(), [])
 
-    def states(self, member: PeersMember) -> dict[OnionName, State]:
+    def states(self, member: PeersMember) -> dict[str, State]:
         return {peer.name: peer.state for peer in member.table.known()}
 
 
@@ -65,7 +65,7 @@ class KnowingTests(Few):
         self.assertEqual(self.world.acquainted(), 1.0)
         (peer,) = [peer for peer in self.two.table.online() if peer.name == self.one.name]
         self.assertEqual((peer.roles, peer.verified), (Role.PARTICIPANT, Verified.DIRECTLY))
-        self.assertEqual(self.one.knows(), {str(self.two.name), str(self.three.name)})
+        self.assertEqual(self.one.knows(), {self.two.name, self.three.name})
         self.assertEqual(self.one.table.verdicts[Verdict.STORED], 2)
 
     def test_watching(self) -> None:
@@ -134,7 +134,7 @@ class KnowingTests(Few):
     def test_one_who_looks_on(self) -> None:
         """Without a key it knows others, and nobody knows it."""
         looker = PeerTable(
-            self.one, self.world.reactor, "world", names=[str(self.two.name)], difficulty=4,
+            self.one, self.world.reactor, "world", names=[self.two.name], difficulty=4,
             rng=self.world.random.randbytes, randbelow=self.world.random.randrange, wall_clock=self.world.wall_clock,
         )  # fmt: skip
         self.world.start()
@@ -167,7 +167,7 @@ class AnnouncingTests(Few):
         first = self.announced()
         second = self.announced()
         for record in (first, second):
-            self.assertEqual(record.check(), self.one.name)
+            self.assertEqual(str(record.check()), self.one.name)
             self.assertTrue(record.has_work(4))
         self.assertGreater(second.claim.timestamp, first.claim.timestamp)
         self.assertEqual(self.one.table.own_record, second)
@@ -255,7 +255,7 @@ class AnnouncingTests(Few):
             member.serves = None
         fourth = self.world.add()
         fourth.table.start()
-        self.one.table.meet(str(fourth.name))
+        self.one.table.meet(fourth.name)
         self.world.advance(40)
         (seen,) = [peer for peer in fourth.table.known() if peer.name == self.one.name]
         self.assertEqual(seen.expires, self.successResultOf(made).claim.expires)
@@ -328,7 +328,7 @@ class StoppingTests(Few):
         end = Recorder(b"")
         factory = Factory.forProtocol(lambda: end)
         factory.noisy = False
-        self.world.connect(self.two, factory, str(self.one.name), 8733)
+        self.world.connect(self.two, factory, self.one.name, 8733)
         self.world.advance(2)
         self.one.table.stop()
         self.world.advance(1)
@@ -402,7 +402,7 @@ class VisitingTests(Few):
             self.table(client)
         self.world.advance(10)
         (one,), (other,) = [client.asked for client in clients]
-        self.assertEqual(one[:2], (str(self.two.name), 99))
+        self.assertEqual(one[:2], (self.two.name, 99))
         self.assertNotEqual(one[2], other[2])
         self.assertIsNotNone(one[2])
 
@@ -410,7 +410,7 @@ class VisitingTests(Few):
         """However many are known and however long it takes; each has a minute, and stopping ends all."""
         client = SlowClient()
         table = self.table(client)
-        table.meet(*[str(member.name) for member in self.world.members])
+        table.meet(*[member.name for member in self.world.members])
         for _ in range(59):
             self.world.advance(1)
             self.assertLessEqual(len(client.waiting), 2)
@@ -468,9 +468,9 @@ class VisitingTests(Few):
         self.assertEqual([end.lost for end in ends], [True] * 8 + [False] * 32)
         self.assertEqual(len(self.one.table.factory), 32)
         self.two.table.start()
-        self.two.table.meet(str(self.one.name))
+        self.two.table.meet(self.one.name)
         self.world.advance(5)
-        self.assertEqual(self.two.knows(), {str(self.one.name)})
+        self.assertEqual(self.two.knows(), {self.one.name})
         self.world.advance(30)
         self.assertEqual(len(self.one.table.factory), 0)
 
@@ -490,7 +490,7 @@ class VisitingTests(Few):
         """Open a stream to the first."""
         factory = Factory.forProtocol(lambda: end)
         factory.noisy = False
-        self.world.connect(self.two, factory, str(self.one.name), PORT)
+        self.world.connect(self.two, factory, self.one.name, PORT)
 
     def test_before_its_first_record(self) -> None:
         """One that still works for its record refuses streams: who dials it would blame it for coming without one."""
@@ -512,7 +512,7 @@ class VisitingTests(Few):
         self.assertEqual({*self.states(self.one).values()}, {State.OFFLINE})
         self.one.side = 0
         self.world.advance(2400)
-        self.assertEqual(self.one.knows(), {str(self.two.name), str(self.three.name)})
+        self.assertEqual(self.one.knows(), {self.two.name, self.three.name})
 
     def test_nonsense(self) -> None:
         """Whoever comes and talks nonsense is cut off, and is no trouble."""
@@ -524,7 +524,7 @@ class VisitingTests(Few):
             ends.append(end)
             factory = Factory.forProtocol(lambda end=end: end)
             factory.noisy = False
-            self.world.connect(self.two, factory, str(self.one.name), 8733)
+            self.world.connect(self.two, factory, self.one.name, 8733)
         self.world.advance(10)
         self.assertEqual([end.lost for end in ends], [True] * 4 + [False])
         self.world.advance(30)
@@ -609,7 +609,7 @@ class BootstrapTests(Few):
             member.table.start()
         self.world.advance(1)
         assert self.three.table.own_record is not None
-        document = json.dumps({"format": 1, "names": [str(self.two.name)]}).encode()
+        document = json.dumps({"format": 1, "names": [self.two.name]}).encode()
         self.assertEqual(self.successResultOf(self.fetched(document)), 1)
         self.assertEqual(self.one.table.known(), [])
         self.one.table.start()
@@ -725,7 +725,7 @@ class BootstrapTests(Few):
         self.addCleanup(table.stop)
         self.world.advance(100)
         self.assertEqual(table.known(), [])
-        self.serve(Page(json.dumps({"format": 1, "names": [str(self.two.name)]}).encode()))
+        self.serve(Page(json.dumps({"format": 1, "names": [self.two.name]}).encode()))
         self.world.advance(200)
         self.assertEqual(len(table.known()), 1)
 
@@ -754,11 +754,14 @@ class NetworkTests(NetworkTestCase):
     def test_two_peers(self) -> None:
         """One has the name of the other; both come to know each other, directly."""
         one = self.peer(b"1" * 32, self.network.client)
-        name = OnionName.of(SigningKey(Secret(b"1" * 32)))
+        name = str(OnionName.of(SigningKey(Secret(b"1" * 32))))
         other = self.network.success(self.network.add_client())
-        two = self.peer(b"2" * 32, other, names=[str(name)], note=b"number two")
+        two = self.peer(b"2" * 32, other, names=[name], note=b"number two")
         self.network.advance(120)
         self.assertEqual([peer.name for peer in two.online()], [name])
+        (found,) = two.online()
+        # What the table says is what a client connects to.
+        self.network.success(other.endpoint(found.name, found.port).connect(Factory.forProtocol(Protocol)))
         self.assertEqual([(peer.note, peer.verified) for peer in one.online()], [(b"number two", Verified.DIRECTLY)])
 
     def test_a_document_through_circuits(self) -> None:

@@ -60,7 +60,7 @@ class AcquaintanceTests(Worlds):
         """Each knows its neighbour alone."""
         world = self.world(20)
         for one, other in zip(world.members, world.members[1:], strict=False):
-            one.table.meet(str(other.name))
+            one.table.meet(other.name)
         world.start(known=0)
         world.advance(HOUR)
         self.assertEqual(world.acquainted(), 1.0)
@@ -92,7 +92,7 @@ class ChurnTests(Worlds):
         dead = world.members[10:]
         for member in dead:
             world.kill(member)
-        names = {str(member.name) for member in dead}
+        names = {member.name for member in dead}
         world.advance(4.1 * HOUR)
         alive = [member for member in world.members if member.alive]
         self.assertEqual([len(names & member.knows()) for member in alive], [0] * 10)
@@ -144,7 +144,7 @@ class PartitionTests(Worlds):
         world.advance(6 * HOUR)
         sides = [world.members[::2], world.members[1::2]]
         for one, other in (sides, sides[::-1]):
-            names = {str(member.name) for member in other}
+            names = {member.name for member in other}
             self.assertEqual([len(names & member.knows()) for member in one], [0] * 10)
             self.assertEqual(world.acquainted(one), 1.0)
         for member in world.members:
@@ -170,7 +170,7 @@ class FloodTests(Worlds):
         world.start()
         world.advance(2 * HOUR)
         self.assertEqual(world.acquainted(honest), 1.0)
-        members = {str(member.name) for member in world.members}
+        members = {member.name for member in world.members}
         for member in honest:
             self.assertLessEqual({str(peer.name) for peer in member.table.known()}, members)
             # Nine of each liar, and the records of all members, which are made anew within the hour.
