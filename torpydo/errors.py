@@ -145,14 +145,22 @@ class TooFewNodes(PathError):
 
 
 class NoExit(PathError):
-    """No listed node allows exits to the destination's port, or to that port of its address."""
+    """No listed node allows exits to the destination's port, or to that port of its address.
 
-    def __init__(self, port: int, *, literal: bool = False) -> None:
+    :ivar port: ``None`` if no node allows any
+    """
+
+    def __init__(self, port: int | None, *, literal: bool = False) -> None:
+        self.port = port
+        if port is None:
+            super().__init__(
+                "no listed node has an open exit policy: only onion services can be reached; another pool may work"
+            )
+            return
         what, other = (f"this address with port {port}", "address") if literal else (f"port {port}", "port")
         super().__init__(
             f"no listed node has an exit policy that accepts {what}; another {other} or another pool may work"
         )
-        self.port = port
 
 
 class LinkError(TorpydoError):

@@ -201,10 +201,23 @@ class AheadTests(PoolTestCase):
         self.assertEqual(len(self.builder.started), begun + 1)
 
     def test_no_exit_at_all_is_told(self) -> None:
-        """Whoever waits for the first circuit hears why there will be none."""
+        """Whoever waits for the first circuit hears why there is none. Pools are asked for that less and less often."""
         pool = self.pool(exits(policy=""))
         pool.work()
-        self.assertEqual(len(self.outcomes), 1)
+        (outcome,) = self.outcomes
+        assert isinstance(outcome, NoExit)
+        self.assertEqual((outcome.port, self.stale), (None, 1))
+        for seconds, asked in ((60, 3), (3600, 11), (3600, 17)):
+            for _ in range(seconds // 15):
+                self.clock.advance(15)
+            self.assertEqual(self.stale, asked)
+
+    def test_too_few_nodes_is_told(self) -> None:
+        """Too: and the pools may know more by now."""
+        pool = self.pool(exits(1, 2))
+        pool.work()
+        (outcome,) = self.outcomes
+        self.assertIsInstance(outcome, TooFewNodes)
         self.assertEqual(self.stale, 1)
 
 

@@ -71,6 +71,9 @@ class ClientTestCase(SynchronousTestCase):
         self.network.builder.finish()
         return self.successResultOf(made)
 
+    def connect(self, client: Client, host: str = "example.org", port: int = 80, **options: Any) -> Deferred[Any]:
+        return client.endpoint(host, port, **options).connect(Factory.forProtocol(Protocol))
+
     def state_dir(self) -> str:
         path = tempfile.mkdtemp(prefix="torpydo-test-")
         self.addCleanup(shutil.rmtree, path, ignore_errors=True)
@@ -154,9 +157,57 @@ class CreateTests(ClientTestCase):
         self.assertAllFreed()
 
     def test_no_exits(self) -> None:
-        """A network without exits carries no streams."""
-        self.network.list_nodes(1, 2, 3, 4, policy="")
-        self.failureResultOf(self.create(), PathError)
+        """A network without exits carries no streams to elsewhere, and is ready: onion services need none."""
+        self.network.list_nodes(1, 2, 3, 4, 5, policy="")
+        made = self.create()
+        self.assertNoResult(made)
+        (circuit,) = self.network.builder.finish()
+        client = self.successResultOf(made)
+        self.assertTrue(client.status().ready)
+        self.assertFalse(circuit.is_open)
+        error = self.failureResultOf(self.connect(client), NoExit).value
+        self.assertEqual(error.port, 80)
+        # Nobody asks the pools again and again.
+        asked = len(self.network.pools.asked)
+        self.network.advance(60)
+        self.assertLess(len(self.network.pools.asked) - asked, 4)
+
+    def test_no_exits_and_builds_that_fail(self) -> None:
+        """They are tried again along other paths, and then the reason is told."""
+        self.network.list_nodes(1, 2, 3, 4, 5, policy="")
+        made = self.create()
+        for _ in range(FIRST_TRIES):
+            self.assertNoResult(made)
+            (one,) = self.network.builder.open
+            one.fail(2, "connection refused")
+        self.assertEqual(self.failureResultOf(made, CircuitBuildError).value.hop, 2)
+        self.assertAllFreed()
+
+    def test_no_exits_and_too_few_nodes(self) -> None:
+        """The numbers are named."""
+        self.network.list_nodes(1, 2, policy="")
+        error = self.failureResultOf(self.create(), TooFewNodes).value
+        self.assertEqual((error.needed, error.known), (3, 2))
+
+    def test_exits_that_come_later(self) -> None:
+        """Are used as soon as they are listed."""
+        self.network.list_nodes(1, 2, 3, 4, 5, policy="")
+        client = self.ready()
+        self.network.list_nodes(1, 2, 3, 4, 5, sequence=NOW * 1000 + 1)
+        self.network.advance(60)
+        self.network.builder.finish()
+        connecting = self.connect(client)
+        self.assertNoResult(connecting)
+        self.assertTrue(client.status().circuits)
+
+    def test_closed_while_it_looks(self) -> None:
+        """Nothing is left behind."""
+        self.network.list_nodes(1, 2, 3, 4, 5, policy="")
+        client = self.start()
+        ready = client.when_ready()
+        self.successResultOf(client.close())
+        self.failureResultOf(ready, PoolUnreachable)
+        self.assertAllFreed()
 
     def test_a_wrong_clock_is_named(self) -> None:
         """A day off: the message says by how much."""
@@ -304,9 +355,6 @@ class StartTests(ClientTestCase):
 
 class StreamTests(ClientTestCase):
     """What applications do."""
-
-    def connect(self, client: Client, host: str = "example.org", port: int = 80, **options: Any) -> Deferred[Any]:
-        return client.endpoint(host, port, **options).connect(Factory.forProtocol(Protocol))
 
     def ready(self, **options: Any) -> Client:
         self.built: list[Any] = []

@@ -11,7 +11,16 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 import torpydo
 from tests.integration.certificates import write_certificate
-from tests.integration.processes import LOOPBACK, Network, accepts, free_port, missing, shared_network, wait_for
+from tests.integration.processes import (
+    LOOPBACK,
+    Network,
+    Process,
+    accepts,
+    free_port,
+    missing,
+    shared_network,
+    wait_for,
+)
 
 EXAMPLES = Path(torpydo.__file__).parent.parent / "docs" / "examples"
 PAGE = b"<p>a page behind TLS</p>\n"
@@ -137,6 +146,38 @@ class ExampleTests(SynchronousTestCase):
         """A server that breaks off, and then one that does not."""
         printed = self.run_example("faults.py", LOOPBACK, str(self.network.pool_port), "GET /v1/time HTTP/1.0")
         self.assertRegex(printed, r"^10 bytes, ConnectionLost \(1 resets\)\n\d+ bytes, ConnectionDone \(1 resets\)\n$")
+
+    def start_peer(self, directory: str, *names: str, life: str = "") -> tuple[Process, str]:
+        """One of the programs that find each other, and its onion name."""
+        pool = self.network.pool_url
+        process = self.network.run(
+            f"{directory}{life}", sys.executable, EXAMPLES / "peers.py", pool, f"state-{directory}", *names
+        )
+        self.addCleanup(process.end)
+        wait_for(lambda: "I am" in process.output or process.status is not None, "the program can be found")
+        return process, re.findall(r"I am (\S+)", process.output)[0]
+
+    def wait_for_line(self, process: Process, line: str, times: int = 1) -> None:
+        """Wait until it was printed so often."""
+        wait_for(lambda: process.output.splitlines().count(line) >= times, f"{process.name} prints {line}")
+
+    def test_peers(self) -> None:
+        """Three find each other by one name; after a restart none is needed, though the first of all has gone."""
+        one, first = self.start_peer("peer1")
+        two, second = self.start_peer("peer2", first)
+        three, third = self.start_peer("peer3", second)
+        for process, others in ((one, (second, third)), (two, (first, third)), (three, (first, second))):
+            for other in others:
+                self.wait_for_line(process, f"heard hello from {other}")
+        one.kill()
+        self.assertEqual(three.end(), 0)
+        again, name = self.start_peer("peer3", life="-again")
+        self.assertEqual(name, third)
+        self.wait_for_line(again, f"online {second}")
+        self.wait_for_line(two, f"heard hello from {third}", times=2)
+        for process in (two, again):
+            self.assertEqual(process.end(), 0)
+            self.assertNotIn("Traceback", process.output)
 
     def test_no_example_is_left_out(self) -> None:
         """Every program is named in a test above."""

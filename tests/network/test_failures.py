@@ -149,10 +149,11 @@ class RefusedStreamTests(NetworkTestCase):
         self.refused(host, port, errors.NetworkUnreachable)
 
     def test_no_exit(self) -> None:
-        """Without an exit nothing is built, and the client says why."""
+        """Where no node is an exit there are circuits, and streams say why they have none."""
         self.start(client=False, exits=0)
-        with self.assertRaises(errors.PathError):
-            self.network.success(self.network.add_client())
+        client = self.network.success(self.network.add_client())
+        with self.assertRaises(errors.NoExit):
+            self.network.success(connectProtocol(client.endpoint("203.0.113.9", 80), Recorder()))
 
     def test_destination_resets(self) -> None:
         """A destination that tears the connection is never taken for one that closed it."""

@@ -29,6 +29,7 @@ from torpydo.errors import (
     CircuitError,
     ConfigurationError,
     ConnectRefused,
+    NoExit,
     OnionNameError,
     ResolveFailed,
     ServiceNotFound,
@@ -69,11 +70,13 @@ class OnionTestCase(NetworkTestCase):
     """One client is the host, another the visitor."""
 
     nodes = 6
+    exits: int | None = None
+    """All of them are."""
 
     def setUp(self) -> None:
         super().setUp()
         self.names: list[str] = []
-        self.start(nodes=self.nodes, dht=True)
+        self.start(nodes=self.nodes, exits=self.exits, dht=True)
         self.network.advance(10)
         self.watch_exits()
         self.host = self.network.client
@@ -704,6 +707,18 @@ class ForwardTests(OnionTestCase):
         self.network.advance(10)
         self.failureResultOf(opening, TorpydoError)
         self.assertEqual((silent.asked, silent.cancelled), (1, 1))
+
+
+class WithoutExitsTests(OnionTestCase):
+    """No node is an exit, as it is if no operator gives an exit policy."""
+
+    exits = 0
+
+    def test_a_service(self) -> None:
+        """It is found and reached as everywhere."""
+        service = self.create((80, Factory.forProtocol(Echo)))
+        self.echoes(service.name)
+        self.refused(NoExit, "203.0.113.9")
 
 
 class AuthorisationTests(OnionTestCase):

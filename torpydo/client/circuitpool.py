@@ -22,7 +22,7 @@ from torpydo.client.limits import DEFAULT_LIMITS, ClientLimits
 from torpydo.client.paths import Paths, Want
 from torpydo.client.refusals import ClientRefusal, RefusedFunction, uncounted
 from torpydo.client.status import CircuitStatus
-from torpydo.errors import CircuitError, PathError, TorpydoError
+from torpydo.errors import CircuitError, NoExit, PathError, TorpydoError
 
 SPARE = 2
 """Clean circuits kept ready for each kind of exit (SECURITY P4)."""
@@ -42,6 +42,8 @@ MANY_FAILURES = 3
 """Times in a row that builds fail until it is said that no circuit can be had."""
 FIRST_PORTS = (443, 80, None)
 """The exits wanted before any stream said so: the first of these that there is. ``None`` is any exit."""
+LAST_PAUSE = 600.0
+"""Seconds between two early looks at the listings of a network without an exit: doubled each time, from SWEEP on."""
 
 
 class CircuitPool:
@@ -82,6 +84,7 @@ class CircuitPool:
         self._entries: list[Entry] = []
         self._waiters: dict[Waiter, None] = {}
         self._kinds: dict[tuple[int, int | None], Kind] = {}
+        self._look_at, self._pause = 0.0, SWEEP
         self._sweeper: IDelayedCall | None = None
         self._worker: IDelayedCall | None = None
         self._closed = False
@@ -259,10 +262,16 @@ class CircuitPool:
         for port in FIRST_PORTS:
             error = self._build_kind(Want("", port, self._hops), SPARE)
             if error is None:
+                self._look_at, self._pause = 0.0, SWEEP
                 return
         if error is not None and not self._entries and not self._builds:
             self._outcome(error)
-            self._stale()
+            # A network may have no exit at all for years, or none for a moment: it is asked less and less often.
+            if not isinstance(error, NoExit):
+                self._stale()
+            elif now >= self._look_at:
+                self._look_at, self._pause = now + self._pause, min(2 * self._pause, LAST_PAUSE)
+                self._stale()
 
     def _ending(self, want: Want, now: float) -> int:
         """Circuits in use that take no more streams soon: their applications will want as many others."""

@@ -37,10 +37,11 @@ from torpydo.client.status import (
     ClientStatus,
     PoolStatus,
 )
+from torpydo.client.withoutexit import WithoutExit
 from torpydo.client.world import World
 from torpydo.crypto import NodeId
 from torpydo.directory import Descriptor, NetDir, PoolURL, check_path
-from torpydo.errors import CircuitBuildError, CircuitError, LinkError, PathError, PoolUnreachable, TorpydoError
+from torpydo.errors import CircuitBuildError, CircuitError, LinkError, NoExit, PathError, PoolUnreachable, TorpydoError
 from torpydo.net import ListingRefresh, Participants, Refusals, StateDirectory
 
 FIRST_TRIES = 6
@@ -88,6 +89,11 @@ class Routing:
         self._first_round = True
         self._asked_at = 0.0
         self._asking: Deferred[Any] | None = None
+        self._without_exit = WithoutExit(
+            lambda: self.build_for(Want("", None, settings.hops, anywhere=True)),
+            self._circuit_outcome,
+            self._bootstrap.fail,
+        )
         self._own: set[UsableCircuit] = set()
         self.participants = Participants()
         self._refusals = refusals = Refusals(ClientRefusal, reactor.seconds)
@@ -164,7 +170,7 @@ class Routing:
     def _fail_for_want_of_a_path(self) -> None:
         """What was missing before the pools were asked is still missing."""
         if isinstance(self._bootstrap.reason, PathError):
-            self._bootstrap.fail(self._bootstrap.reason)
+            self._give_up(self._bootstrap.reason)
 
     def _refresh_early(self) -> None:
         """No path can be chosen: look whether the pools know more by now."""
@@ -194,7 +200,14 @@ class Routing:
         # A path that cannot be chosen is final once the pools were asked; a build that fails may be bad luck.
         final = isinstance(outcome, PathError) or self._bootstrap.failed_builds >= FIRST_TRIES
         if final and self._asking is None and not self._first_round:
-            self._bootstrap.fail(outcome)
+            self._give_up(outcome)
+
+    def _give_up(self, error: TorpydoError) -> None:
+        """No circuit for streams can be had now."""
+        if isinstance(error, NoExit):
+            self._without_exit.look()
+        else:
+            self._bootstrap.fail(error)
 
     def _name_skew(self) -> None:
         skew = self.skew
@@ -372,6 +385,7 @@ class Routing:
         self._closed = True
         if self._asking is not None:
             self._asking.cancel()
+        self._without_exit.cancel()
         self._bootstrap.fail(PoolUnreachable("the client was closed before it was ready"))
         self._circuits.close()
         for circuit in list(self._own):

@@ -223,7 +223,7 @@ def choose_path(
     :param services: what the last hop is to offer, if it is not given; *port* is None then
     :param second: the hop behind the guard; there is a guard then, and a hop behind this one
     :raises TooFewNodes: if there are not enough nodes, or they are too closely related
-    :raises NoExit: if no node's exit policy allows the destination
+    :raises NoExit: if no node's exit policy allows the destination, or with ``ANY_PORT`` none is open
     """
     if not 1 <= hops <= MAX_HOPS:
         raise ConfigurationError(f"a path has 1..{MAX_HOPS} hops, not {hops}")
@@ -252,9 +252,7 @@ def choose_path(
             if len(choice.used) == len(start):
                 break  # no exit goes with this guard: all were looked at, chance plays no part
     if destinations and not any(netdir.exits_for(destination).nodes for destination in destinations):
-        if port == ANY_PORT:
-            raise PathError("no listed node has an open exit policy, so no name can be resolved; another pool may work")
-        raise NoExit(destinations[0].port, literal=exit_host_ip is not None)
+        raise NoExit(None if port == ANY_PORT else port, literal=exit_host_ip is not None)
     raise TooFewNodes(hops, most, "the others are excluded, no exits, or share a family or a subnet with these")
 
 
