@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectError
+from twisted.internet.error import ConnectError, ConnectingCancelledError
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
@@ -198,7 +198,8 @@ class CreateTests(ClientTestCase):
         self.network.builder.finish()
         connecting = self.connect(client)
         self.assertNoResult(connecting)
-        self.assertTrue(client.status().circuits)
+        connecting.cancel()
+        self.failureResultOf(connecting, ConnectingCancelledError)
 
     def test_closed_while_it_looks(self) -> None:
         """Nothing is left behind."""

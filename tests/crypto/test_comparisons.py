@@ -28,7 +28,6 @@ PUBLIC = {
     ("net/listings.py", "digest"): "the hash of public listings",
     ("node/introductions.py", "seed"): "a table of the seeds that the same service has told; all its clients know them",
     ("node/onionservices.py", "_cookies"): "a table, looked up by a keyed hash of what is wanted",
-    ("peers/kept.py", "document_hash"): "a checksum against torn files, without a key",
     ("node/onionservices.py", "cookie"): "the same",
     ("tpdp/link.py", "AUTH"): "the number of a frame command",
 }
