@@ -299,12 +299,12 @@ class AttemptTests(Services):
         self.successResultOf(opening)
 
     def test_a_service_that_stays_away(self) -> None:
-        """There are three further looks; none when it has taken long already."""
+        """There are four further looks; none when it has taken long already."""
         service = self.service()
         self.echoes(service.name)
         service.stop()
         self.network.advance(1)
-        for patience, looks in ((connecting.PATIENCE, 3), (0.0, 0)):
+        for patience, looks in ((connecting.PATIENCE, 4), (0.0, 0)):
             self.patch(connecting, "PATIENCE", patience)
             # The first is for a descriptor that nobody remembers any more, or for a newer one.
             gets = self.store.gets + 1

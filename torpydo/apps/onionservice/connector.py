@@ -57,7 +57,7 @@ __all__ = ["OnionConnector"]
 
 TRIES: Final = 4
 """Introductions that are tried for one connection."""
-PAUSES: Final = (1.0, 2.0, 4.0)
+PAUSES: Final = (1.0, 1.0, 2.0, 3.0)
 """Seconds before each further look, when none of them has led to the service."""
 PATIENCE: Final = 15.0
 """Seconds after which there is no further look."""
