@@ -91,6 +91,7 @@ class Routing:
         self._asking: Deferred[Any] | None = None
         self._without_exit = WithoutExit(
             lambda: self.build_for(Want("", None, settings.hops, anywhere=True)),
+            FIRST_TRIES,
             self._circuit_outcome,
             self._bootstrap.fail,
         )

@@ -7,7 +7,7 @@ hash table need no exit. Called by routing.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
@@ -18,14 +18,12 @@ from torpydo.errors import CircuitBuildError, TorpydoError
 
 __all__ = ["WithoutExit"]
 
-TRIES: Final = 6
-"""Circuits that may fail to be built in a row; each path has none of the nodes that failed before."""
-
 
 class WithoutExit:
     """Looks whether circuits can be built that need no exit.
 
-    :param build: builds one
+    :param build: builds one, along a path without the nodes that have just failed
+    :param tries: how many may fail in a row
     :param works: given the first that was built, which is closed then
     :param fails: called with the reason why none can be built
     """
@@ -35,10 +33,12 @@ class WithoutExit:
     def __init__(
         self,
         build: Callable[[], Deferred[UsableCircuit]],
+        tries: int,
         works: Callable[[UsableCircuit], None],
         fails: Callable[[TorpydoError], None],
     ) -> None:
         self._build = build
+        self._tries = tries
         self._works = works
         self._fails = fails
         self._trying: Deferred[Any] | None = None
@@ -56,7 +56,7 @@ class WithoutExit:
             self._trying.cancel()
 
     async def _try(self) -> UsableCircuit:
-        for _ in range(TRIES - 1):
+        for _ in range(self._tries - 1):
             try:
                 return await self._build()
             except CircuitBuildError:

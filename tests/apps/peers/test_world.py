@@ -97,7 +97,7 @@ class ChurnTests(Worlds):
         alive = [member for member in world.members if member.alive]
         self.assertEqual([len(names & member.knows()) for member in alive], [0] * 10)
         self.assertEqual(world.acquainted(), 1.0)
-        offline = {str(peer.name) for peer in alive[0].table.known() if peer.state is State.OFFLINE}
+        offline = {peer.name for peer in alive[0].table.known() if peer.state is State.OFFLINE}
         self.assertEqual(offline, names)
         world.advance(25 * HOUR)
         self.assertEqual(len(alive[0].table.known()), 9)
@@ -172,7 +172,7 @@ class FloodTests(Worlds):
         self.assertEqual(world.acquainted(honest), 1.0)
         members = {member.name for member in world.members}
         for member in honest:
-            self.assertLessEqual({str(peer.name) for peer in member.table.known()}, members)
+            self.assertLessEqual({peer.name for peer in member.table.known()}, members)
             # Nine of each liar, and the records of all members, which are made anew within the hour.
             self.assertLess(self.checks(member), 5 * 9 * 3 + 25 * 6)
 
